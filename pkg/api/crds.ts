@@ -1,0 +1,79 @@
+import { fleetMemberSchema } from "./fleet-member.ts";
+import { fleetRevisionSchema } from "./fleet-revision.ts";
+import { fleetSchema } from "./fleet.ts";
+import type { Schema } from "./schema.ts";
+
+export const group = "capitan.dev";
+export const version = "v1alpha1";
+
+/** A CustomResourceDefinition as it is applied. */
+export type CrdManifest = ReturnType<typeof crd>;
+
+type Column = { readonly name: string; readonly type: string; readonly jsonPath: string; readonly priority?: number };
+type Kind = { kind: string; plural: string; shortName: string; columns: readonly Column[]; schema: Schema<unknown>; status: boolean };
+
+function crd({ kind, plural, shortName, columns, schema, status }: Kind) {
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: {
+      name: `${plural}.${group}`,
+      // `clusterctl move` looks at kinds with this label only.
+      labels: { "app.kubernetes.io/part-of": "capitan", "clusterctl.cluster.x-k8s.io": "" },
+    },
+    spec: {
+      group,
+      scope: "Namespaced",
+      names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List`, shortNames: [shortName], categories: ["capitan"] },
+      versions: [
+        {
+          name: version,
+          served: true,
+          storage: true,
+          ...(status ? { subresources: { status: {} } } : {}),
+          additionalPrinterColumns: [...columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
+          schema: { openAPIV3Schema: schema },
+        },
+      ],
+    },
+  } as const;
+}
+
+const readyMessage = `.status.conditions[?(@.type=="Ready")].message`;
+const text = (name: string, jsonPath: string): Column => ({ name, type: "string", jsonPath });
+
+export const fleetCrd = crd({
+  kind: "Fleet",
+  plural: "fleets",
+  shortName: "fl",
+  status: true,
+  schema: fleetSchema,
+  columns: [text("Ready", ".status.summary"), text("Revision", ".status.updateRevision"), text("Status", readyMessage)],
+});
+
+export const fleetRevisionCrd = crd({
+  kind: "FleetRevision",
+  plural: "fleetrevisions",
+  shortName: "flr",
+  status: false,
+  schema: fleetRevisionSchema,
+  columns: [text("Fleet", ".spec.fleetRef.name")],
+});
+
+export const fleetMemberCrd = crd({
+  kind: "FleetMember",
+  plural: "fleetmembers",
+  shortName: "flm",
+  status: true,
+  schema: fleetMemberSchema,
+  columns: [
+    text("Cluster", ".spec.clusterRef.name"),
+    text("Fleet", ".spec.fleetRef.name"),
+    text("Revision", ".spec.revision"),
+    text("Ready", `.status.conditions[?(@.type=="Ready")].status`),
+    text("Status", readyMessage),
+  ],
+});
+
+/** Every CustomResourceDefinition of Capitan. */
+export const crds: readonly CrdManifest[] = [fleetCrd, fleetRevisionCrd, fleetMemberCrd];

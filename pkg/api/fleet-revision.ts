@@ -1,0 +1,57 @@
+import type { ObjectMeta } from "../object/index.ts";
+import { deletionPolicyWords, duration, label, labelSelector, objectName, registryAccess } from "./common.ts";
+import { anyObject, boolean, list, object, oneOf, string, type TypeOf } from "./schema.ts";
+
+const digest = string({ description: "Digest of the artifact's manifest.", pattern: "^sha256:[a-f0-9]{64}$" });
+const revision = string({ description: "What was resolved, in Flux's form: <tag>@<digest>." });
+
+const oci = object({ required: { ...registryAccess.required, digest, revision }, optional: registryAccess.optional });
+
+const flux = object({
+  required: { ...registryAccess.required, digest, revision, version: string() },
+  optional: {
+    ...registryAccess.optional,
+    registry: string(),
+    components: list(string(), { maxItems: 16 }),
+    imagePullSecret: objectName("Copied from the Fleet."),
+  },
+});
+
+const layer = object({
+  required: {
+    name: label("The layer's name."),
+    wait: boolean(),
+    timeout: duration("Copied from the Fleet.", "5m"),
+    deletionPolicy: oneOf(deletionPolicyWords),
+    dependsOn: list(string(), { maxItems: 16 }),
+  },
+  optional: {
+    oci,
+    flux,
+    inline: list(anyObject({ "x-kubernetes-embedded-resource": true }), { maxItems: 128 }),
+    include: labelSelector("Copied from the Fleet."),
+  },
+});
+
+const spec = object(
+  {
+    required: {
+      fleetRef: object({ required: { name: objectName("The Fleet.") } }),
+      layers: list(layer, { maxItems: 32 }),
+    },
+  },
+  { rules: [{ rule: "self == oldSelf", message: "a FleetRevision is immutable" }] },
+);
+
+export const fleetRevisionSchema = object({ required: { spec } });
+
+export type RevisionLayer = TypeOf<typeof layer>;
+export type FleetRevisionSpec = TypeOf<typeof spec>;
+
+/** What a Fleet resolved to at one time: immutable, everything by digest. */
+export type FleetRevision = {
+  readonly apiVersion: string;
+  readonly kind: "FleetRevision";
+  readonly metadata: ObjectMeta;
+  readonly spec: FleetRevisionSpec;
+};

@@ -1,0 +1,195 @@
+/**
+ * Every error code: what it means and what a person should do. A code is a condition reason, an
+ * event reason, a log field and a word of the CLI at once. `retry: "never"` codes need a new spec
+ * or a human; `retry: "backoff"` codes may go away by themselves.
+ */
+export const codes = {
+  NamespaceNotAllowed: {
+    retry: "never",
+    meaning: "The Fleet is in a namespace that is not a platform namespace.",
+    remedy: "Move the Fleet, or start the controller with --platform-namespace for its namespace.",
+  },
+  DependencyInvalid: {
+    retry: "never",
+    meaning: "dependsOn names a layer that does not exist, or the layers depend on each other in a circle.",
+    remedy: "Correct dependsOn in the Fleet.",
+  },
+  CapiVersionUnsupported: {
+    retry: "backoff",
+    meaning: "The hub does not serve cluster.x-k8s.io/v1beta2.",
+    remedy: "Upgrade Cluster API on the management cluster to 1.11 or later.",
+  },
+  RefInvalid: {
+    retry: "never",
+    meaning: "An OCI reference cannot be read.",
+    remedy: "Write it as oci://HOST[:PORT]/REPOSITORY, with the tag or digest in ref.",
+  },
+  ArtifactNotFound: {
+    retry: "backoff",
+    meaning: "The registry has no such repository, tag or digest.",
+    remedy: "Check url and ref; push the artifact with: capitan push artifact.",
+  },
+  VersionNotFound: {
+    retry: "backoff",
+    meaning: "No tag of the repository satisfies the version range.",
+    remedy: "Widen the range, or push a tag that satisfies it. Pre-releases count only when the range names one.",
+  },
+  RegistryUnreachable: {
+    retry: "backoff",
+    meaning: "The registry cannot be reached or answered with a server error.",
+    remedy: "Check the address, insecure and certSecretRef, and the network from the hub to the registry.",
+  },
+  RegistryDenied: {
+    retry: "backoff",
+    meaning: "The registry refused the credentials, or wants some.",
+    remedy: "Set secretRef to a Secret of type kubernetes.io/dockerconfigjson that may pull this repository.",
+  },
+  ArtifactCorrupt: {
+    retry: "backoff",
+    meaning: "The registry delivered bytes that are not the ones the digest promises, or an artifact that cannot be unpacked.",
+    remedy: "Push the artifact again; if it happens again, do not trust the registry or what lies between.",
+  },
+  ArtifactTooLarge: {
+    retry: "never",
+    meaning: "The artifact exceeds a limit on bytes, entries or compression ratio.",
+    remedy: "Push less: only manifests belong into the artifact.",
+  },
+  ArtifactUnsafe: {
+    retry: "never",
+    meaning: "The artifact contains links, devices, absolute names or names that leave its root.",
+    remedy: "Push an artifact with regular files only, for instance with: capitan push artifact.",
+  },
+  ArtifactGone: {
+    retry: "backoff",
+    meaning: "The revision's artifact is neither in the cache nor in the registry any more.",
+    remedy: "Push the same bytes again, or let the Fleet move to a revision that exists.",
+  },
+  ManifestInvalid: {
+    retry: "never",
+    meaning: "A file of the layer is not YAML, or a document in it is not a Kubernetes object.",
+    remedy: "Correct the file and line that the message names, and push again.",
+  },
+  DuplicateObject: {
+    retry: "never",
+    meaning: "Two documents describe the same object.",
+    remedy: "Remove one of them: each object belongs to exactly one place of one layer.",
+  },
+  ComponentUnknown: {
+    retry: "never",
+    meaning: "flux.components names a component that the artifact does not contain.",
+    remedy: "Use one of the components that the message lists.",
+  },
+  KustomizeNotRendered: {
+    retry: "never",
+    meaning: "The layer contains a kustomization.yaml; Capitan applies plain manifests and does not run kustomize.",
+    remedy: "Push the output of kustomize build, or let the cluster's own Flux render it.",
+  },
+  SecretNotFound: {
+    retry: "backoff",
+    meaning: "A Secret that the Fleet refers to does not exist in the Fleet's namespace.",
+    remedy: "Create the Secret, or correct its name.",
+  },
+  SecretInvalid: {
+    retry: "backoff",
+    meaning: "A Secret that the Fleet refers to has not the keys or the form that are needed.",
+    remedy: "Give it the type and keys that the message names.",
+  },
+  RevisionNotFound: {
+    retry: "backoff",
+    meaning: "The FleetRevision that the member is pinned to does not exist.",
+    remedy: "Wait for the Fleet to write it again; if it stays, check that the Fleet exists.",
+  },
+  ClusterPaused: {
+    retry: "backoff",
+    meaning: "The Cluster is paused, so nothing is written to it.",
+    remedy: "Unpause the Cluster when you are done with it.",
+  },
+  ClusterDeleting: {
+    retry: "backoff",
+    meaning: "The Cluster is being deleted; Capitan has let go of it.",
+    remedy: "Nothing to do: the member goes with the Cluster.",
+  },
+  ControlPlaneNotInitialized: {
+    retry: "backoff",
+    meaning: "Cluster API has not reported the control plane as initialized yet.",
+    remedy: "Wait; if it lasts, look at the Cluster's conditions.",
+  },
+  KubeconfigNotFound: {
+    retry: "backoff",
+    meaning: "The Secret <cluster>-kubeconfig does not exist or has no key 'value'.",
+    remedy: "Look at the Cluster's control plane object, which should write it.",
+  },
+  KubeconfigInvalid: {
+    retry: "backoff",
+    meaning: "The workload cluster's kubeconfig cannot be read.",
+    remedy: "Repair the Secret that the message names.",
+  },
+  KubeconfigRefused: {
+    retry: "backoff",
+    meaning: "The workload cluster's kubeconfig asks for something unsafe: to run a program, to read a file, to use a proxy, to impersonate, or to skip TLS.",
+    remedy: "Write a kubeconfig with https server, certificate-authority-data and a client certificate, token or password inline.",
+  },
+  Unreachable: {
+    retry: "backoff",
+    meaning: "The workload cluster's API server cannot be reached or does not answer in time.",
+    remedy: "Check the control plane endpoint and the network from the hub to it.",
+  },
+  CredentialsRejected: {
+    retry: "backoff",
+    meaning: "The workload cluster's API server rejected the credentials of the kubeconfig.",
+    remedy: "Let the control plane provider renew the kubeconfig Secret, or check its rights.",
+  },
+  InventoryInvalid: {
+    retry: "never",
+    meaning: "The inventory in the workload cluster's namespace capitan-system cannot be read.",
+    remedy: "Look at the ConfigMap that the message names; restore it from a backup, or delete it to have it rebuilt.",
+  },
+  UnknownKind: {
+    retry: "backoff",
+    meaning: "The layer has objects of a kind that the workload cluster does not serve and that no CRD of the layer defines.",
+    remedy: "Install the CRD in this layer, or in one that this layer depends on.",
+  },
+  OwnedByAnotherFleet: {
+    retry: "backoff",
+    meaning: "An object of the layer already belongs to another Fleet.",
+    remedy: "Remove the object from one of the two Fleets.",
+  },
+  ApplyFailed: {
+    retry: "backoff",
+    meaning: "The workload cluster's API server refused an object.",
+    remedy: "Correct the object that the message names.",
+  },
+  DependencyNotReady: {
+    retry: "backoff",
+    meaning: "The layer waits for a layer that it depends on.",
+    remedy: "Look at the layer that the message names.",
+  },
+  HealthTimeout: {
+    retry: "backoff",
+    meaning: "An object did not become healthy within the layer's timeout.",
+    remedy: "Look at the object that the message names on the workload cluster.",
+  },
+  HealthFailed: {
+    retry: "backoff",
+    meaning: "An object reports that it has failed.",
+    remedy: "Look at the object that the message names on the workload cluster.",
+  },
+  RemovalNeedsApproval: {
+    retry: "backoff",
+    meaning: "The next step would delete a Namespace, a CustomResourceDefinition or a PersistentVolumeClaim, and everything in it.",
+    remedy: "If that is wanted, annotate the FleetMember with the approval that the message prints.",
+  },
+  RemovalBlocked: {
+    retry: "backoff",
+    meaning: "An object that is to go is held by a finalizer, or the API server refuses to delete it.",
+    remedy: "Look at the object that the message names on the workload cluster.",
+  },
+  InternalError: {
+    retry: "backoff",
+    meaning: "Something happened that Capitan did not expect.",
+    remedy: "Look at the controller's log for the same object, and report it.",
+  },
+} as const satisfies Record<string, { retry: "never" | "backoff"; meaning: string; remedy: string }>;
+
+/** One of the codes above. */
+export type Code = keyof typeof codes;

@@ -1,0 +1,53 @@
+import { canonicalJson, sha256Hex } from "./json.ts";
+import type { ManagedField, ObjectMeta } from "./types.ts";
+
+/** The field manager of every server-side apply on workload clusters. */
+export const fieldManager = "capitan";
+
+/** Labels that Capitan sets or reads. */
+export const labels = {
+  /** On every owned object of a workload cluster: short hash of the owning Fleet's stable names. */
+  owner: "capitan.dev/owner",
+  /** On FleetMembers and FleetRevisions. */
+  fleet: "capitan.dev/fleet",
+  cluster: "capitan.dev/cluster",
+} as const;
+
+/** Annotations that Capitan reads. */
+export const annotations = {
+  approveRemoval: "capitan.dev/approve-removal",
+  requestedAt: "reconcile.fluxcd.io/requestedAt",
+} as const;
+
+/** The Apply entry of our field manager, or undefined: there is at most one. */
+function ownEntry(metadata: ObjectMeta): ManagedField | undefined {
+  return metadata.managedFields?.find(
+    (f) => f.manager === fieldManager && f.operation === "Apply" && !f.subresource,
+  );
+}
+
+/**
+ * A digest of what the API server says we own of an object, or "" when it says we own nothing.
+ * Two equal digests mean: nobody changed or removed a field of ours. `time` belongs in it, since it
+ * betrays restores and others who apply under our name.
+ */
+export function ownershipOf(metadata: ObjectMeta): string {
+  const entry = ownEntry(metadata);
+  if (entry === undefined) return "";
+  return sha256Hex(
+    canonicalJson([entry.apiVersion ?? "", entry.fieldsV1 ?? {}, entry.time ?? ""]),
+  ).slice(0, 32);
+}
+
+/**
+ * Whether our apply created the object, judged from the object alone, for when the reply (201 or
+ * 200) was lost. We created it when our entry is as old as the object and nobody else's is.
+ */
+export function createdByUs(metadata: ObjectMeta): boolean {
+  const entry = ownEntry(metadata);
+  const born = metadata.creationTimestamp;
+  if (entry?.time === undefined || born === undefined || entry.time !== born) return false;
+  return !(metadata.managedFields ?? []).some(
+    (f) => f !== entry && !f.subresource && f.time !== undefined && f.time <= born,
+  );
+}
