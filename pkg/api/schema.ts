@@ -52,7 +52,7 @@ export function object<R extends Fields, O extends Fields>(
   extra: Extra = {},
 ): Schema<Required<R> & Optional<O>> {
   const { required = {}, optional = {} } = fields;
-  const demanded = Object.entries(required).filter(([, schema]) => !("default" in schema));
+  const demanded = Object.entries(required as Fields).filter(([, schema]) => !("default" in schema));
   const names = demanded.map(([name]) => name);
   return node("object", extra, {
     properties: { ...required, ...optional },

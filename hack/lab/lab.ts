@@ -1,0 +1,75 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { clientOf, serverDir, startApiServer, startEtcd } from "./apiserver.ts";
+import { startCapi } from "./capi.ts";
+import { root } from "./paths.ts";
+import { claimPorts, releasePorts } from "./ports.ts";
+import { launch, recorded, stop } from "./processes.ts";
+import type { Progress } from "./progress.ts";
+import { startRegistry } from "./registry.ts";
+import { resources } from "./resources.ts";
+import { readLab, writeLab, type LabFile } from "./state.ts";
+import { ensureTools } from "./tools.ts";
+
+/** The namespace of the lab's clusters, and its controller's platform namespace. */
+export const labNamespace = "fleet";
+
+export type LabOptions = {
+  readonly dir: string;
+  readonly progress: Progress;
+  /** How long a Deployment takes to turn Available: a duration, or "off". */
+  readonly standIn?: string;
+  /** More flags for the hub's kube-apiserver. */
+  readonly hubFlags?: readonly string[];
+};
+
+/**
+ * Starts the management cluster: etcd, kube-apiserver, garbage collector, the CAPI core manager, the
+ * lab provider, the stand-in and an OCI registry, all on loopback, all recorded under `dir`.
+ * Whatever was there before is ended first; when something fails, everything is.
+ */
+export async function startLab(options: LabOptions): Promise<LabFile> {
+  const { dir, progress } = options;
+  const tools = await ensureTools(progress);
+  await stopLab(dir);
+  await mkdir(dir, { recursive: true });
+  progress.action("starting the management cluster: etcd, kube-apiserver, Cluster API, registry");
+  const ports = await claimPorts(dir);
+  try {
+    const lab: LabFile = { dir, ports, hubKubeconfig: join(serverDir(dir, "hub"), "kubeconfig"), registry: `127.0.0.1:${ports.registry}` };
+    await writeLab(lab);
+    await startEtcd(dir, tools.etcd, ports);
+    const registry = startRegistry(dir, tools.registry, { name: "registry", port: ports.registry });
+    await startApiServer(dir, tools["kube-apiserver"], { name: "hub", port: ports.hub, etcdPort: ports.etcd, flags: options.hubFlags ?? [] });
+    const hub = await clientOf(lab.hubKubeconfig);
+    await Promise.all([registry, startHubServices(lab, hub, tools, options.standIn ?? "200ms")]);
+    await hub.close();
+    progress.done(`management cluster is up: export KUBECONFIG=${lab.hubKubeconfig}`);
+    return lab;
+  } catch (error) {
+    await stopLab(dir);
+    throw error;
+  }
+}
+
+async function startHubServices(lab: LabFile, hub: KubeClient, tools: Awaited<ReturnType<typeof ensureTools>>, standIn: string): Promise<void> {
+  await startCapi(lab.dir, tools, lab.ports, hub);
+  await hub.apply(resources.namespace, { apiVersion: "v1", kind: "Namespace", metadata: { name: labNamespace } }, { manager: "capitan-lab" });
+  const script = (name: string) => join(root, "hack", "lab", `${name}.ts`);
+  await launch(lab.dir, { name: "provider", command: process.execPath, args: [script("provider"), lab.dir] });
+  await launch(lab.dir, { name: "stand-in", command: process.execPath, args: [script("stand-in"), lab.dir, standIn] });
+}
+
+/** Ends every recorded process of a lab by its pid, etcd last, and removes its files. Safe at any time, also after a kill. */
+export async function stopLab(dir: string): Promise<void> {
+  // First those who would start or write something, then API servers, then what they stand on.
+  const order = [/^(controller|provider|stand-in|capi-core|kube-controller-manager)/, /^(apiserver-|registry)/, /./];
+  for (const pattern of order) {
+    const names = (await recorded(dir)).filter((name) => pattern.test(name));
+    await Promise.all(names.map((name) => stop(dir, name)));
+  }
+  const lab = await readLab(dir).catch(() => undefined);
+  if (lab !== undefined) await releasePorts(lab.ports);
+  await rm(dir, { recursive: true, force: true });
+}

@@ -1,0 +1,78 @@
+import { CapitanError, type Code } from "../errors/index.ts";
+import { asList, asMap, asNumber, asString, parseJson } from "../object/index.ts";
+
+/** A reply of an API server that is not a success, or no reply at all (`status` 0). */
+export class ApiError extends CapitanError {
+  /** HTTP status; 0 when there was no reply. */
+  readonly status: number;
+  /** `reason` of the Status object: NotFound, AlreadyExists, Conflict, Invalid, … or "". */
+  readonly reason: string;
+  /** The `causes[].reason` of the Status object. */
+  readonly causes: readonly string[];
+  /** What the server asked us to wait, in milliseconds, if it did. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, facts: { status: number; reason?: string; causes?: readonly string[]; retryAfterMs?: number; cause?: unknown }) {
+    super(codeOf(facts.status), message, { cause: facts.cause });
+    this.name = "ApiError";
+    this.status = facts.status;
+    this.reason = facts.reason ?? "";
+    this.causes = facts.causes ?? [];
+    this.retryAfterMs = facts.retryAfterMs;
+  }
+}
+
+function codeOf(status: number): Code {
+  if (status === 0 || status === 502 || status === 503 || status === 504) return "Unreachable";
+  return status === 401 ? "CredentialsRejected" : "ApplyFailed";
+}
+
+/** What the server said, cut to this length: messages can hold a whole object. */
+const messageMax = 400;
+
+/**
+ * The error for a reply. A message about a Secret is never repeated: API servers quote values, up to
+ * the whole object, in 422 and 500 replies.
+ */
+export function apiErrorOf(what: string, status: number, body: string, retryAfter: string | undefined): ApiError {
+  const parsed = statusObject(body);
+  const reason = asString(parsed["reason"]) ?? "";
+  const details = asMap(parsed["details"]);
+  const causes = asList(details["causes"]).map((c) => asString(asMap(c)["reason"]) ?? "");
+  const about = /\/secrets(\/|$|\?)/.test(what) ? "(message withheld: it may quote the Secret)" : said(parsed);
+  const retryAfterMs = retryAfterOf(retryAfter, asNumber(details["retryAfterSeconds"]));
+  const code = reason === "" ? `HTTP ${status}` : `HTTP ${status} ${reason}`;
+  return new ApiError(`${what}: ${code}${about === "" ? "" : `: ${about}`}`, { status, reason, causes, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+}
+
+function statusObject(body: string) {
+  try {
+    const parsed = asMap(parseJson(body));
+    return parsed["kind"] === "Status" ? parsed : {};
+  } catch (error) {
+    return { message: error instanceof SyntaxError ? "" : String(error) };
+  }
+}
+
+function said(status: Readonly<Record<string, unknown>>): string {
+  const message = asString(status["message"]) ?? "";
+  return message.length > messageMax ? `${message.slice(0, messageMax)}…` : message;
+}
+
+const retryAfterMaxMs = 10_000;
+
+function retryAfterOf(header: string | undefined, seconds: number | undefined): number | undefined {
+  const value = header === undefined ? seconds : Number(header);
+  if (value === undefined || !Number.isFinite(value) || value < 0) return undefined;
+  return Math.min(value * 1000, retryAfterMaxMs);
+}
+
+/** Whether the server said that this object does not exist (not: that it does not know the kind). */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 404 && error.reason === "NotFound";
+}
+
+/** Whether somebody else was faster: 409. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 409;
+}

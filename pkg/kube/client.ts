@@ -1,0 +1,171 @@
+import { asList, asMap, asString, encodeJson, parseJson, type KubeObject } from "../object/index.ts";
+import { isNotFound } from "./api-error.ts";
+import type { ConnectionConfig } from "./config.ts";
+import { resourcePath, type Resource } from "./resource.ts";
+import { Transport } from "./transport.ts";
+import { decodeWatch, type WatchEvent } from "./watch.ts";
+
+const metadataOnlyObject = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const metadataOnlyList = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const pageSize = 500;
+
+export type ListOptions = {
+  readonly namespace?: string | undefined;
+  readonly labelSelector?: string | undefined;
+  readonly fieldSelector?: string | undefined;
+  /** Only `metadata` of each object: the reply is a tenth of the size. */
+  readonly metadataOnly?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type ListResult = { readonly items: readonly KubeObject[]; readonly resourceVersion: string };
+
+/** `created` is true when the server answered 201: the object did not exist before. */
+export type ApplyResult = { readonly object: KubeObject; readonly created: boolean };
+
+type Named = { readonly namespace?: string | undefined; readonly name: string };
+type Signal = { readonly signal?: AbortSignal | undefined };
+
+/** A client of one API server. Nothing is sent before the first call. */
+export function connect(config: ConnectionConfig): KubeClient {
+  return new KubeClient(new Transport(config));
+}
+
+/** Requests to one API server. Every method throws ApiError. */
+export class KubeClient {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** Ends all connections; calls and watches in flight fail. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  /** A read of anything, as JSON: /version, /apis. */
+  async raw(path: string, options: Signal & { accept?: string } = {}): Promise<unknown> {
+    const reply = await this.#transport.call({ method: "GET", path, ...options });
+    return reply.body.startsWith("{") ? parseJson(reply.body) : reply.body;
+  }
+
+  /** The object from a quorum read, or undefined when the server says that it does not exist. */
+  async get(resource: Resource, { namespace, name }: Named, options: Signal & { metadataOnly?: boolean } = {}): Promise<KubeObject | undefined> {
+    const path = resourcePath(resource, namespace, name);
+    const accept = options.metadataOnly === true ? metadataOnlyObject : "application/json";
+    try {
+      return toObject(await this.#transport.call({ method: "GET", path, accept, signal: options.signal }));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** All objects, page by page. A page whose continue token has expired (410) fails the list; nothing partial is returned. */
+  async list(resource: Resource, options: ListOptions = {}): Promise<ListResult> {
+    const items: KubeObject[] = [];
+    let token: string | undefined;
+    for (;;) {
+      const { body } = await this.#transport.call({
+        method: "GET",
+        path: resourcePath(resource, options.namespace),
+        accept: options.metadataOnly === true ? metadataOnlyList : "application/json",
+        query: { limit: String(pageSize), continue: token, labelSelector: options.labelSelector, fieldSelector: options.fieldSelector },
+        signal: options.signal,
+      });
+      const page = asMap(parseJson(body));
+      const metadata = asMap(page["metadata"]);
+      for (const item of asList(page["items"])) items.push(withKind(item, resource));
+      token = asString(metadata["continue"]);
+      if (token === undefined || token === "") return { items, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
+    }
+  }
+
+  /** Events after `resourceVersion`, bookmarks included. Ends when the server ends it; throws after `idleMs` of silence. */
+  async *watch(resource: Resource, options: ListOptions & { resourceVersion: string; idleMs: number; timeoutSeconds: number }): AsyncGenerator<WatchEvent> {
+    const stream = await this.#transport.stream(
+      {
+        method: "GET",
+        path: resourcePath(resource, options.namespace),
+        accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
+        query: {
+          watch: "true",
+          allowWatchBookmarks: "true",
+          resourceVersion: options.resourceVersion,
+          timeoutSeconds: String(options.timeoutSeconds),
+          labelSelector: options.labelSelector,
+          fieldSelector: options.fieldSelector,
+        },
+        signal: options.signal,
+      },
+      options.idleMs,
+    );
+    yield* decodeWatch(stream, resource);
+  }
+
+  /** Server-side apply with force. `metadataOnly` halves the reply. */
+  async apply(resource: Resource, object: KubeObject, options: Signal & { manager: string; metadataOnly?: boolean; subresource?: string }): Promise<ApplyResult> {
+    const { namespace, name } = object.metadata;
+    const reply = await this.#transport.call({
+      method: "PATCH",
+      path: resourcePath(resource, namespace, name, options.subresource),
+      query: { fieldManager: options.manager, force: "true" },
+      accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
+      contentType: "application/apply-patch+yaml",
+      body: encodeJson(object),
+      signal: options.signal,
+    });
+    return { object: withKind(parseJson(reply.body), resource), created: reply.status === 201 };
+  }
+
+  /** Creates; 409 AlreadyExists when it is there. `subresource` for instance `token`. */
+  async create(resource: Resource, object: KubeObject, options: Signal & { subresource?: string } = {}): Promise<KubeObject> {
+    const { namespace, name } = object.metadata;
+    const path = resourcePath(resource, namespace, options.subresource === undefined ? undefined : name, options.subresource);
+    return this.#write("POST", path, object, options.signal);
+  }
+
+  /** Replaces; with metadata.resourceVersion set, 409 Conflict when somebody else was faster. */
+  async replace(resource: Resource, object: KubeObject, options: Signal = {}): Promise<KubeObject> {
+    return this.#write("PUT", resourcePath(resource, object.metadata.namespace, object.metadata.name), object, options.signal);
+  }
+
+  /** JSON merge patch (RFC 7386). */
+  async mergePatch(resource: Resource, { namespace, name }: Named, patch: object, options: Signal & { subresource?: string } = {}): Promise<KubeObject> {
+    const path = resourcePath(resource, namespace, name, options.subresource);
+    const reply = await this.#transport.call({ method: "PATCH", path, contentType: "application/merge-patch+json", body: encodeJson(patch), signal: options.signal });
+    return toObject(reply);
+  }
+
+  /**
+   * Deletes exactly the object that was read: uid and resourceVersion are preconditions (409 when
+   * it changed since). True when it is gone already, false when finalizers hold it.
+   */
+  async delete(resource: Resource, live: KubeObject, options: Signal = {}): Promise<boolean> {
+    const { namespace, name, uid, resourceVersion } = live.metadata;
+    const body = encodeJson({ apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background", preconditions: { uid, resourceVersion } });
+    try {
+      const reply = await this.#transport.call({ method: "DELETE", path: resourcePath(resource, namespace, name), contentType: "application/json", body, signal: options.signal });
+      const metadata = asMap(asMap(parseJson(reply.body))["metadata"]);
+      return metadata["deletionTimestamp"] === undefined || asList(metadata["finalizers"]).length === 0;
+    } catch (error) {
+      if (isNotFound(error)) return true;
+      throw error;
+    }
+  }
+
+  async #write(method: "POST" | "PUT", path: string, object: KubeObject, signal: AbortSignal | undefined): Promise<KubeObject> {
+    return toObject(await this.#transport.call({ method, path, contentType: "application/json", body: encodeJson(object), signal }));
+  }
+}
+
+function toObject({ body }: { body: string }): KubeObject {
+  return parseJson(body) as unknown as KubeObject;
+}
+
+/** Items of a list and metadata-only replies do not say their own kind; we know it. */
+function withKind(item: unknown, { group, version, kind }: Resource): KubeObject {
+  const apiVersion = group === "" ? version : `${group}/${version}`;
+  return { ...(item as KubeObject), apiVersion, kind };
+}

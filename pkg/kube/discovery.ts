@@ -1,0 +1,70 @@
+import { asList, asMap, asString, type JsonMap } from "../object/index.ts";
+import type { KubeClient } from "./client.ts";
+import type { Resource } from "./resource.ts";
+
+const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/**
+ * What kinds an API server serves, from its aggregated discovery documents (two requests), read
+ * when first asked and again after `forget`.
+ */
+export class Discovery {
+  readonly #client: KubeClient;
+  #held: Promise<Map<string, Resource>> | undefined;
+
+  constructor(client: KubeClient) {
+    this.#client = client;
+  }
+
+  /** Drops what is known, because CRDs came or went. */
+  forget(): void {
+    this.#held = undefined;
+  }
+
+  /** The resource of exactly this apiVersion and kind, or undefined when it is not served. */
+  async find(apiVersion: string, kind: string, signal?: AbortSignal): Promise<Resource | undefined> {
+    return (await this.#resources(signal)).get(`${apiVersion}/${kind}`);
+  }
+
+  /** The resource of this group and kind at the version that the server prefers. */
+  async findPreferred(group: string, kind: string, signal?: AbortSignal): Promise<Resource | undefined> {
+    for (const resource of (await this.#resources(signal)).values()) {
+      if (resource.group === group && resource.kind === kind) return resource;
+    }
+    return undefined;
+  }
+
+  async #resources(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
+    this.#held ??= this.#load(signal);
+    try {
+      return await this.#held;
+    } catch (error) {
+      this.#held = undefined;
+      throw error;
+    }
+  }
+
+  async #load(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
+    const options = { accept: aggregated, ...(signal === undefined ? {} : { signal }) };
+    const [core, groups] = await Promise.all([this.#client.raw("/api", options), this.#client.raw("/apis", options)]);
+    const resources = [core, groups].flatMap((doc) => asList(asMap(doc)["items"]).map(asMap).flatMap(resourcesOf));
+    const entries = resources.map((r) => [`${r.group === "" ? r.version : `${r.group}/${r.version}`}/${r.kind}`, r] as const);
+    return new Map(entries);
+  }
+}
+
+/** One APIGroupDiscovery; versions come in the server's order of preference. */
+function resourcesOf(group: JsonMap): readonly Resource[] {
+  const groupName = asString(asMap(group["metadata"])["name"]) ?? "";
+  return asList(group["versions"])
+    .map(asMap)
+    .flatMap((v) =>
+      asList(v["resources"]).map(asMap).map((r) => ({
+        group: groupName,
+        version: asString(v["version"]) ?? "",
+        kind: asString(asMap(r["responseKind"])["kind"]) ?? "",
+        plural: asString(r["resource"]) ?? "",
+        namespaced: r["scope"] === "Namespaced",
+      })),
+    );
+}

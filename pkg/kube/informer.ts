@@ -1,0 +1,142 @@
+import { isCapitanError } from "../errors/index.ts";
+import type { KubeObject } from "../object/index.ts";
+import { ApiError } from "./api-error.ts";
+import type { KubeClient, ListOptions } from "./client.ts";
+import type { Resource } from "./resource.ts";
+
+export type InformerOptions = Omit<ListOptions, "signal"> & {
+  /** Called for every object that appeared, changed or went, relists included. Must not throw; if it does, everything is listed again. */
+  readonly onChange: (object: KubeObject, gone: boolean) => void;
+  /** Told of every failure that made the informer start over. */
+  readonly onError?: (error: unknown) => void;
+  /** Silence on the watch longer than this is taken for a dead peer. API servers send a bookmark a minute. Milliseconds. */
+  readonly idleMs?: number;
+  /** A number in [0, 1) for jitter. */
+  readonly random: () => number;
+};
+
+const idleDefaultMs = 90_000;
+const backoffMinMs = 100;
+const backoffMaxMs = 30_000;
+
+/**
+ * A cache of all objects of a kind, kept by list and watch. It survives 410 in the middle of a list
+ * or a watch, silence, unreadable events, lost connections and handlers that throw; an event is
+ * never skipped: what cannot be followed is listed again.
+ */
+export class Informer {
+  readonly #client: KubeClient;
+  readonly #resource: Resource;
+  readonly #options: InformerOptions;
+  readonly #items = new Map<string, KubeObject>();
+  readonly #synced = Promise.withResolvers<void>();
+  #version = "";
+
+  constructor(client: KubeClient, resource: Resource, options: InformerOptions) {
+    this.#client = client;
+    this.#resource = resource;
+    this.#options = options;
+  }
+
+  /** Resolves when the first list is in the cache. */
+  get synced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
+  get(namespace: string, name: string): KubeObject | undefined {
+    return this.#items.get(`${namespace}/${name}`);
+  }
+
+  items(): readonly KubeObject[] {
+    return [...this.#items.values()];
+  }
+
+  /** Lists and watches until the signal aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        if (this.#version === "") await this.#relist(signal);
+        const watched = await this.#follow(signal);
+        failures = watched ? 0 : failures + 1;
+      } catch (error) {
+        if (signal.aborted) return;
+        failures += 1;
+        if (!canResume(error)) this.#version = "";
+        this.#options.onError?.(error);
+      }
+      if (failures > 0) await pause(this.#backoffMs(failures), signal);
+    }
+  }
+
+  async #relist(signal: AbortSignal): Promise<void> {
+    const list = await this.#client.list(this.#resource, { ...this.#options, signal });
+    const found = new Map(list.items.map((object) => [keyOf(object), object]));
+    for (const [key, object] of [...this.#items]) {
+      if (!found.has(key)) this.#set(key, object, true);
+    }
+    for (const [key, object] of found) {
+      const held = this.#items.get(key);
+      if (held === undefined || !sameVersion(held, object)) this.#set(key, object, false);
+    }
+    this.#version = list.resourceVersion;
+    this.#synced.resolve();
+  }
+
+  /** Follows one watch to its end; true when it delivered something. */
+  async #follow(signal: AbortSignal): Promise<boolean> {
+    let delivered = false;
+    const events = this.#client.watch(this.#resource, {
+      ...this.#options,
+      resourceVersion: this.#version,
+      idleMs: this.#options.idleMs ?? idleDefaultMs,
+      timeoutSeconds: Math.round(240 + 240 * this.#options.random()),
+      signal,
+    });
+    for await (const event of events) {
+      delivered = true;
+      if (event.type === "BOOKMARK") {
+        this.#version = event.resourceVersion;
+        continue;
+      }
+      this.#set(keyOf(event.object), event.object, event.type === "DELETED");
+      this.#version = event.object.metadata.resourceVersion ?? this.#version;
+    }
+    return delivered;
+  }
+
+  #set(key: string, object: KubeObject, gone: boolean): void {
+    if (gone) this.#items.delete(key);
+    else this.#items.set(key, object);
+    this.#options.onChange(object, gone);
+  }
+
+  #backoffMs(failures: number): number {
+    const full = Math.min(backoffMinMs * 2 ** (failures - 1), backoffMaxMs);
+    return full * (0.5 + 0.5 * this.#options.random());
+  }
+}
+
+const keyOf = ({ metadata }: KubeObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
+
+const sameVersion = (a: KubeObject, b: KubeObject) =>
+  a.metadata.uid === b.metadata.uid && a.metadata.resourceVersion === b.metadata.resourceVersion;
+
+/** Whether the watch may go on from the last version: the connection failed, not the version or the content. */
+function canResume(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return isCapitanError(error) && error.code === "Unreachable";
+  if (error.reason === "PoisonEvent" || error.status === 410) return false;
+  return error.status === 0 || [401, 429, 502, 503].includes(error.status);
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end, { once: true });
+  });
+}

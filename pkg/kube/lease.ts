@@ -1,0 +1,125 @@
+import { asMap, asString, type KubeObject } from "../object/index.ts";
+import { isConflict } from "./api-error.ts";
+import type { KubeClient } from "./client.ts";
+import type { Resource } from "./resource.ts";
+
+const leaseResource: Resource = { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", namespaced: true };
+
+/** A lease that nobody renewed for this long is free. */
+const leaseMs = 15_000;
+/** A holder that could not renew for this long stops, 5 s before another may take over. */
+const renewDeadlineMs = 10_000;
+const retryMs = 2_000;
+
+export type LeaseOptions = {
+  readonly namespace: string;
+  readonly name: string;
+  /** Who we are, unique per process. */
+  readonly identity: string;
+  /** A monotonic clock in milliseconds: wall-clock jumps must not move leadership. */
+  readonly monotonicMs: () => number;
+  readonly now: () => Date;
+};
+
+type Observed = { readonly version: string; readonly atMs: number };
+
+/**
+ * Leader election over a Lease. Other holders' clocks are never trusted: a lease is free when its
+ * resourceVersion has not changed for `leaseMs` on our own clock. A Lease is no fence: writes carry
+ * their own preconditions.
+ */
+export class LeaderLease {
+  readonly #client: KubeClient;
+  readonly #options: LeaseOptions;
+  #observed: Observed | undefined;
+  #renewedAtMs = 0;
+
+  constructor(client: KubeClient, options: LeaseOptions) {
+    this.#client = client;
+    this.#options = options;
+  }
+
+  /** Resolves when the lease is ours; rejects when the signal aborts. */
+  async acquire(signal: AbortSignal): Promise<void> {
+    while (!(await this.#attempt(signal).catch(() => false))) await sleep(retryMs, signal);
+  }
+
+  /** Keeps the lease. Resolves when it is lost or the signal aborts; on abort it is given free. */
+  async hold(signal: AbortSignal): Promise<"lost" | "released"> {
+    while (!signal.aborted) {
+      await sleep(retryMs, signal).catch(() => undefined);
+      if (signal.aborted) break;
+      const remainingMs = this.#renewedAtMs + renewDeadlineMs - this.#options.monotonicMs();
+      if (remainingMs <= 0) return "lost";
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(remainingMs)]);
+      await this.#attempt(deadline).catch(() => false);
+    }
+    await this.#release();
+    return "released";
+  }
+
+  /** One try to take or renew. False when somebody else holds it. */
+  async #attempt(signal: AbortSignal): Promise<boolean> {
+    const startedMs = this.#options.monotonicMs();
+    const { namespace, name } = this.#options;
+    const lease = await this.#client.get(leaseResource, { namespace, name }, { signal });
+    if (lease !== undefined && !this.#isFree(lease)) return false;
+    try {
+      const written = await this.#write(lease, signal);
+      this.#observe(written);
+    } catch (error) {
+      if (isConflict(error)) return false;
+      throw error;
+    }
+    this.#renewedAtMs = startedMs;
+    return true;
+  }
+
+  #isFree(lease: KubeObject): boolean {
+    const holder = asString(asMap(lease["spec"])["holderIdentity"]) ?? "";
+    const changed = this.#observed?.version !== lease.metadata.resourceVersion;
+    if (changed) this.#observe(lease);
+    if (holder === "" || holder === this.#options.identity) return true;
+    return this.#observed !== undefined && this.#options.monotonicMs() - this.#observed.atMs > leaseMs;
+  }
+
+  #observe(lease: KubeObject): void {
+    this.#observed = { version: lease.metadata.resourceVersion ?? "", atMs: this.#options.monotonicMs() };
+  }
+
+  #write(lease: KubeObject | undefined, signal: AbortSignal): Promise<KubeObject> {
+    const { namespace, name, identity } = this.#options;
+    const time = microTime(this.#options.now());
+    const held = asMap(lease?.["spec"]);
+    const mine = held["holderIdentity"] === identity;
+    const spec = { ...held, holderIdentity: identity, leaseDurationSeconds: leaseMs / 1000, renewTime: time, acquireTime: mine ? held["acquireTime"] : time };
+    const object = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: lease?.metadata ?? { namespace, name }, spec };
+    return lease === undefined ? this.#client.create(leaseResource, object, { signal }) : this.#client.replace(leaseResource, object, { signal });
+  }
+
+  async #release(): Promise<void> {
+    const { namespace, name, identity } = this.#options;
+    const signal = AbortSignal.timeout(2_000);
+    const lease = await this.#client.get(leaseResource, { namespace, name }, { signal }).catch(() => undefined);
+    if (lease === undefined || asMap(lease["spec"])["holderIdentity"] !== identity) return;
+    const object = { ...lease, spec: { ...asMap(lease["spec"]), holderIdentity: "" } };
+    await this.#client.replace(leaseResource, object, { signal }).catch(() => undefined);
+  }
+}
+
+const microTime = (at: Date) => at.toISOString().replace("Z", "000Z");
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal.reason instanceof Error ? signal.reason : new Error("aborted"));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", abort);
+      resolve();
+    }, ms);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
+}

@@ -1,0 +1,159 @@
+import { Agent, request, type Dispatcher } from "undici";
+import { CapitanError, messageOf } from "../errors/index.ts";
+import { ApiError, apiErrorOf } from "./api-error.ts";
+import type { ConnectionConfig } from "./config.ts";
+
+const connectTimeoutMs = 10_000;
+/** No byte for this long ends a call. */
+const idleTimeoutMs = 30_000;
+/** No call but a watch lasts longer. */
+const totalTimeoutMs = 60_000;
+const bodyBytesMax = 256 * 1024 * 1024;
+const triesMax = 4;
+
+export type Call = {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly accept?: string;
+  readonly contentType?: string;
+  readonly body?: string;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type Reply = { readonly status: number; readonly body: string };
+
+/**
+ * One API server over HTTP/2. `connections` stays unset: with one, every request hangs behind a
+ * draining session after GOAWAY as long as a watch is open on it.
+ */
+export class Transport {
+  readonly #agent: Agent;
+  readonly #config: ConnectionConfig;
+
+  constructor(config: ConnectionConfig) {
+    this.#config = config;
+    const { certificate } = config.credentials;
+    this.#agent = new Agent({
+      allowH2: true,
+      keepAliveTimeout: 60_000,
+      connect: {
+        timeout: connectTimeoutMs,
+        rejectUnauthorized: true,
+        ...(config.ca === undefined ? {} : { ca: config.ca }),
+        ...(config.serverName === undefined ? {} : { servername: config.serverName }),
+        ...(certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key }),
+      },
+    });
+  }
+
+  /** Ends all connections; calls in flight fail. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  /** A call with a complete reply. 429 and lost connections are retried a few times. Throws ApiError. */
+  async call(call: Call): Promise<Reply> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#once(call);
+      } catch (error) {
+        const waitMs = attempt < triesMax ? retryDelayMs(error, attempt) : undefined;
+        if (waitMs === undefined) throw error;
+        await delay(waitMs, call.signal);
+      }
+    }
+  }
+
+  async #once(call: Call): Promise<Reply> {
+    const deadline = AbortSignal.timeout(totalTimeoutMs);
+    const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
+    const what = `${call.method} ${call.path}`;
+    const response = await this.#send(call, signal, idleTimeoutMs);
+    const body = await readBody(response.body, what);
+    if (response.statusCode < 300) return { status: response.statusCode, body };
+    const retryAfter = response.headers["retry-after"];
+    throw apiErrorOf(what, response.statusCode, body, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter);
+  }
+
+  /** A reply whose body is read as it comes: a watch. Fails after `idleMs` without a byte. */
+  async stream(call: Call, idleMs: number): Promise<AsyncIterable<Buffer>> {
+    const response = await this.#send(call, call.signal, idleMs);
+    if (response.statusCode < 300) return response.body as AsyncIterable<Buffer>;
+    const what = `${call.method} ${call.path}`;
+    throw apiErrorOf(what, response.statusCode, await readBody(response.body, what), undefined);
+  }
+
+  async #send(call: Call, signal: AbortSignal | undefined, idleMs: number): Promise<Dispatcher.ResponseData> {
+    const query = Object.entries(call.query ?? {}).filter(([, v]) => v !== undefined) as [string, string][];
+    const search = query.length === 0 ? "" : `?${new URLSearchParams(query).toString()}`;
+    const authorization = await this.#config.credentials.authorization?.();
+    try {
+      return await request(`${this.#config.server}${call.path}${search}`, {
+        dispatcher: this.#agent,
+        method: call.method,
+        headers: {
+          accept: call.accept ?? "application/json",
+          "user-agent": "capitan",
+          ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
+          ...(authorization === undefined ? {} : { authorization }),
+        },
+        body: call.body ?? null,
+        signal: signal ?? null,
+        headersTimeout: idleTimeoutMs,
+        bodyTimeout: idleMs,
+      });
+    } catch (error) {
+      throw connectionError(`${call.method} ${call.path}`, error);
+    }
+  }
+}
+
+async function readBody(body: AsyncIterable<Buffer>, what: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > bodyBytesMax) throw new CapitanError("Unreachable", `${what}: the reply exceeds ${bodyBytesMax} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof CapitanError ? error : connectionError(what, error);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function connectionError(what: string, error: unknown): ApiError {
+  return new ApiError(`${what}: ${messageOf(error)}`, { status: 0, reason: errorCode(error), cause: error });
+}
+
+function errorCode(error: unknown): string {
+  const { code, name, cause } = error as { code?: unknown; name?: unknown; cause?: unknown };
+  if (typeof code === "string") return code;
+  return cause === undefined ? String(name) : errorCode(cause);
+}
+
+/** A connection that broke under us: GOAWAY, reset, closed while idle. Safe to repeat: every call of ours is idempotent. */
+const broken = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE", "ERR_HTTP2_STREAM_ERROR", "ERR_HTTP2_GOAWAY_SESSION", "ERR_HTTP2_STREAM_CANCEL", "ERR_HTTP2_INVALID_SESSION"]);
+
+function retryDelayMs(error: unknown, attempt: number): number | undefined {
+  if (!(error instanceof ApiError)) return undefined;
+  if (error.status === 429) return error.retryAfterMs ?? 250 * 2 ** attempt;
+  return error.status === 0 && attempt === 1 && broken.has(error.reason) ? 20 : undefined;
+}
+
+function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(done, ms);
+    const abort = () => {
+      clearTimeout(timer);
+      reject(new ApiError("aborted", { status: 0, reason: "AbortError" }));
+    };
+    function done() {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    }
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}

@@ -1,0 +1,71 @@
+import { CapitanError } from "../errors/index.ts";
+import { asMap, asNumber, asString, parseJson, type JsonMap, type KubeObject } from "../object/index.ts";
+import { ApiError } from "./api-error.ts";
+import type { Resource } from "./resource.ts";
+
+export type WatchEvent =
+  | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: KubeObject }
+  | { readonly type: "BOOKMARK"; readonly resourceVersion: string };
+
+/** A single event longer than this ends the watch: etcd does not store objects of this size. */
+const lineBytesMax = 16 * 1024 * 1024;
+
+/**
+ * Decodes the newline-delimited JSON of a watch. A line that cannot be read throws instead of being
+ * skipped: an event would be lost for good otherwise. An ERROR event throws ApiError with its code.
+ */
+export async function* decodeWatch(stream: AsyncIterable<Buffer>, resource: Resource): AsyncGenerator<WatchEvent> {
+  for await (const line of lines(stream)) yield decodeEvent(line, resource);
+}
+
+async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  let rest: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      const line = Buffer.concat([...rest, chunk.subarray(start, end)]).toString("utf8");
+      rest = [];
+      bytes = 0;
+      start = end + 1;
+      if (line !== "") yield line;
+    }
+    if (start < chunk.length) rest.push(chunk.subarray(start));
+    bytes += chunk.length - start;
+    if (bytes > lineBytesMax) throw new CapitanError("Unreachable", `a watch event exceeds ${lineBytesMax} bytes`);
+  }
+  if (rest.length > 0) throw new ApiError("the watch ended in the middle of an event", { status: 0, reason: "CutLine" });
+}
+
+function decodeEvent(line: string, { group, version, kind }: Resource): WatchEvent {
+  const { type, object } = parseEvent(line);
+  const metadata = asMap(object["metadata"]);
+  switch (type) {
+    case "ADDED":
+    case "MODIFIED":
+    case "DELETED": {
+      if (asString(metadata["name"]) === undefined) throw poison();
+      const apiVersion = group === "" ? version : `${group}/${version}`;
+      return { type, object: { ...object, apiVersion, kind, metadata: metadata as unknown as KubeObject["metadata"] } };
+    }
+    case "BOOKMARK":
+      return { type, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
+    case "ERROR": {
+      const status = asNumber(object["code"]) ?? 500;
+      throw new ApiError(`watch ${kind}: ${asString(object["message"]) ?? "error"}`, { status, reason: asString(object["reason"]) ?? "" });
+    }
+    default:
+      throw poison();
+  }
+}
+
+function parseEvent(line: string): { type: string; object: JsonMap } {
+  try {
+    const event = asMap(parseJson(line));
+    return { type: asString(event["type"]) ?? "", object: asMap(event["object"]) };
+  } catch (error) {
+    throw error instanceof SyntaxError ? poison() : error;
+  }
+}
+
+const poison = () => new ApiError("a watch event cannot be read", { status: 0, reason: "PoisonEvent" });
