@@ -1,0 +1,121 @@
+import type { RevisionLayer } from "../api/index.ts";
+import { CapitanError, isCapitanError } from "../errors/index.ts";
+import {
+  canonicalJson,
+  compareForApply,
+  hmacHex,
+  idOf,
+  keyOf,
+  matchesSelector,
+  nameOf,
+  normalize,
+  parseManifests,
+  sha256Hex,
+  stageOf,
+  type KubeObject,
+  type ObjectId,
+  type Stage,
+} from "../object/index.ts";
+import type { ArtifactFiles } from "../oci/index.ts";
+import { fluxSystemNamespace, selectFlux } from "./flux.ts";
+
+/** An object as it is to be in the cluster. */
+export type DesiredObject = {
+  readonly key: string;
+  readonly id: ObjectId;
+  readonly stage: Stage;
+  readonly layer: string;
+  readonly object: KubeObject;
+  /** Digest of the object as it is sent; an HMAC for Secrets, since inventories are readable. */
+  readonly digest: string;
+};
+
+/** What a layer is made from besides its own text. */
+export type LayerInputs = {
+  /** Objects of the artifact, when the source is one; see `checkFiles`. */
+  readonly artifact?: readonly KubeObject[] | undefined;
+  /** The hub's Secret that `flux.imagePullSecret` names. */
+  readonly imagePullSecret?: KubeObject | undefined;
+};
+
+const manifestFile = /\.(ya?ml|json)$/i;
+const kustomizationFile = /(^|\/)kustomization\.ya?ml$|(^|\/)Kustomization$/;
+
+/** Reads every manifest of an artifact. Throws KustomizeNotRendered, ManifestInvalid, DuplicateObject. */
+export function checkFiles(files: ArtifactFiles): readonly KubeObject[] {
+  const paths = [...files.keys()].sort();
+  const kustomization = paths.find((path) => kustomizationFile.test(path));
+  if (kustomization !== undefined) throw new CapitanError("KustomizeNotRendered", `the artifact contains ${kustomization}`);
+  const objects = paths.filter((path) => manifestFile.test(path)).flatMap((path) => parseManifests(files.get(path)?.content.toString("utf8") ?? "", path));
+  if (objects.length === 0) throw new CapitanError("ManifestInvalid", "the artifact contains no Kubernetes object");
+  refuseDuplicates(objects);
+  return objects;
+}
+
+/**
+ * The objects of one layer, before they are placed in a cluster. Throws ManifestInvalid,
+ * DuplicateObject, ComponentUnknown, with the layer's name in front.
+ */
+export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly KubeObject[] {
+  try {
+    const objects = sourceObjects(layer, inputs).filter(({ metadata }) => matchesSelector(layer.include ?? {}, metadata.labels));
+    if (objects.length === 0) throw new CapitanError("ManifestInvalid", "include matches no object");
+    refuseDuplicates(objects);
+    return objects;
+  } catch (error) {
+    throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
+  }
+}
+
+function sourceObjects({ flux, inline }: RevisionLayer, { artifact = [], imagePullSecret }: LayerInputs): readonly KubeObject[] {
+  if (inline !== undefined) return inlineObjects(inline);
+  if (flux === undefined) return artifact;
+  const planted = imagePullSecret === undefined ? [] : [plantedSecret(imagePullSecret)];
+  return [...selectFlux(artifact, flux), ...planted];
+}
+
+function inlineObjects(inline: readonly unknown[]): readonly KubeObject[] {
+  return inline.flatMap((object, i) => parseManifests(canonicalJson(object), `inline[${i}]`));
+}
+
+function plantedSecret(secret: KubeObject): KubeObject {
+  const { name } = secret.metadata;
+  return { apiVersion: "v1", kind: "Secret", type: secret["type"], metadata: { name, namespace: fluxSystemNamespace }, data: secret["data"] };
+}
+
+function refuseDuplicates(objects: readonly KubeObject[]): void {
+  const seen = new Set<string>();
+  for (const object of objects) {
+    const key = keyOf(idOf(object));
+    if (seen.has(key)) throw new CapitanError("DuplicateObject", `${nameOf(idOf(object))} is described twice`);
+    seen.add(key);
+  }
+}
+
+/** How a kind is scoped in the target cluster; undefined when it is not known there. */
+type ScopeOf = (object: KubeObject) => "Namespaced" | "Cluster" | undefined;
+
+export type Placement = { readonly owner: string; readonly scopeOf: ScopeOf; readonly secretKey: Uint8Array };
+
+/**
+ * The objects as they are sent to one cluster, in order of application: normalised, with the owner
+ * label, namespaced ones without a namespace in `default`. Throws ManifestInvalid, DuplicateObject.
+ */
+export function desiredObjects(layer: string, objects: readonly KubeObject[], { owner, scopeOf, secretKey }: Placement): readonly DesiredObject[] {
+  const placed = objects.map((object) => normalize(inScope(object, scopeOf(object)), owner));
+  refuseDuplicates(placed);
+  return placed.sort(compareForApply).map((object) => {
+    const id = idOf(object);
+    const text = canonicalJson(object);
+    const isSecret = id.kind === "Secret" && id.group === "";
+    const digest = (isSecret ? hmacHex(secretKey, text) : sha256Hex(text)).slice(0, 32);
+    return { key: keyOf(id), id, stage: stageOf(object), layer, object, digest };
+  });
+}
+
+function inScope(object: KubeObject, scope: "Namespaced" | "Cluster" | undefined): KubeObject {
+  const { namespace, ...metadata } = object.metadata;
+  if (scope === "Cluster") return { ...object, metadata };
+  if (scope === "Namespaced" && (namespace === undefined || namespace === "")) return { ...object, metadata: { ...metadata, namespace: "default" } };
+  return object;
+}
