@@ -4,6 +4,7 @@ export { orderLayers } from "./order.ts";
 export { checkFiles, renderLayer, desiredObjects, type LayerInputs, type DesiredObject } from "./render.ts";
 export { fluxSystemNamespace, fluxVersionOf } from "./flux.ts";
 export { step, dangerousRemoval, type LayerPlan, type Live, type Facts, type Step, type Problem, type LayerVerdict } from "./step.ts";
+export { learnApplied, learnEstablished, learnHealth, learnRemoved, learnStored, type ApplyReply, type RemovalReply } from "./learn.ts";
 export { planMembers, memberLabels, isSelected, type MemberAction, type FleetFacts, type ClusterFacts } from "./members.ts";
 export { fleetStatus, isMemberReady, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";

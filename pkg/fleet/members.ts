@@ -25,8 +25,7 @@ export type FleetFacts = {
 
 /** One write on a member. All actions of one plan are independent of each other. */
 export type MemberAction =
-  | { readonly kind: "create"; readonly name: string; readonly cluster: ClusterFacts; readonly spec: FleetMemberSpec }
-  | { readonly kind: "update"; readonly name: string; readonly spec: FleetMemberSpec }
+  | { readonly kind: "write"; readonly name: string; readonly cluster: ClusterFacts; readonly spec: FleetMemberSpec }
   /** Only when the member has reported Removed, or its Cluster is gone (to be confirmed by a read). */
   | { readonly kind: "delete"; readonly name: string; readonly cluster: string; readonly confirmClusterGone: boolean };
 
@@ -50,7 +49,7 @@ function planNew(cluster: ClusterFacts, { fleet, revision }: FleetFacts): readon
   if (revision === undefined || cluster.paused) return [];
   const { namespace = "", name } = fleet.metadata;
   const spec: FleetMemberSpec = { fleetRef: { namespace, name }, clusterRef: { name: cluster.name }, revision, state: "Present" };
-  return [{ kind: "create", name: memberName({ namespace, name }, cluster.name), cluster, spec }];
+  return [{ kind: "write", name: memberName({ namespace, name }, cluster.name), cluster, spec }];
 }
 
 function planExisting(member: FleetMember, cluster: ClusterFacts | undefined, { fleet, revision }: FleetFacts): readonly MemberAction[] {
@@ -59,9 +58,9 @@ function planExisting(member: FleetMember, cluster: ClusterFacts | undefined, { 
   if (cluster.deleting) return fleet.metadata.deletionTimestamp === undefined ? [] : [{ kind: "delete", name, cluster: cluster.name, confirmClusterGone: false }];
   if (isSelected(fleet, cluster)) {
     const spec: FleetMemberSpec = { ...member.spec, revision: revision ?? member.spec.revision, state: "Present" };
-    return sameSpec(spec, member.spec) ? [] : [{ kind: "update", name, spec }];
+    return sameSpec(spec, member.spec) ? [] : [{ kind: "write", name, cluster, spec }];
   }
-  if (member.spec.state === "Present") return [{ kind: "update", name, spec: { ...member.spec, state: "Removed" } }];
+  if (member.spec.state === "Present") return [{ kind: "write", name, cluster, spec: { ...member.spec, state: "Removed" } }];
   return isRemoved(member) ? [{ kind: "delete", name, cluster: cluster.name, confirmClusterGone: false }] : [];
 }
 

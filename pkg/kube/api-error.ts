@@ -3,6 +3,8 @@ import { asList, asMap, asNumber, asString, parseJson } from "../object/index.ts
 
 /** A reply of an API server that is not a success, or no reply at all (`status` 0). */
 export class ApiError extends CapitanError {
+  /** The message without the request: `HTTP 422 Invalid: …`. */
+  readonly detail: string;
   /** HTTP status; 0 when there was no reply. */
   readonly status: number;
   /** `reason` of the Status object: NotFound, AlreadyExists, Conflict, Invalid, … or "". */
@@ -12,9 +14,10 @@ export class ApiError extends CapitanError {
   /** What the server asked us to wait, in milliseconds, if it did. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, facts: { status: number; reason?: string; causes?: readonly string[]; retryAfterMs?: number; cause?: unknown }) {
-    super(codeOf(facts.status), message, { cause: facts.cause });
+  constructor(what: string, detail: string, facts: { status: number; reason?: string; causes?: readonly string[]; retryAfterMs?: number; cause?: unknown }) {
+    super(codeOf(facts.status), `${what}: ${detail}`, { cause: facts.cause });
     this.name = "ApiError";
+    this.detail = detail;
     this.status = facts.status;
     this.reason = facts.reason ?? "";
     this.causes = facts.causes ?? [];
@@ -42,7 +45,7 @@ export function apiErrorOf(what: string, status: number, body: string, retryAfte
   const about = /\/secrets(\/|$|\?)/.test(what) ? "(message withheld: it may quote the Secret)" : said(parsed);
   const retryAfterMs = retryAfterOf(retryAfter, asNumber(details["retryAfterSeconds"]));
   const code = reason === "" ? `HTTP ${status}` : `HTTP ${status} ${reason}`;
-  return new ApiError(`${what}: ${code}${about === "" ? "" : `: ${about}`}`, { status, reason, causes, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+  return new ApiError(what, `${code}${about === "" ? "" : `: ${about}`}`, { status, reason, causes, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }
 
 function statusObject(body: string) {

@@ -140,15 +140,16 @@ export class KubeClient {
 
   /**
    * Deletes exactly the object that was read: uid and resourceVersion are preconditions (409 when
-   * it changed since). True when it is gone already, false when finalizers hold it.
+   * it changed since). True when it is gone already; false when it is only marked, because
+   * finalizers hold it.
    */
   async delete(resource: Resource, live: KubeObject, options: Signal = {}): Promise<boolean> {
     const { namespace, name, uid, resourceVersion } = live.metadata;
     const body = encodeJson({ apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background", preconditions: { uid, resourceVersion } });
     try {
       const reply = await this.#transport.call({ method: "DELETE", path: resourcePath(resource, namespace, name), contentType: "application/json", body, signal: options.signal });
-      const metadata = asMap(asMap(parseJson(reply.body))["metadata"]);
-      return metadata["deletionTimestamp"] === undefined || asList(metadata["finalizers"]).length === 0;
+      if (asMap(parseJson(reply.body))["kind"] === "Status") return true;
+      return (await this.get(resource, live.metadata, { ...options, metadataOnly: true })) === undefined;
     } catch (error) {
       if (isNotFound(error)) return true;
       throw error;

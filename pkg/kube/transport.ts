@@ -125,7 +125,7 @@ async function readBody(body: AsyncIterable<Buffer>, what: string): Promise<stri
 }
 
 function connectionError(what: string, error: unknown): ApiError {
-  return new ApiError(`${what}: ${messageOf(error)}`, { status: 0, reason: errorCode(error), cause: error });
+  return new ApiError(what, messageOf(error), { status: 0, reason: errorCode(error), cause: error });
 }
 
 function errorCode(error: unknown): string {
@@ -148,7 +148,7 @@ function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
     const timer = setTimeout(done, ms);
     const abort = () => {
       clearTimeout(timer);
-      reject(new ApiError("aborted", { status: 0, reason: "AbortError" }));
+      reject(new ApiError("request", "aborted", { status: 0, reason: "AbortError" }));
     };
     function done() {
       signal?.removeEventListener("abort", abort);

@@ -34,7 +34,7 @@ async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
     bytes += chunk.length - start;
     if (bytes > lineBytesMax) throw new CapitanError("Unreachable", `a watch event exceeds ${lineBytesMax} bytes`);
   }
-  if (rest.length > 0) throw new ApiError("the watch ended in the middle of an event", { status: 0, reason: "CutLine" });
+  if (rest.length > 0) throw new ApiError("watch", "ended in the middle of an event", { status: 0, reason: "CutLine" });
 }
 
 function decodeEvent(line: string, { group, version, kind }: Resource): WatchEvent {
@@ -52,7 +52,7 @@ function decodeEvent(line: string, { group, version, kind }: Resource): WatchEve
       return { type, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
     case "ERROR": {
       const status = asNumber(object["code"]) ?? 500;
-      throw new ApiError(`watch ${kind}: ${asString(object["message"]) ?? "error"}`, { status, reason: asString(object["reason"]) ?? "" });
+      throw new ApiError(`watch ${kind}`, asString(object["message"]) ?? "error", { status, reason: asString(object["reason"]) ?? "" });
     }
     default:
       throw poison();
@@ -68,4 +68,4 @@ function parseEvent(line: string): { type: string; object: JsonMap } {
   }
 }
 
-const poison = () => new ApiError("a watch event cannot be read", { status: 0, reason: "PoisonEvent" });
+const poison = () => new ApiError("watch", "an event cannot be read", { status: 0, reason: "PoisonEvent" });

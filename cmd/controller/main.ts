@@ -1,0 +1,60 @@
+// The controller process: configuration, adapters, reconcilers, run, drain.
+import { randomBytes } from "node:crypto";
+import { messageOf } from "../../pkg/errors/index.ts";
+import { connect, Discovery, LeaderLease, loadHubConfig } from "../../pkg/kube/index.ts";
+import { newLog } from "../../pkg/log/index.ts";
+import { ensureHubKey } from "../../pkg/hub/index.ts";
+import { newMetrics, serve } from "../../pkg/server/index.ts";
+import { Connections } from "../../pkg/workload/index.ts";
+import { parseOptions, usage } from "./options.ts";
+import { buildControllers } from "./wiring.ts";
+
+const drainMs = 10_000;
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  const log = newLog(options.logLevel);
+  const stopping = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
+
+  const client = connect(await loadHubConfig(process.env));
+  const clock = { now: () => new Date(), monotonicMs: () => performance.now(), random: Math.random };
+  const connections = new Connections({ onHealthChange: (key) => controllers.clusterQueue.add(key, 50), random: clock.random });
+  const metrics = newMetrics({ connectedClusters: () => connections.size });
+  const secretKey = await ensureHubKey(client, options.systemNamespace, () => randomBytes(32));
+  const controllers = buildControllers({ client, discovery: new Discovery(client), connections, options, log, clock, metrics, secretKey });
+
+  let synced = false;
+  const port = await serve({ address: options.metricsAddress, registry: metrics.registry, ready: () => synced }, stopping.signal);
+  log.info({ port, namespaces: [...options.platformNamespaces] }, "serving health and metrics");
+  const caches = controllers.hub.run(stopping.signal);
+  await Promise.race([controllers.hub.synced(), caches]);
+  synced = true;
+
+  const lease = new LeaderLease(client, { namespace: options.systemNamespace, name: "capitan-controller", identity: options.identity, monotonicMs: clock.monotonicMs, now: clock.now });
+  if (options.leaderElection) await lease.acquire(stopping.signal);
+  log.info({ identity: options.identity }, "leading");
+  controllers.start(stopping.signal);
+  const outcome = options.leaderElection ? await lease.hold(stopping.signal) : await stopped(stopping.signal);
+  if (outcome === "lost") {
+    // Whoever leads now may write already: stop at once, without draining.
+    log.error({ code: "LeaseLost" }, "lost the Lease");
+    process.exit(1);
+  }
+  log.info({}, "draining");
+  await Promise.race([controllers.drained(), new Promise((resolve) => setTimeout(resolve, drainMs).unref())]);
+  await connections.close();
+  await client.close();
+}
+
+function stopped(signal: AbortSignal): Promise<"released"> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve("released"), { once: true }));
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(`${messageOf(error)}\n${usage}`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,58 @@
+import { homedir, hostname } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { LogLevel } from "../../pkg/log/index.ts";
+
+export type Options = {
+  readonly platformNamespaces: ReadonlySet<string>;
+  readonly systemNamespace: string;
+  readonly metricsAddress: string;
+  readonly cacheDir: string;
+  readonly logLevel: LogLevel;
+  readonly leaderElection: boolean;
+  readonly concurrency: number;
+  readonly identity: string;
+};
+
+export const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
+
+  --platform-namespace NAME   namespace whose Fleets are accepted; repeatable, at least one
+  --system-namespace NAME     namespace of the Lease and the hub key (default capitan-system)
+  --metrics-address HOST:PORT /healthz, /readyz, /metrics (default 127.0.0.1:8080)
+  --cache-dir DIR             artifacts by digest (default ~/.cache/capitan/artifacts)
+  --concurrency N             clusters that are worked on at once (default 32)
+  --log-level LEVEL           debug, info, warn, error (default info)
+  --no-leader-election        run without a Lease
+The hub is found by KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config, in this order.`;
+
+/** Reads the command line. Throws Error with what is wrong. */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    allowNegative: true,
+    options: {
+      "platform-namespace": { type: "string", multiple: true, default: [] },
+      "system-namespace": { type: "string", default: "capitan-system" },
+      "metrics-address": { type: "string", default: "127.0.0.1:8080" },
+      "cache-dir": { type: "string", default: join(homedir(), ".cache", "capitan", "artifacts") },
+      "log-level": { type: "string", default: "info" },
+      "leader-election": { type: "boolean", default: true },
+      concurrency: { type: "string", default: "32" },
+    },
+  });
+  const level = values["log-level"];
+  const concurrency = Number(values.concurrency);
+  if (values["platform-namespace"].length === 0) throw new Error("at least one --platform-namespace is needed");
+  if (!["debug", "info", "warn", "error"].includes(level)) throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
+  if (!Number.isInteger(concurrency) || concurrency < 1) throw new Error("--concurrency must be a positive number");
+  return {
+    platformNamespaces: new Set(values["platform-namespace"]),
+    systemNamespace: values["system-namespace"],
+    metricsAddress: values["metrics-address"],
+    cacheDir: values["cache-dir"],
+    logLevel: level as LogLevel,
+    leaderElection: values["leader-election"],
+    concurrency,
+    identity: `${hostname()}_${process.pid}`,
+  };
+}

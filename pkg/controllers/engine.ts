@@ -1,0 +1,160 @@
+import type { FleetRevision } from "../api/index.ts";
+import { durationMs } from "../api/index.ts";
+import { CapitanError, isCapitanError } from "../errors/index.ts";
+import {
+  desiredObjects,
+  learnApplied,
+  learnEstablished,
+  learnHealth,
+  learnRemoved,
+  learnStored,
+  orderLayers,
+  renderLayer,
+  step,
+  type Facts,
+  type LayerInputs,
+  type LayerPlan,
+  type LayerVerdict,
+  type Problem,
+  type Step,
+} from "../fleet/index.ts";
+import { ownedBy, type Inventory } from "../inventory/index.ts";
+import { parseKey, type KubeObject } from "../object/index.ts";
+import type { Clock, Kind, WorkloadPort } from "./ports.ts";
+
+/** A pass of more steps than this is a bug, not work. */
+const stepsMax = 1_000;
+
+/** What one member wants of its cluster. */
+export type MemberPlan = {
+  readonly owner: string;
+  readonly cluster: string;
+  /** Undefined withdraws everything. */
+  readonly revision: FleetRevision | undefined;
+  readonly inputs: ReadonlyMap<string, LayerInputs | Problem>;
+  readonly approval: string | undefined;
+  readonly secretKey: Uint8Array;
+  readonly appliedSinceMs: ReadonlyMap<string, number>;
+};
+
+export type PassResult = {
+  readonly layers: readonly LayerVerdict[];
+  readonly removal: Problem | undefined;
+  readonly inventory: Inventory;
+  /** Objects applied in this pass, and when the last one was. */
+  readonly applied: number;
+  readonly appliedTime: string | undefined;
+};
+
+/**
+ * One pass over one member on its cluster: read what is there, then step by step do what the
+ * decisions say until there is nothing more to do now. Throws when the cluster cannot be reached.
+ */
+export async function runPass(workload: WorkloadPort, plan: MemberPlan, clock: Clock, signal: AbortSignal): Promise<PassResult> {
+  const stored = await workload.inventory.read(signal);
+  const layers = await planLayers(workload, plan, signal);
+  const kinds = await kindsToObserve(workload, layers, stored, { owner: plan.owner, signal });
+  const { owner, cluster, approval, appliedSinceMs } = plan;
+  const live = await workload.observe(kinds, signal);
+  let facts: Facts = { owner, cluster, layers, stored, inventory: stored, live, problems: new Map(), held: new Set(), approval, nowMs: clock.monotonicMs(), appliedSinceMs };
+  let applied = 0;
+  let appliedTime: string | undefined;
+  for (let steps = 0; steps < stepsMax; steps++) {
+    const next = step(facts);
+    if (next.kind === "rest") return { layers: next.layers, removal: next.removal, inventory: facts.inventory, applied, appliedTime };
+    facts = await perform(next, facts, workload, signal);
+    if (next.kind === "apply") {
+      applied += next.objects.length;
+      appliedTime = clock.now().toISOString();
+    }
+  }
+  throw new CapitanError("InternalError", `cluster ${cluster}: ${stepsMax} steps were not enough`);
+}
+
+/** Performs one request, or one batch, and gives the facts as they are afterwards. */
+async function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, workload: WorkloadPort, signal: AbortSignal): Promise<Facts> {
+  switch (next.kind) {
+    case "store":
+      await workload.inventory.store(next.inventory, signal);
+      return learnStored(facts, next.inventory);
+    case "apply":
+      return learnApplied(facts, next.objects, await workload.apply(next.objects, signal));
+    case "establish":
+      return learnEstablished(facts, await workload.establish(next.keys, signal));
+    case "look":
+      return learnHealth(facts, await workload.look(liveObjects(next.keys, facts), signal));
+    case "release":
+      return learnRemoved(facts, await workload.release(next.entries, signal));
+    case "delete":
+      return learnRemoved(facts, await workload.delete(next.entries, signal));
+  }
+}
+
+function liveObjects(keys: readonly string[], { live }: Facts) {
+  return keys.flatMap((key) => {
+    const found = live.get(key);
+    return found === undefined ? [] : [{ key, live: found }];
+  });
+}
+
+async function planLayers(workload: WorkloadPort, plan: MemberPlan, signal: AbortSignal): Promise<readonly LayerPlan[]> {
+  const { revision, inputs } = plan;
+  if (revision === undefined) return [];
+  const rendered = orderLayers(revision.spec.layers).map((layer) => {
+    const { name, dependsOn, wait, timeout, deletionPolicy } = layer;
+    const base = { name, dependsOn, wait, timeoutMs: durationMs(timeout), policy: deletionPolicy };
+    const input = inputs.get(name) ?? {};
+    if ("code" in input) return { ...base, objects: [], problem: input };
+    return { ...base, ...attempt(() => renderLayer(layer, input)) };
+  });
+  const all = rendered.flatMap((layer) => layer.objects);
+  workload.kinds.expect(all);
+  const resources = await resolveKinds(workload, all, signal);
+  return rendered.map((layer) => placeLayer(layer, plan, resources));
+}
+
+type Rendered = Omit<LayerPlan, "objects"> & { readonly objects: readonly KubeObject[] };
+
+function attempt(render: () => readonly KubeObject[]): { objects: readonly KubeObject[]; problem?: Problem } {
+  try {
+    return { objects: render() };
+  } catch (error) {
+    if (!isCapitanError(error)) throw error;
+    return { objects: [], problem: { code: error.code, message: error.message } };
+  }
+}
+
+function placeLayer(layer: Rendered, { owner, secretKey }: MemberPlan, resources: ReadonlyMap<string, Kind | undefined>): LayerPlan {
+  const unknown = [...new Set(layer.objects.map(kindOf))].filter((kind) => resources.get(kind) === undefined);
+  if (layer.problem !== undefined) return { ...layer, objects: [] };
+  if (unknown.length > 0) return { ...layer, objects: [], problem: { code: "UnknownKind", message: `the cluster does not serve ${unknown.slice(0, 5).join(", ")}` } };
+  const scopeOf = (object: KubeObject) => (resources.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster");
+  try {
+    return { ...layer, objects: desiredObjects(layer.name, layer.objects, { owner, scopeOf, secretKey }) };
+  } catch (error) {
+    if (!isCapitanError(error)) throw error;
+    return { ...layer, objects: [], problem: { code: error.code, message: error.message } };
+  }
+}
+
+const kindOf = ({ apiVersion, kind }: KubeObject) => `${apiVersion} ${kind}`;
+
+async function resolveKinds(workload: WorkloadPort, objects: readonly KubeObject[], signal: AbortSignal): Promise<ReadonlyMap<string, Kind | undefined>> {
+  const kinds = new Map(objects.map((object) => [kindOf(object), object]));
+  const find = async () => new Map(await Promise.all([...kinds].map(async ([key, o]) => [key, await workload.kinds.find(o.apiVersion, o.kind, signal)] as const)));
+  const found = await find();
+  if ([...found.values()].every((resource) => resource !== undefined)) return found;
+  workload.kinds.forget();
+  return find();
+}
+
+type Scope = { readonly owner: string; readonly signal: AbortSignal };
+
+/** The kinds of what is wanted and of what is ours, as far as the cluster serves them. */
+async function kindsToObserve(workload: WorkloadPort, layers: readonly LayerPlan[], stored: Inventory, { owner, signal }: Scope): Promise<readonly Kind[]> {
+  const wanted = layers.flatMap((layer) => layer.objects.map(({ id }) => id));
+  const ours = ownedBy(stored, owner).flatMap((entry) => parseKey(entry.key) ?? []);
+  const kinds = new Map([...wanted, ...ours].map(({ group, kind }) => [`${group}/${kind}`, { group, kind }]));
+  const served = await Promise.all([...kinds.values()].map(({ group, kind }) => workload.kinds.findServed(group, kind, signal)));
+  return served.filter((resource) => resource !== undefined);
+}

@@ -1,0 +1,154 @@
+import { conditionOf, durationMs, type Fleet, type FleetMember } from "../api/index.ts";
+import { CapitanError, isCapitanError, type Code } from "../errors/index.ts";
+import { clusterKey, fleetStatus, planMembers, revisionName, type ClusterFacts, type FleetOutcome, type MemberAction, type Problem } from "../fleet/index.ts";
+import { annotations, matchesSelector } from "../object/index.ts";
+import type { Clock, FleetHub, Log, Named } from "./ports.ts";
+import type { Sources } from "./sources.ts";
+import type { Again } from "./work-queue.ts";
+
+/** Revisions that no member is pinned to and that are kept all the same. */
+const revisionsKept = 5;
+/** Problems with which not even the members that exist are looked after. */
+const blocking = new Set<Code>(["NamespaceNotAllowed", "CapiVersionUnsupported"]);
+const retry: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flatTries: 0 };
+
+export type FleetReconcilerOptions = {
+  readonly hub: FleetHub;
+  readonly sources: Sources;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly platformNamespaces: ReadonlySet<string>;
+  /** Throws CapiVersionUnsupported when the hub's Cluster API is too old. */
+  readonly checkHub: (signal: AbortSignal) => Promise<void>;
+};
+
+type Resolved = { readonly trigger: string; readonly atMs: number; readonly time: string; readonly revision: string };
+
+/** Decides: resolves a Fleet into an immutable revision and pins members to it. */
+export class FleetReconciler {
+  readonly #options: FleetReconcilerOptions;
+  readonly #resolved = new Map<string, Resolved>();
+
+  constructor(options: FleetReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** One level-based pass over the Fleet of this key (`namespace/name`). */
+  async reconcile(key: string, signal: AbortSignal): Promise<Again> {
+    const [namespace = "", name = ""] = key.split("/");
+    const fleet = this.#options.hub.fleet({ namespace, name });
+    if (fleet === undefined) {
+      this.#resolved.delete(key);
+      return { kind: "after", ms: 24 * 3_600_000 };
+    }
+    const { problem, resolved } = await this.#decide(key, fleet, signal);
+    const revision = resolved?.revision ?? fleet.status?.updateRevision;
+    if (problem === undefined || !blocking.has(problem.code)) await this.#actOnMembers(fleet, resolved?.revision, signal);
+    const left = this.#options.hub.membersOf({ namespace, name });
+    if (fleet.metadata.deletionTimestamp !== undefined && left.length === 0) {
+      await this.#options.hub.setFinalizer(fleet, false, signal);
+      return { kind: "after", ms: 24 * 3_600_000 };
+    }
+    await this.#report(fleet, { revision, problem, resolved }, signal);
+    if (problem !== undefined) return retry;
+    if (resolved !== undefined) await this.#collectRevisions(fleet, resolved.revision, signal);
+    return { kind: "after", ms: this.#untilNextMs(fleet, resolved) };
+  }
+
+  /** The revision that members are to have, or why there is none. A Fleet that cannot be resolved keeps what it has. */
+  async #decide(key: string, fleet: Fleet, signal: AbortSignal): Promise<{ problem?: Problem; resolved?: Resolved }> {
+    try {
+      this.#checkNamespace(fleet);
+      await this.#options.checkHub(signal);
+      if (fleet.metadata.deletionTimestamp !== undefined) return {};
+      await this.#options.hub.setFinalizer(fleet, true, signal);
+      if (fleet.spec.suspend) return {};
+      return { resolved: await this.#resolve(key, fleet, signal) };
+    } catch (error) {
+      if (!isCapitanError(error)) throw error;
+      this.#options.log.warn({ fleet: key, code: error.code }, error.message);
+      return { problem: { code: error.code, message: error.message } };
+    }
+  }
+
+  #checkNamespace({ metadata }: Fleet): void {
+    const { namespace = "" } = metadata;
+    if (this.#options.platformNamespaces.has(namespace)) return;
+    throw new CapitanError("NamespaceNotAllowed", `Fleets in namespace ${namespace} are refused: it is not one of the platform namespaces (${[...this.#options.platformNamespaces].join(", ")})`);
+  }
+
+  async #resolve(key: string, fleet: Fleet, signal: AbortSignal): Promise<Resolved> {
+    const { hub, sources, clock } = this.#options;
+    const trigger = `${fleet.metadata.uid ?? ""}/${fleet.metadata.generation ?? 0}/${fleet.metadata.annotations?.[annotations.requestedAt] ?? ""}`;
+    const held = this.#resolved.get(key);
+    if (held?.trigger === trigger && clock.monotonicMs() - held.atMs < durationMs(fleet.spec.interval)) return held;
+    const spec = await sources.resolve(fleet, signal);
+    const revision = revisionName(fleet.metadata.name, spec);
+    await hub.writeRevision(fleet, revision, spec, signal);
+    const time = clock.now().toISOString();
+    const resolved = { trigger, atMs: clock.monotonicMs(), time: held?.revision === revision && held.trigger === trigger ? held.time : time, revision };
+    this.#resolved.set(key, resolved);
+    return resolved;
+  }
+
+  async #actOnMembers(fleet: Fleet, revision: string | undefined, signal: AbortSignal): Promise<void> {
+    const { hub } = this.#options;
+    if (fleet.spec.suspend && fleet.metadata.deletionTimestamp === undefined) return;
+    const members = hub.membersOf(nameOf(fleet));
+    const actions = planMembers({ fleet, clusters: this.#clustersOf(fleet), members, revision });
+    await Promise.all(actions.map((action) => this.#act(fleet, action, signal)));
+  }
+
+  async #act(fleet: Fleet, action: MemberAction, signal: AbortSignal): Promise<void> {
+    const { hub, log } = this.#options;
+    const { namespace } = nameOf(fleet);
+    if (action.kind === "write") {
+      log.info({ fleet: clusterKey(nameOf(fleet)), member: action.name, cluster: action.cluster.name, revision: action.spec.revision, state: action.spec.state }, "pinning member");
+      return hub.writeMember(action.name, action.cluster, action.spec, signal);
+    }
+    if (action.confirmClusterGone && !(await hub.clusterIsGone({ namespace, name: action.cluster }, signal))) return;
+    log.info({ fleet: clusterKey(nameOf(fleet)), member: action.name, cluster: action.cluster }, "deleting member");
+    await hub.deleteMember({ namespace, name: action.name }, signal);
+  }
+
+  #clustersOf({ metadata }: Fleet): readonly ClusterFacts[] {
+    return this.#options.hub.clusters().filter((cluster) => cluster.namespace === metadata.namespace);
+  }
+
+  async #report(fleet: Fleet, { revision, problem, resolved }: { revision: string | undefined; problem: Problem | undefined; resolved: Resolved | undefined }, signal: AbortSignal): Promise<void> {
+    const { hub, clock } = this.#options;
+    const elsewhere = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace && matchesSelector(fleet.spec.clusterSelector, c.labels)).length;
+    const members = hub.membersOf(nameOf(fleet));
+    const outcome: FleetOutcome = { clusters: this.#clustersOf(fleet), members, revision, problem, resolvedTime: resolved?.time, elsewhere };
+    const status = fleetStatus(fleet, outcome, clock.now().toISOString().replace(/\.\d+/, ""));
+    await hub.writeStatus(fleet, status, signal);
+    const before = conditionOf(fleet.status?.conditions, "Ready");
+    const after = conditionOf(status.conditions, "Ready");
+    if (after === undefined || (before?.status === after.status && before.reason === after.reason)) return;
+    const id = `${Math.floor(clock.monotonicMs()).toString(16)}${Math.floor(clock.random() * 0xffff).toString(16)}`;
+    await hub.emit({ regarding: fleet, type: after.status === "False" ? "Warning" : "Normal", reason: after.reason, action: "Reconcile", note: after.message }, { id, time: clock.now().toISOString() }, signal);
+  }
+
+  /** Deletes old revisions that no member is pinned to. */
+  async #collectRevisions(fleet: Fleet, current: string, signal: AbortSignal): Promise<void> {
+    const { hub } = this.#options;
+    const members: readonly FleetMember[] = hub.membersOf(nameOf(fleet));
+    const inUse = new Set([current, ...members.flatMap((m) => [m.spec.revision, m.status?.currentRevision ?? ""])]);
+    const revisions = await hub.revisionsOf(nameOf(fleet), signal);
+    const unused = revisions
+      .filter((r) => !inUse.has(r.metadata.name) && (r.metadata.ownerReferences ?? []).some((o) => o["uid"] === fleet.metadata.uid))
+      .sort((a, b) => ((a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? 1 : -1));
+    for (const revision of unused.slice(revisionsKept)) await hub.deleteRevision(revision, signal);
+  }
+
+  #untilNextMs(fleet: Fleet, resolved: Resolved | undefined): number {
+    const { clock } = this.#options;
+    const intervalMs = durationMs(fleet.spec.interval);
+    const dueMs = resolved === undefined ? intervalMs : resolved.atMs + intervalMs - clock.monotonicMs();
+    return Math.max(1_000, dueMs * (1 + 0.05 * clock.random()));
+  }
+}
+
+function nameOf({ metadata }: Fleet): Named {
+  return { namespace: metadata.namespace ?? "", name: metadata.name };
+}

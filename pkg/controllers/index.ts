@@ -1,0 +1,7 @@
+/** The reconcilers: read, decide, act, report. They do I/O through their ports only. */
+export { FleetReconciler } from "./fleet-reconciler.ts";
+export { ClusterReconciler } from "./cluster-reconciler.ts";
+export { Sources } from "./sources.ts";
+export { WorkQueue, type Again } from "./work-queue.ts";
+export type { Clock, Log, Metrics } from "./ports.ts";
+export { Changes } from "./changes.ts";

@@ -1,0 +1,142 @@
+import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/index.ts";
+import { CapitanError, isCapitanError } from "../errors/index.ts";
+import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../fleet/index.ts";
+import { asMap, asString, type KubeObject } from "../object/index.ts";
+import { parseReference, selectVersion } from "../oci/index.ts";
+import type { Named, Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
+
+/** Parsed artifacts that are kept in memory; one of Flux is about 1 MB. */
+const parsedMax = 64;
+
+type Access = {
+  readonly url: string;
+  readonly insecure?: boolean | undefined;
+  readonly secretRef?: { readonly name: string } | undefined;
+  readonly certSecretRef?: { readonly name: string } | undefined;
+};
+
+/** Turns what a Fleet names into what it means: versions into digests, digests into objects. */
+export class Sources {
+  readonly #secrets: Secrets;
+  readonly #repositories: Repositories;
+  readonly #parsed = new Map<string, Promise<readonly KubeObject[]>>();
+
+  constructor(secrets: Secrets, repositories: Repositories) {
+    this.#secrets = secrets;
+    this.#repositories = repositories;
+  }
+
+  /**
+   * What the Fleet means now: every source resolved once, pulled by that digest, verified and
+   * rendered, so that a revision exists only when it can be applied. Throws CapitanError with the layer's name.
+   */
+  async resolve(fleet: Fleet, signal: AbortSignal): Promise<FleetRevisionSpec> {
+    const { namespace = "", name } = fleet.metadata;
+    orderLayers(fleet.spec.layers);
+    const layers = await Promise.all(fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, signal)));
+    for (const layer of layers) renderLayer(layer, await this.load(namespace, layer, signal));
+    return { fleetRef: { name }, layers };
+  }
+
+  /** Everything that rendering a layer of a revision needs. Throws CapitanError with the layer's name. */
+  async load(namespace: string, layer: RevisionLayer, signal: AbortSignal): Promise<LayerInputs> {
+    const source = layer.oci ?? layer.flux;
+    const pull = layer.flux?.imagePullSecret;
+    try {
+      return {
+        ...(source === undefined ? {} : { artifact: await this.#artifact(namespace, source, signal) }),
+        ...(pull === undefined ? {} : { imagePullSecret: await this.#dockerSecret({ namespace, name: pull }, signal) }),
+      };
+    } catch (error) {
+      throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
+    }
+  }
+
+  async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
+    const { namespace = "" } = fleet.metadata;
+    const { name, wait, timeout, dependsOn = [], inline, include } = layer;
+    const policy = layer.deletionPolicy ?? (layer.flux === undefined ? fleet.spec.deletionPolicy : "Orphan");
+    const base = { name, wait, timeout, dependsOn, deletionPolicy: policy, ...(include === undefined ? {} : { include }) };
+    try {
+      if (layer.oci !== undefined) {
+        const { ref, ...access } = layer.oci;
+        return { ...base, oci: { ...access, ...(await this.#locate(namespace, access, refOf(ref), signal)) } };
+      }
+      if (layer.flux === undefined) return { ...base, ...(inline === undefined ? {} : { inline }) };
+      const { artifact, version: wanted, ...options } = layer.flux;
+      const { digest, revision } = await this.#locate(namespace, artifact, { semver: wanted }, signal);
+      return { ...base, flux: { ...artifact, ...options, digest, revision, version: revision.split("@")[0] ?? revision } };
+    } catch (error) {
+      throw isCapitanError(error) ? error.within(`layer ${name}`) : error;
+    }
+  }
+
+  /** The one resolution of a moving reference: everything later goes by the digest. */
+  async #locate(namespace: string, access: Access, ref: Reference, signal: AbortSignal): Promise<{ digest: string; revision: string }> {
+    if ("digest" in ref) return { digest: ref.digest, revision: ref.digest };
+    return this.#withRepository(namespace, access, signal, async (repository) => {
+      const tag = "tag" in ref ? ref.tag : selectVersion(await repository.tags(signal), ref.semver);
+      if (tag === undefined) throw new CapitanError("VersionNotFound", `${access.url} has no tag in the range ${JSON.stringify("semver" in ref ? ref.semver : "")}`);
+      const digest = await repository.resolve(tag, signal);
+      return { digest, revision: `${tag}@${digest}` };
+    });
+  }
+
+  /** The parsed objects of an artifact; clusters that ask at once share one pull. */
+  #artifact(namespace: string, source: Access & { readonly digest: string }, signal: AbortSignal): Promise<readonly KubeObject[]> {
+    const key = `${namespace}/${source.url}@${source.digest}`;
+    const held = this.#parsed.get(key);
+    if (held !== undefined) return held;
+    const parsed = this.#withRepository(namespace, source, signal, (repository) => repository.pull(source.digest, signal)).then(checkFiles);
+    this.#parsed.set(key, parsed);
+    parsed.catch(() => this.#parsed.delete(key));
+    const [oldest] = this.#parsed.keys();
+    if (this.#parsed.size > parsedMax && oldest !== undefined) this.#parsed.delete(oldest);
+    return parsed;
+  }
+
+  async #withRepository<T>(namespace: string, access: Access, signal: AbortSignal, work: (repository: RepositoryPort) => Promise<T>): Promise<T> {
+    const repository = this.#repositories(parseReference(access.url), await this.#accessOf(namespace, access, signal));
+    try {
+      return await work(repository);
+    } finally {
+      await repository.close();
+    }
+  }
+
+  async #accessOf(namespace: string, { insecure = false, secretRef, certSecretRef }: Access, signal: AbortSignal): Promise<RepositoryAccess> {
+    const login = secretRef === undefined ? undefined : await this.#dockerSecret({ namespace, name: secretRef.name }, signal);
+    const cert = certSecretRef === undefined ? undefined : await this.#existing({ namespace, name: certSecretRef.name }, signal);
+    const ca = cert === undefined ? undefined : valueOf(cert, "ca.crt");
+    const dockerConfig = login === undefined ? undefined : { text: valueOf(login, ".dockerconfigjson"), what: nameOfSecret(login) };
+    return { insecure, ca, dockerConfig };
+  }
+
+  async #dockerSecret(name: Named, signal: AbortSignal): Promise<KubeObject> {
+    const secret = await this.#existing(name, signal);
+    if (secret["type"] !== "kubernetes.io/dockerconfigjson") throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} is not of type kubernetes.io/dockerconfigjson`);
+    return secret;
+  }
+
+  async #existing(name: Named, signal: AbortSignal): Promise<KubeObject> {
+    const secret = await this.#secrets.secret(name, signal);
+    if (secret === undefined) throw new CapitanError("SecretNotFound", `Secret ${name.namespace}/${name.name} does not exist`);
+    return secret;
+  }
+}
+
+type Reference = { readonly digest: string } | { readonly semver: string } | { readonly tag: string };
+type LayerRef = NonNullable<Layer["oci"]>["ref"];
+
+function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> = {}): Reference {
+  if (digest !== undefined) return { digest };
+  return semver === undefined ? { tag } : { semver };
+}
+
+const nameOfSecret = ({ metadata }: KubeObject) => `Secret ${metadata.namespace ?? ""}/${metadata.name}`;
+
+function valueOf(secret: KubeObject, key: string): string {
+  const value = asString(asMap(secret["data"])[key]);
+  if (value === undefined || value === "") throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} has no key ${key}`);
+  return Buffer.from(value, "base64").toString("utf8");
+}

@@ -1,0 +1,116 @@
+import type { Clock } from "./ports.ts";
+
+/** When a key is to be looked at again: after some time, or sooner and sooner less, as after a failure. */
+export type Again = { readonly kind: "after"; readonly ms: number } | { readonly kind: "backoff"; readonly baseMs: number; readonly maxMs: number; readonly flatTries: number };
+
+export type WorkQueueOptions = {
+  readonly concurrency: number;
+  readonly clock: Clock;
+  /** Looks at one key. What it throws counts as a failure of that key and is told to `failed`. */
+  readonly reconcile: (key: string, signal: AbortSignal) => Promise<Again>;
+  readonly failed: (key: string, error: unknown) => void;
+};
+
+const failureBackoff: Again = { kind: "backoff", baseMs: 500, maxMs: 60_000, flatTries: 0 };
+
+/**
+ * Keys to look at: each at most once at a time, again when it was added meanwhile, at most
+ * `concurrency` at once. One key's delay never holds another.
+ */
+export class WorkQueue {
+  readonly #options: WorkQueueOptions;
+  readonly #ready: string[] = [];
+  readonly #queued = new Set<string>();
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #dirty = new Set<string>();
+  readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly atMs: number }>();
+  readonly #failures = new Map<string, number>();
+  #signal: AbortSignal | undefined;
+
+  constructor(options: WorkQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Looks at the key as soon as there is a free worker, or after `ms`. The earliest of several delays counts. */
+  add(key: string, ms = 0): void {
+    if (ms > 0) return this.#delay(key, ms);
+    this.#cancel(key);
+    if (this.#running.has(key)) this.#dirty.add(key);
+    else if (!this.#queued.has(key)) {
+      this.#queued.add(key);
+      this.#ready.push(key);
+      this.#pump();
+    }
+  }
+
+  /** Starts; added keys wait until then. */
+  start(signal: AbortSignal): void {
+    this.#signal = signal;
+    signal.addEventListener("abort", () => [...this.#timers.keys()].forEach((key) => this.#cancel(key)), { once: true });
+    this.#pump();
+  }
+
+  /** Resolves when nothing runs any more. */
+  async drained(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  #delay(key: string, ms: number): void {
+    const atMs = this.#options.clock.monotonicMs() + ms;
+    const held = this.#timers.get(key);
+    if (held !== undefined && held.atMs <= atMs) return;
+    this.#cancel(key);
+    if (this.#signal?.aborted === true) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(key);
+      this.add(key);
+    }, ms);
+    this.#timers.set(key, { timer, atMs });
+  }
+
+  #cancel(key: string): void {
+    clearTimeout(this.#timers.get(key)?.timer);
+    this.#timers.delete(key);
+  }
+
+  #pump(): void {
+    const signal = this.#signal;
+    if (signal === undefined || signal.aborted) return;
+    while (this.#running.size < this.#options.concurrency) {
+      const key = this.#ready.shift();
+      if (key === undefined) return;
+      this.#queued.delete(key);
+      this.#running.set(key, this.#work(key, signal));
+    }
+  }
+
+  async #work(key: string, signal: AbortSignal): Promise<void> {
+    const again = await this.#attempt(key, signal);
+    this.#running.delete(key);
+    const ms = this.#delayMs(key, again);
+    if (this.#dirty.delete(key)) this.add(key);
+    else if (!signal.aborted) this.#delay(key, ms);
+    this.#pump();
+  }
+
+  async #attempt(key: string, signal: AbortSignal): Promise<Again> {
+    try {
+      return await this.#options.reconcile(key, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#options.failed(key, error);
+      return failureBackoff;
+    }
+  }
+
+  #delayMs(key: string, again: Again): number {
+    if (again.kind === "after") {
+      this.#failures.delete(key);
+      return again.ms;
+    }
+    const failures = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, failures);
+    const exponent = Math.max(0, failures - 1 - again.flatTries);
+    const ms = Math.min(again.baseMs * 2 ** Math.min(exponent, 20), again.maxMs);
+    return ms * (0.8 + 0.4 * this.#options.clock.random());
+  }
+}

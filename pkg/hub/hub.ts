@@ -1,0 +1,192 @@
+import type { Fleet, FleetMember, FleetMemberSpec, FleetMemberStatus, FleetRevision, FleetRevisionSpec, FleetStatus } from "../api/index.ts";
+import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
+import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
+import { Informer, isConflict, isNotFound, type KubeClient, type Resource } from "../kube/index.ts";
+import { canonicalJson, labels, type KubeObject } from "../object/index.ts";
+import { hubResources } from "./resources.ts";
+
+const manager = "capitan";
+/** The finalizer of Fleets, the only one that Capitan sets on the hub. */
+const finalizer = "capitan.dev/fleet";
+const apiVersion = "capitan.dev/v1alpha1";
+
+type Named = { readonly namespace: string; readonly name: string };
+
+/** Called when something changed that may matter to a Fleet or to a Cluster. */
+export type HubHandlers = {
+  readonly fleetChanged: (fleet: Named) => void;
+  readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
+  readonly memberChanged: (member: FleetMember, gone: boolean) => void;
+  /** A Secret of a Cluster came, changed or went; its kubeconfig may be another. */
+  readonly secretChanged: (cluster: Named) => void;
+  readonly failed: (kind: string, error: unknown) => void;
+};
+
+export type HubEvent = { readonly regarding: Fleet | FleetMember; readonly type: "Normal" | "Warning"; readonly reason: string; readonly action: string; readonly note: string };
+
+/** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
+export class Hub {
+  readonly #client: KubeClient;
+  readonly #fleets: Informer;
+  readonly #members: Informer;
+  readonly #clusters: Informer;
+  readonly #secrets: Informer;
+  readonly #revisions = new Map<string, FleetRevision>();
+
+  constructor(client: KubeClient, handlers: HubHandlers, random: () => number) {
+    this.#client = client;
+    const watch = (resource: Resource, onChange: (object: KubeObject, gone: boolean) => void, more = {}) =>
+      new Informer(client, resource, { onChange, onError: (error) => handlers.failed(resource.kind, error), random, ...more });
+    const named = ({ metadata }: KubeObject) => ({ namespace: metadata.namespace ?? "", name: metadata.name });
+    this.#fleets = watch(hubResources.fleet, (object) => handlers.fleetChanged(named(object)));
+    this.#members = watch(hubResources.fleetMember, (object, gone) => handlers.memberChanged(asMember(object), gone));
+    this.#clusters = watch(clusterResource, (object, gone) => handlers.clusterChanged(clusterFacts(object), gone));
+    const ofCluster = ({ metadata }: KubeObject) => ({ namespace: metadata.namespace ?? "", name: metadata.labels?.[clusterNameLabel] ?? "" });
+    this.#secrets = watch(hubResources.secret, (object) => handlers.secretChanged(ofCluster(object)), { labelSelector: clusterNameLabel, metadataOnly: true });
+  }
+
+  /** Keeps the caches until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#fleets, this.#members, this.#clusters, this.#secrets].map((informer) => informer.run(signal)));
+  }
+
+  /** Resolves when Fleets, members and Secrets have been listed once; nothing may be decided before. */
+  async synced(): Promise<void> {
+    await Promise.all([this.#fleets, this.#members, this.#secrets].map((informer) => informer.synced));
+  }
+
+  /** Resolves when Clusters have been listed once, which is never on a hub that does not serve v1beta2. */
+  get clustersSynced(): Promise<void> {
+    return this.#clusters.synced;
+  }
+
+  fleet({ namespace, name }: Named): Fleet | undefined {
+    return this.#fleets.get(namespace, name) as Fleet | undefined;
+  }
+
+  /** Keys of the Fleets in a namespace. */
+  fleetsIn(namespace: string): readonly string[] {
+    return this.#fleets.items().flatMap(({ metadata }) => (metadata.namespace === namespace ? [`${namespace}/${metadata.name}`] : []));
+  }
+
+  membersOf({ namespace, name }: Named): readonly FleetMember[] {
+    return this.#allMembers().filter(({ spec }) => spec.fleetRef.name === name && spec.fleetRef.namespace === namespace);
+  }
+
+  membersOn({ namespace, name }: Named): readonly FleetMember[] {
+    const found = this.#allMembers().filter(({ metadata, spec }) => spec.clusterRef.name === name && metadata.namespace === namespace);
+    return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  }
+
+  #allMembers(): readonly FleetMember[] {
+    return this.#members.items().map(asMember);
+  }
+
+  cluster({ namespace, name }: Named): ClusterFacts | undefined {
+    const found = this.#clusters.get(namespace, name);
+    return found === undefined ? undefined : clusterFacts(found);
+  }
+
+  clusters(): readonly ClusterFacts[] {
+    return this.#clusters.items().map(clusterFacts);
+  }
+
+  /** Asks the API server, because a cache may be empty by mistake. */
+  async clusterIsGone({ namespace, name }: Named, signal: AbortSignal): Promise<boolean> {
+    return (await this.#client.get(clusterResource, { namespace, name }, { signal, metadataOnly: true })) === undefined;
+  }
+
+  secret({ namespace, name }: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
+    return this.#client.get(hubResources.secret, { namespace, name }, { signal });
+  }
+
+  /** A revision never changes, so one read is enough. */
+  async revision({ namespace, name }: Named, signal: AbortSignal): Promise<FleetRevision | undefined> {
+    const key = `${namespace}/${name}`;
+    const held = this.#revisions.get(key);
+    if (held !== undefined) return held;
+    const found = await this.#client.get(hubResources.fleetRevision, { namespace, name }, { signal });
+    if (found !== undefined) this.#revisions.set(key, found as unknown as FleetRevision);
+    return found as FleetRevision | undefined;
+  }
+
+  async revisionsOf({ namespace, name }: Named, signal: AbortSignal): Promise<readonly KubeObject[]> {
+    const labelSelector = `${labels.fleet}=${name.slice(0, 63)}`;
+    return (await this.#client.list(hubResources.fleetRevision, { namespace, labelSelector, metadataOnly: true, signal })).items;
+  }
+
+  async writeRevision(fleet: Fleet, name: string, spec: FleetRevisionSpec, signal: AbortSignal): Promise<void> {
+    const { namespace = "" } = fleet.metadata;
+    if ((await this.revision({ namespace, name }, signal)) !== undefined) return;
+    const owner = { apiVersion, kind: "Fleet", name: fleet.metadata.name, uid: fleet.metadata.uid, controller: true, blockOwnerDeletion: false };
+    const metadata = { namespace, name, labels: { [labels.fleet]: fleet.metadata.name.slice(0, 63), "clusterctl.cluster.x-k8s.io/move": "" }, ownerReferences: [owner] };
+    try {
+      await this.#client.create(hubResources.fleetRevision, { apiVersion, kind: "FleetRevision", metadata, spec }, { signal });
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+    }
+  }
+
+  async deleteRevision(revision: KubeObject, signal: AbortSignal): Promise<void> {
+    this.#revisions.delete(`${revision.metadata.namespace ?? ""}/${revision.metadata.name}`);
+    await this.#client.delete(hubResources.fleetRevision, revision, { signal });
+  }
+
+  async writeMember(name: string, cluster: ClusterFacts, spec: FleetMemberSpec, signal: AbortSignal): Promise<void> {
+    const owner = { apiVersion: "cluster.x-k8s.io/v1beta2", kind: "Cluster", name: cluster.name, uid: cluster.uid, controller: false, blockOwnerDeletion: false };
+    const metadata = { namespace: cluster.namespace, name, labels: memberLabels(spec.fleetRef.name, cluster.name), ownerReferences: [owner] };
+    await this.#client.apply(hubResources.fleetMember, { apiVersion, kind: "FleetMember", metadata, spec }, { manager, metadataOnly: true, signal });
+  }
+
+  async deleteMember({ namespace, name }: Named, signal: AbortSignal): Promise<void> {
+    const live = await this.#client.get(hubResources.fleetMember, { namespace, name }, { signal, metadataOnly: true });
+    if (live !== undefined) await this.#client.delete(hubResources.fleetMember, live, { signal });
+  }
+
+  /** Writes the status when it differs. An object that went meanwhile is not an error. */
+  async writeStatus(object: Fleet | FleetMember, status: FleetStatus | FleetMemberStatus, signal: AbortSignal): Promise<boolean> {
+    if (canonicalJson(object.status ?? {}) === canonicalJson(status)) return false;
+    const { namespace = "", name } = object.metadata;
+    const resource = object.kind === "Fleet" ? hubResources.fleet : hubResources.fleetMember;
+    try {
+      await this.#client.apply(resource, { apiVersion, kind: object.kind, metadata: { namespace, name }, status }, { manager, metadataOnly: true, subresource: "status", signal });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+    return true;
+  }
+
+  /** Adds or removes our finalizer on a Fleet; 409 when the Fleet changed meanwhile. */
+  async setFinalizer(fleet: Fleet, wanted: boolean, signal: AbortSignal): Promise<void> {
+    const { namespace, name, resourceVersion, finalizers = [] } = fleet.metadata;
+    if (finalizers.includes(finalizer) === wanted) return;
+    const next = wanted ? [...finalizers, finalizer] : finalizers.filter((f) => f !== finalizer);
+    await this.#client.mergePatch(hubResources.fleet, { namespace, name }, { metadata: { resourceVersion, finalizers: next } }, { signal });
+  }
+
+  /** Records an Event about a Fleet or a member. `id` makes its name unique. */
+  async emit({ regarding, type, reason, action, note }: HubEvent, { id, time }: { id: string; time: string }, signal: AbortSignal): Promise<void> {
+    const { namespace = "", name, uid } = regarding.metadata;
+    await this.#client.create(
+      hubResources.event,
+      {
+        apiVersion: "events.k8s.io/v1",
+        kind: "Event",
+        metadata: { namespace, name: `${name.slice(0, 200)}.${id}` },
+        eventTime: time.replace("Z", "000Z"),
+        reportingController: "capitan.dev/controller",
+        reportingInstance: "capitan-controller",
+        regarding: { apiVersion, kind: regarding.kind, namespace, name, uid },
+        type,
+        reason,
+        action,
+        note: note.slice(0, 1024),
+      },
+      { signal },
+    );
+  }
+}
+
+function asMember(object: KubeObject): FleetMember {
+  return object as unknown as FleetMember;
+}

@@ -1,0 +1,70 @@
+import { healthOf, keyOf, idOf, labels, type Health, type KubeObject } from "../object/index.ts";
+import { Informer, type KubeClient, type Resource } from "../kube/index.ts";
+
+const syncDeadlineMs = 10_000;
+
+type Watched = { readonly informer: Informer; readonly stop: AbortController; readonly objects: Map<string, KubeObject> };
+
+/** Watches whole objects of a few kinds while somebody waits for their health. */
+export class HealthWatch {
+  readonly #client: KubeClient;
+  readonly #onChange: () => void;
+  readonly #random: () => number;
+  readonly #watched = new Map<string, Watched>();
+
+  constructor(client: KubeClient, onChange: () => void, random: () => number) {
+    this.#client = client;
+    this.#onChange = onChange;
+    this.#random = random;
+  }
+
+  /** Starts to watch these kinds besides those that are watched, and returns when each has been listed once. */
+  async follow(resources: readonly Resource[], signal: AbortSignal): Promise<void> {
+    for (const resource of resources) {
+      const key = `${resource.group}/${resource.kind}`;
+      if (!this.#watched.has(key)) this.#watched.set(key, this.#start(resource));
+    }
+    const synced = Promise.all([...this.#watched.values()].map(({ informer }) => informer.synced));
+    await beforeDeadline(synced, syncDeadlineMs, signal);
+  }
+
+  /** Stops everything. */
+  stop(): void {
+    for (const { stop } of this.#watched.values()) stop.abort();
+    this.#watched.clear();
+  }
+
+  /**
+   * The health of an object, as of at least this generation of this uid: what the watch has not
+   * caught up with is in progress.
+   */
+  healthOf(kind: string, key: string, { uid, generation }: { uid: string; generation: number | undefined }): Health {
+    const object = this.#watched.get(kind)?.objects.get(key);
+    const caughtUp = object !== undefined && object.metadata.uid === uid && (object.metadata.generation ?? 0) >= (generation ?? 0);
+    return caughtUp ? healthOf(object) : { state: "InProgress", message: "has not been seen yet" };
+  }
+
+  #start(resource: Resource): Watched {
+    const objects = new Map<string, KubeObject>();
+    const stop = new AbortController();
+    const informer = new Informer(this.#client, resource, {
+      labelSelector: labels.owner,
+      random: this.#random,
+      onChange: (object, gone) => {
+        if (gone) objects.delete(keyOf(idOf(object)));
+        else objects.set(keyOf(idOf(object)), object);
+        this.#onChange();
+      },
+    });
+    void informer.run(stop.signal);
+    return { informer, stop, objects };
+  }
+}
+
+async function beforeDeadline(work: Promise<unknown>, deadlineMs: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, deadlineMs);
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
+}

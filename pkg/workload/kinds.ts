@@ -1,0 +1,48 @@
+import { asMap, asString, groupOf, versionOf, type KubeObject } from "../object/index.ts";
+import { Discovery, type KubeClient, type Resource } from "../kube/index.ts";
+
+const definitionKind = "CustomResourceDefinition";
+
+/** The kinds of a cluster: those it serves, and those that the CRDs we are about to apply will define. */
+export class Kinds {
+  readonly #discovery: Discovery;
+  #coming = new Map<string, Resource>();
+
+  constructor(client: KubeClient) {
+    this.#discovery = new Discovery(client);
+  }
+
+  /** Reads anew what is served, when it is next asked for. */
+  forget(): void {
+    this.#discovery.forget();
+  }
+
+  /** Takes note of the CRDs among these objects, in place of those noted before. */
+  expect(objects: readonly KubeObject[]): void {
+    const resources = objects.filter((o) => o.kind === definitionKind).flatMap(definedBy);
+    this.#coming = new Map(resources.map((r) => [`${r.group}/${r.version}/${r.kind}`, r]));
+  }
+
+  /** The resource of this apiVersion and kind, served or coming; undefined when neither. */
+  async find(apiVersion: string, kind: string, signal: AbortSignal): Promise<Resource | undefined> {
+    return (await this.#discovery.find(apiVersion, kind, signal)) ?? this.#coming.get(`${groupOf(apiVersion)}/${versionOf(apiVersion)}/${kind}`);
+  }
+
+  /** The served resource of this group and kind, at whatever version. */
+  findServed(group: string, kind: string, signal: AbortSignal): Promise<Resource | undefined> {
+    return this.#discovery.findPreferred(group, kind, signal);
+  }
+}
+
+function definedBy(definition: KubeObject): readonly Resource[] {
+  const spec = asMap(definition["spec"]);
+  const names = asMap(spec["names"]);
+  const versions = Array.isArray(spec["versions"]) ? (spec["versions"] as readonly unknown[]) : [];
+  return versions.map((item) => ({
+    group: asString(spec["group"]) ?? "",
+    version: asString(asMap(item)["name"]) ?? "",
+    kind: asString(names["kind"]) ?? "",
+    plural: asString(names["plural"]) ?? "",
+    namespaced: spec["scope"] !== "Cluster",
+  }));
+}
