@@ -114,6 +114,11 @@ export const codes = {
     meaning: "Cluster API has not reported the control plane as initialized yet.",
     remedy: "Wait; if it lasts, look at the Cluster's conditions.",
   },
+  HubConfigInvalid: {
+    retry: "never",
+    meaning: "The hub's own kubeconfig cannot be found or read.",
+    remedy: "Set KUBECONFIG to the kubeconfig of the management cluster.",
+  },
   KubeconfigNotFound: {
     retry: "backoff",
     meaning: "The Secret <cluster>-kubeconfig does not exist or has no key 'value'.",

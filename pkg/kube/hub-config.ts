@@ -16,7 +16,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * The hub's own connection: the file that `path`, or KUBECONFIG, or ~/.kube/config names, else the
  * pod's ServiceAccount. The hub's kubeconfig is trusted: it may read files and run exec plugins.
- * Throws KubeconfigNotFound, KubeconfigInvalid.
+ * Throws HubConfigInvalid.
  */
 export async function loadHubConfig(environment: Environment, path?: string): Promise<ConnectionConfig> {
   const file = path ?? environment["KUBECONFIG"];
@@ -38,12 +38,12 @@ async function inCluster(environment: Environment): Promise<ConnectionConfig> {
 
 async function fromFile(file: string, environment: Environment): Promise<ConnectionConfig> {
   const text = await readFile(file, "utf8").catch((error: unknown) => {
-    throw new CapitanError("KubeconfigNotFound", `cannot read the kubeconfig ${file}: ${messageOf(error)}`);
+    throw new CapitanError("HubConfigInvalid", `cannot read the kubeconfig ${file}: ${messageOf(error)}`);
   });
-  const { cluster, user } = selectContext(text, file, "KubeconfigInvalid");
+  const { cluster, user } = selectContext(text, file, "HubConfigInvalid");
   const at = (field: string, map: JsonMap) => inlineOrFile(map, field, dirname(file));
   const server = URL.parse(asString(cluster["server"]) ?? "");
-  if (server === null) throw new CapitanError("KubeconfigInvalid", `${file}: the cluster has no usable server URL`);
+  if (server === null) throw new CapitanError("HubConfigInvalid", `${file}: the cluster has no usable server URL`);
   const cert = await at("client-certificate", user);
   const key = await at("client-key", user);
   return {
@@ -95,7 +95,7 @@ function tokenByExec(exec: JsonMap, dir: string, environment: Environment): () =
     const { stdout } = await promisify(execFile)(program, args, { env, timeout: execTimeoutMs });
     const status = asMap(asMap(parseJson(stdout))["status"]);
     const token = asString(status["token"]);
-    if (token === undefined) throw new CapitanError("KubeconfigInvalid", `exec plugin ${command} returned no token`);
+    if (token === undefined) throw new CapitanError("HubConfigInvalid", `exec plugin ${command} returned no token`);
     const expires = Date.parse(asString(status["expirationTimestamp"]) ?? "");
     return { value: `Bearer ${token}`, untilMs: Number.isNaN(expires) ? Date.now() + tokenReloadMs : expires - 10_000 };
   });

@@ -51,7 +51,7 @@ export class LeaderLease {
       if (signal.aborted) break;
       const remainingMs = this.#renewedAtMs + renewDeadlineMs - this.#options.monotonicMs();
       if (remainingMs <= 0) return "lost";
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(remainingMs)]);
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(remainingMs))]);
       await this.#attempt(deadline).catch(() => false);
     }
     await this.#release();

@@ -1,0 +1,55 @@
+// The CLI. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+import yargs, { type CommandModule } from "yargs";
+import { hideBin } from "yargs/helpers";
+import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
+import { describeFleet } from "./describe-fleet.ts";
+import { describeMember } from "./describe-member.ts";
+import { getFleets } from "./get-fleets.ts";
+import { getMembers } from "./get-members.ts";
+import { install } from "./install.ts";
+import { pushArtifact } from "./push-artifact.ts";
+import { clean } from "./text.ts";
+import { version } from "./version.ts";
+
+const verb = (command: string, describe: string, modules: readonly CommandModule<object, never>[]): CommandModule => ({
+  command,
+  describe,
+  builder: (y) => modules.reduce((all, module) => all.command(module as CommandModule), y).demandCommand(1, "what? see --help"),
+  handler: () => undefined,
+});
+
+async function main(): Promise<number> {
+  let usageError: string | undefined;
+  const cli = yargs(hideBin(process.argv))
+    .scriptName("capitan")
+    .usage("$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.")
+    .command(install as CommandModule)
+    .command(verb("get", "List objects", [getFleets, getMembers] as readonly CommandModule<object, never>[]))
+    .command(verb("describe", "Show one object, what stands in its way, and what to do", [describeMember, describeFleet] as readonly CommandModule<object, never>[]))
+    .command(verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]))
+    .command(version as CommandModule)
+    .demandCommand(1, "what? see --help")
+    .strict()
+    .version(false)
+    .help()
+    .fail((message, error) => {
+      if (error instanceof Error) throw error;
+      usageError = message;
+    })
+    .exitProcess(false);
+  await cli.parseAsync();
+  if (usageError === undefined) return 0;
+  process.stderr.write(`✗ ${usageError}\n`);
+  return 2;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`✗ ${isCapitanError(error) ? `${error.code}: ` : ""}${clean(messageOf(error))}\n`);
+    if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
+    process.exitCode = 1;
+  },
+);

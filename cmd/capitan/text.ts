@@ -1,0 +1,42 @@
+import { styleText } from "node:util";
+import { stringify } from "yaml";
+
+/** Text from a cluster, a registry or a file, without escape sequences and control characters: they could rewrite the terminal. */
+export function clean(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return text.replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b[@-_]|[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "");
+}
+
+/** A table with upper-case headers, columns as wide as their content, the last one cut to the terminal's width. */
+export function table(headers: readonly string[], rows: readonly (readonly string[])[], columns = process.stdout.columns): string {
+  const all = [headers.map((h) => h.toUpperCase()), ...rows.map((row) => row.map((cell) => clean(cell).replaceAll("\n", " ")))];
+  const widths = headers.map((_, i) => Math.max(...all.map((row) => row[i]?.length ?? 0)));
+  const lines = all.map((row) => {
+    const line = row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("   ").trimEnd();
+    return columns > 20 && line.length > columns ? `${line.slice(0, columns - 1)}…` : line;
+  });
+  return `${lines.join("\n")}\n`;
+}
+
+/** The value of `-o`. */
+export type Format = "table" | "json" | "yaml";
+
+/** Objects as a script wants them. */
+export function formatted(value: unknown, format: Exclude<Format, "table">): string {
+  return format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value);
+}
+
+/** Green, yellow or red on a terminal, plain elsewhere. */
+export function coloured(text: string, status: string): string {
+  if (!process.stdout.isTTY) return text;
+  return styleText(status === "True" ? "green" : status === "False" ? "red" : "yellow", text);
+}
+
+/** How long ago: 5s, 3m, 2h, 4d. */
+export function ago(time: string | undefined, now: Date): string {
+  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(time ?? "")) / 1000));
+  if (Number.isNaN(seconds)) return "";
+  if (seconds < 120) return `${seconds}s`;
+  if (seconds < 7_200) return `${Math.floor(seconds / 60)}m`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)}h` : `${Math.floor(seconds / 86_400)}d`;
+}
