@@ -92,10 +92,11 @@ async function build(name: Tool, output: string): Promise<void> {
   await rename(temporary, output);
 }
 
-/** The directory of a pinned module in Go's module cache, downloaded when it is not there. */
+/** The directory of a pinned module in Go's module cache, downloaded and checked against go.sum when it is not there. */
 export async function moduleDir(module: string, path: string): Promise<string> {
   const cwd = join(root, "hack", "tools", module);
-  const { stdout } = await run("go", ["mod", "download", "-json", path], { cwd, env: { ...process.env, GOFLAGS: "-mod=mod" }, maxBuffer: 1 << 24 });
+  const pin = new RegExp(`^\\s*(?:require )?${RegExp.escape(path)} (v\\S+)`, "m").exec(await readFile(join(cwd, "go.mod"), "utf8"));
+  const { stdout } = await run("go", ["mod", "download", "-json", `${path}@${pin?.[1] ?? ""}`], { cwd, env: { ...process.env, GOFLAGS: "-mod=mod" }, maxBuffer: 1 << 24 });
   const { Dir } = JSON.parse(stdout) as { Dir: string };
   return Dir;
 }
