@@ -23,19 +23,29 @@ const clusterNames = ["demo-1", "demo-2"];
 const readyMs = 120_000;
 
 /** One row of the table at the end. */
-type Row = { readonly name: string; readonly namespace: string; readonly ready: boolean; readonly fluxVersion: string; readonly objects: number; readonly installMs: number };
+type Row = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly ready: boolean;
+  readonly fluxVersion: string;
+  readonly objects: number;
+  readonly installMs: number;
+};
 
 async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<void> {
   const startedMs = performance.now();
-  const lab = await startLab({ dir: defaultLabDir, progress, standIn: "1s" });
+  const lab = await startLab({ dir: defaultLabDir, progress, standIn: "300ms" });
   const hub = await clientOf(lab.hubKubeconfig);
   try {
     const controller = await startController(lab);
-    progress.done(`Capitan's controller runs, pid ${controller.pid}, with the rights of its ServiceAccount`);
+    progress.done(
+      `Capitan's controller runs, pid ${controller.pid}, with the rights of its ServiceAccount`,
+    );
     await pushFlux(lab);
     await applyFleet(lab, hub);
     const rows: Row[] = [];
-    for (const name of clusterNames) rows.push(await installOn(hub, { namespace: labNamespace, name }));
+    for (const name of clusterNames)
+      rows.push(await installOn(hub, { namespace: labNamespace, name }));
     const seconds = Math.round((performance.now() - startedMs) / 1000);
     print(rows);
     progress.done(`done after ${seconds} s`);
@@ -54,17 +64,34 @@ async function pushFlux(lab: LabFile): Promise<void> {
   await mkdir(dir, { recursive: true });
   await writeFile(join(dir, "gotk-components.yaml"), text);
   const url = `oci://${lab.registry}/flux-manifests:${fluxVersion}`;
-  const args = [join(root, "cmd", "capitan", "main.ts"), "push", "artifact", url, "--path", dir, "--insecure", "--source", "https://github.com/fluxcd/flux2", "--revision", fluxVersion];
+  const args = [
+    join(root, "cmd", "capitan", "main.ts"),
+    "push",
+    "artifact",
+    url,
+    "--path",
+    dir,
+    "--insecure",
+    "--source",
+    "https://github.com/fluxcd/flux2",
+    "--revision",
+    fluxVersion,
+  ];
   const { stdout } = await promisify(execFile)(process.execPath, args);
-  progress.done(`pushed Flux ${fluxVersion} (${Math.round(text.length / 1024)} KiB from ${origin})`);
+  progress.done(
+    `pushed Flux ${fluxVersion} (${Math.round(text.length / 1024)} KiB from ${origin})`,
+  );
   progress.done(`  ${stdout.trim()}`);
 }
 
 async function applyFleet(lab: LabFile, hub: KubeClient): Promise<void> {
   const file = join(root, "clusters", "demo", "fleet.yaml");
   const text = (await readFile(file, "utf8")).replaceAll("REGISTRY", lab.registry);
-  for (const object of parseManifests(text, file)) await hub.apply(resources.fleet, object, { manager: "capitan-demo" });
-  progress.done("applied clusters/demo/fleet.yaml: Fleet platform, for every Cluster with env=demo");
+  for (const object of parseManifests(text, file))
+    await hub.apply(resources.fleet, object, { manager: "capitan-demo" });
+  progress.done(
+    "applied clusters/demo/fleet.yaml: Fleet platform, for every Cluster with env=demo",
+  );
 }
 
 /** Creates a Cluster and follows it until its member is Ready. */
@@ -72,7 +99,11 @@ async function installOn(hub: KubeClient, cluster: ClusterName): Promise<Row> {
   progress.action(`creating Cluster ${cluster.name}`);
   await createCluster(hub, cluster, { labels: { env: "demo" } });
   const secretName = { namespace: cluster.namespace, name: `${cluster.name}-kubeconfig` };
-  await until(() => hub.get(resources.secret, secretName, { metadataOnly: true }), { deadlineMs: readyMs, what: `the kubeconfig of ${cluster.name}`, everyMs: 5 });
+  await until(() => hub.get(resources.secret, secretName, { metadataOnly: true }), {
+    deadlineMs: readyMs,
+    what: `the kubeconfig of ${cluster.name}`,
+    everyMs: 5,
+  });
   const kubeconfigAtMs = Date.now();
   progress.done(`${cluster.name} has an API server and a kubeconfig Secret`);
   let said = "";
@@ -91,28 +122,59 @@ async function installOn(hub: KubeClient, cluster: ClusterName): Promise<Row> {
   progress.done(`${cluster.name} is Ready`);
   const flux = member.status?.layers?.find((layer) => layer.name === "flux");
   const lastAppliedMs = Date.parse(member.status?.lastAppliedTime ?? "");
-  return { ...cluster, ready: true, fluxVersion: flux?.revision ?? "", objects: member.status?.objects ?? 0, installMs: lastAppliedMs - kubeconfigAtMs };
+  return {
+    ...cluster,
+    ready: true,
+    fluxVersion: flux?.revision ?? "",
+    objects: member.status?.objects ?? 0,
+    installMs: lastAppliedMs - kubeconfigAtMs,
+  };
 }
 
 async function memberOf(hub: KubeClient, cluster: ClusterName): Promise<FleetMember | undefined> {
   const { items } = await hub.list(resources.fleetMember, { namespace: cluster.namespace });
-  const isMember = (object: KubeObject) => (object as unknown as FleetMember).spec.clusterRef.name === cluster.name;
+  const isMember = (object: KubeObject) =>
+    (object as unknown as FleetMember).spec.clusterRef.name === cluster.name;
   return items.find(isMember) as FleetMember | undefined;
 }
 
 function print(rows: readonly Row[]): void {
-  const cells = [["CLUSTER", "FLUX", "OBJECTS", "KUBECONFIG → LAST OBJECT", "READY"], ...rows.map((r) => [r.name, r.fluxVersion, String(r.objects), `${(r.installMs / 1000).toFixed(2)} s`, r.ready ? "True" : "False"])];
-  const widths = cells[0]?.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0))) ?? [];
-  const lines = cells.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("   ").trimEnd());
+  const cells = [
+    ["CLUSTER", "FLUX", "OBJECTS", "KUBECONFIG → LAST OBJECT", "READY"],
+    ...rows.map((r) => [
+      r.name,
+      r.fluxVersion,
+      String(r.objects),
+      `${(r.installMs / 1000).toFixed(2)} s`,
+      r.ready ? "True" : "False",
+    ]),
+  ];
+  const widths =
+    cells[0]?.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0))) ?? [];
+  const lines = cells.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join("   ")
+      .trimEnd(),
+  );
   process.stdout.write(`\n${lines.join("\n")}\n\n`);
 }
 
 function advise(lab: LabFile): void {
-  const lines = [`export KUBECONFIG=${lab.hubKubeconfig}`, "npm run --silent capitan -- get members", "npm run --silent capitan -- describe member demo-1", "npm run lab -- down"];
-  process.stderr.write(`The lab stays up. Look around, then end it:\n${lines.map((line) => `  ${line}\n`).join("")}`);
+  const lines = [
+    `export KUBECONFIG=${lab.hubKubeconfig}`,
+    "npm run --silent capitan -- get members",
+    "npm run --silent capitan -- describe member demo-1",
+    "npm run lab -- down",
+  ];
+  process.stderr.write(
+    `The lab stays up. Look around, then end it:\n${lines.map((line) => `  ${line}\n`).join("")}`,
+  );
 }
 
-const { values } = parseArgs({ options: { keep: { type: "boolean", default: false }, json: { type: "boolean", default: false } } });
+const { values } = parseArgs({
+  options: { keep: { type: "boolean", default: false }, json: { type: "boolean", default: false } },
+});
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
     process.stderr.write("\nending the lab\n");
@@ -122,7 +184,9 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 demo(values).then(
   () => process.exit(0),
   (error: unknown) => {
-    process.stderr.write(`✗ ${messageOf(error)}\n  logs are in ${dirname(join(defaultLabDir, "log", "x"))} when the lab is kept: npm run demo -- --keep\n`);
+    process.stderr.write(
+      `✗ ${messageOf(error)}\n  logs are in ${dirname(join(defaultLabDir, "log", "x"))} when the lab is kept: npm run demo -- --keep\n`,
+    );
     process.exit(1);
   },
 );

@@ -2,7 +2,15 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { asList, asMap, asString, parseManifests, parseYaml, type JsonMap, type KubeObject } from "../pkg/object/index.ts";
+import {
+  asList,
+  asMap,
+  asString,
+  parseManifests,
+  parseYaml,
+  type JsonMap,
+  type KubeObject,
+} from "../pkg/object/index.ts";
 import { ArtifactCache, RegistryClient } from "../pkg/registry/index.ts";
 import { parseReference } from "../pkg/oci/index.ts";
 import { cacheDir, root } from "./lab/paths.ts";
@@ -42,7 +50,11 @@ async function fromRegistry(): Promise<FluxManifests | undefined> {
   const signal = AbortSignal.timeout(15_000);
   try {
     const digest = await registry.resolve(fluxVersion, signal);
-    const files = await registry.pull(digest, new ArtifactCache(join(cacheDir, "artifacts")), signal);
+    const files = await registry.pull(
+      digest,
+      new ArtifactCache(join(cacheDir, "artifacts")),
+      signal,
+    );
     const text = files.get("gotk-components.yaml")?.content.toString("utf8");
     return text === undefined ? undefined : { text, origin: `${url}@${digest}` };
   } catch {
@@ -58,30 +70,61 @@ export async function assembled(): Promise<FluxManifests> {
   const origin = "config/ of Flux's Go modules";
   if (existsSync(file)) return { text: await readFile(file, "utf8"), origin };
   const flux = join(await moduleDir("flux", "github.com/fluxcd/flux2/v2"), "manifests");
-  const parts = await Promise.all(Object.entries(controllers).map(([name, module]) => controllerObjects(name, module, flux)));
-  const shared = [...(await objectsIn(join(flux, "rbac"))), ...(await objectsIn(join(flux, "policies")))];
-  const objects = [...(await objectsIn(join(flux, "install"), "namespace.yaml")), ...shared, ...parts.flat()].map(placed);
+  const parts = await Promise.all(
+    Object.entries(controllers).map(([name, module]) => controllerObjects(name, module, flux)),
+  );
+  const shared = [
+    ...(await objectsIn(join(flux, "rbac"))),
+    ...(await objectsIn(join(flux, "policies"))),
+  ];
+  const objects = [
+    ...(await objectsIn(join(flux, "install"), "namespace.yaml")),
+    ...shared,
+    ...parts.flat(),
+  ].map(placed);
   const text = objects.map((object) => `---\n${stringify(object)}`).join("");
   await mkdir(join(cacheDir, "manifests"), { recursive: true });
   await writeFile(file, text);
   return { text, origin };
 }
 
-async function controllerObjects(name: string, module: string, flux: string): Promise<readonly KubeObject[]> {
+async function controllerObjects(
+  name: string,
+  module: string,
+  flux: string,
+): Promise<readonly KubeObject[]> {
   const config = join(await moduleDir("flux", module), "config");
   const base = join(flux, "bases", name);
   const tag = await imageTag(join(config, "manager", "kustomization.yaml"));
-  const manager = (await objectsIn(join(config, "manager"))).map((object) => (object.kind === "Deployment" ? withImage(object, `ghcr.io/fluxcd/${name}:${tag}`) : object));
-  const patches = asList(parseYaml(await readFile(join(base, "patch.yaml"), "utf8"), "patch.yaml")).map(asMap);
-  const patched = manager.map((object) => (object.kind === "Deployment" ? patches.reduce(addTo, object) : object));
-  const all = [...(await objectsIn(join(config, "crd", "bases"))), ...patched, ...(await objectsIn(base, "account.yaml"))];
+  const manager = (await objectsIn(join(config, "manager"))).map((object) =>
+    object.kind === "Deployment" ? withImage(object, `ghcr.io/fluxcd/${name}:${tag}`) : object,
+  );
+  const patches = asList(
+    parseYaml(await readFile(join(base, "patch.yaml"), "utf8"), "patch.yaml"),
+  ).map(asMap);
+  const patched = manager.map((object) =>
+    object.kind === "Deployment" ? patches.reduce(addTo, object) : object,
+  );
+  const all = [
+    ...(await objectsIn(join(config, "crd", "bases"))),
+    ...patched,
+    ...(await objectsIn(base, "account.yaml")),
+  ];
   return all.map((object) => labelled(object, { "app.kubernetes.io/component": name }));
 }
 
 async function objectsIn(dir: string, only?: string): Promise<readonly KubeObject[]> {
-  const names = (await readdir(dir)).filter((name) => name.endsWith(".yaml") && name !== "kustomization.yaml" && name !== "labels.yaml");
+  const names = (await readdir(dir)).filter(
+    (name) => name.endsWith(".yaml") && name !== "kustomization.yaml" && name !== "labels.yaml",
+  );
   const files = names.filter((name) => only === undefined || name === only).sort();
-  return (await Promise.all(files.map(async (name) => parseManifests(await readFile(join(dir, name), "utf8"), join(dir, name))))).flat();
+  return (
+    await Promise.all(
+      files.map(async (name) =>
+        parseManifests(await readFile(join(dir, name), "utf8"), join(dir, name)),
+      ),
+    )
+  ).flat();
 }
 
 async function imageTag(file: string): Promise<string> {
@@ -103,7 +146,9 @@ function addAt(target: unknown, [head = "", ...rest]: readonly string[], value: 
   if (Array.isArray(target)) {
     const index = head === "-" ? target.length : Number(head);
     const items: readonly unknown[] = target;
-    return rest.length === 0 ? items.toSpliced(index, 0, value) : items.with(index, addAt(items[index], rest, value));
+    return rest.length === 0
+      ? items.toSpliced(index, 0, value)
+      : items.with(index, addAt(items[index], rest, value));
   }
   const map = asMap(target);
   return { ...map, [head]: rest.length === 0 ? value : addAt(map[head], rest, value) };
@@ -116,10 +161,20 @@ function labelled(object: KubeObject, labels: Record<string, string>): KubeObjec
   const template = asMap(spec["template"]);
   const podMetadata = asMap(template["metadata"]);
   const podLabels = { ...asMap(podMetadata["labels"]), ...labels };
-  return { ...object, metadata, spec: { ...spec, template: { ...template, metadata: { ...podMetadata, labels: podLabels } } } };
+  return {
+    ...object,
+    metadata,
+    spec: { ...spec, template: { ...template, metadata: { ...podMetadata, labels: podLabels } } },
+  };
 }
 
-const namespaced = new Set(["ServiceAccount", "Deployment", "Service", "NetworkPolicy", "ResourceQuota"]);
+const namespaced = new Set([
+  "ServiceAccount",
+  "Deployment",
+  "Service",
+  "NetworkPolicy",
+  "ResourceQuota",
+]);
 const suffixed = new Set(["ClusterRole", "ClusterRoleBinding", "ResourceQuota"]);
 
 /** As `flux install` does: everything into flux-system, shared names with its name behind, labels of the instance. */
@@ -127,10 +182,19 @@ function placed(object: KubeObject): KubeObject {
   const { kind, metadata } = object;
   const name = suffixed.has(kind) ? `${metadata.name}-${namespace}` : metadata.name;
   const place = namespaced.has(kind) ? { namespace } : {};
-  const common = { "app.kubernetes.io/part-of": "flux", "app.kubernetes.io/instance": namespace, "app.kubernetes.io/version": fluxVersion };
-  const result = installed(labelled({ ...object, metadata: { ...metadata, ...place, name } }, common));
+  const common = {
+    "app.kubernetes.io/part-of": "flux",
+    "app.kubernetes.io/instance": namespace,
+    "app.kubernetes.io/version": fluxVersion,
+  };
+  const result = installed(
+    labelled({ ...object, metadata: { ...metadata, ...place, name } }, common),
+  );
   const roleRef = asMap(object["roleRef"]);
-  const renamed = kind === "ClusterRoleBinding" && roleRef["name"] !== "cluster-admin" ? { roleRef: { ...roleRef, name: `${asString(roleRef["name"]) ?? ""}-${namespace}` } } : {};
+  const renamed =
+    kind === "ClusterRoleBinding" && roleRef["name"] !== "cluster-admin"
+      ? { roleRef: { ...roleRef, name: `${asString(roleRef["name"]) ?? ""}-${namespace}` } }
+      : {};
   return { ...result, ...renamed };
 }
 
@@ -144,9 +208,15 @@ function installed(object: KubeObject): KubeObject {
   const args = asList(container?.["args"]).map((arg) =>
     String(arg)
       .replace(/^--watch-all-namespaces$/, "--watch-all-namespaces=true")
-      .replace("notification-controller.flux-system.svc", "notification-controller.$(RUNTIME_NAMESPACE).svc"),
+      .replace(
+        "notification-controller.flux-system.svc",
+        "notification-controller.$(RUNTIME_NAMESPACE).svc",
+      ),
   );
   const containers = [{ ...container, args }, ...others];
   const nodeSelector = { "kubernetes.io/os": "linux" };
-  return { ...object, spec: { ...spec, template: { ...template, spec: { ...pod, containers, nodeSelector } } } };
+  return {
+    ...object,
+    spec: { ...spec, template: { ...template, spec: { ...pod, containers, nodeSelector } } },
+  };
 }

@@ -8,7 +8,12 @@ import { hubOptions, withHub } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import { table } from "./text.ts";
 
-type Arguments = { readonly kubeconfig?: string | undefined; readonly namespace?: string | undefined; readonly fleet?: string | undefined; readonly name: string };
+type Arguments = {
+  readonly kubeconfig?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly fleet?: string | undefined;
+  readonly name: string;
+};
 
 /** `capitan describe member NAME`, where NAME is the member's or its cluster's. */
 export const describeMember: CommandModule<object, Arguments> = {
@@ -16,8 +21,16 @@ export const describeMember: CommandModule<object, Arguments> = {
   describe: "Show a FleetMember, by its name or by its cluster's",
   builder: (y) =>
     y
-      .options({ ...hubOptions, namespace: { alias: "n", type: "string", describe: "The Cluster's namespace" }, fleet: { type: "string", describe: "The Fleet, when the cluster is in several" } })
-      .positional("name", { type: "string", demandOption: true, describe: "The member, or its cluster" }),
+      .options({
+        ...hubOptions,
+        namespace: { alias: "n", type: "string", describe: "The Cluster's namespace" },
+        fleet: { type: "string", describe: "The Fleet, when the cluster is in several" },
+      })
+      .positional("name", {
+        type: "string",
+        demandOption: true,
+        describe: "The member, or its cluster",
+      }),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
       const member = await find(hub, args);
@@ -29,36 +42,57 @@ async function find(hub: KubeClient, { namespace, name, fleet }: Arguments): Pro
   const all = await listOf(hub, hubResources.fleetMember, { namespace });
   const matching = all.filter((object) => {
     const { metadata, spec } = object as unknown as FleetMember;
-    return (metadata.name === name || spec.clusterRef.name === name) && (fleet === undefined || spec.fleetRef.name === fleet);
+    return (
+      (metadata.name === name || spec.clusterRef.name === name) &&
+      (fleet === undefined || spec.fleetRef.name === fleet)
+    );
   });
   return onlyOne(matching, `FleetMember or cluster named ${name}`);
 }
 
 async function describe(hub: KubeClient, object: KubeObject): Promise<string> {
-  const { metadata, spec, status } = object as unknown as FleetMember;
+  const { spec, status } = object as unknown as FleetMember;
   const fleet = (await hub.get(hubResources.fleet, spec.fleetRef)) as unknown as Fleet | undefined;
-  const head = facts([
+  const head = headOf(object as unknown as FleetMember, fleet);
+  const events = await eventsOf(hub, object);
+  return `${head}${fleetTrouble(fleet)}${layers(status?.layers ?? [])}${events}`;
+}
+
+function headOf({ metadata, spec, status }: FleetMember, fleet: Fleet | undefined): string {
+  const missing = fleet === undefined ? " (does not exist)" : "";
+  return facts([
     ["Member", `${metadata.namespace ?? ""}/${metadata.name}`],
     ["Cluster", spec.clusterRef.name],
-    ["Fleet", `${spec.fleetRef.namespace}/${spec.fleetRef.name}${fleet === undefined ? " (does not exist)" : ""}`],
-    ["Revision", spec.revision === status?.currentRevision ? spec.revision : `${spec.revision} (applied: ${status?.currentRevision ?? "none"})`],
+    ["Fleet", `${spec.fleetRef.namespace}/${spec.fleetRef.name}${missing}`],
+    ["Revision", revisionOf(spec.revision, status?.currentRevision)],
     ["State", spec.state === "Removed" ? "Removed (is to leave the cluster)" : undefined],
     ...causeOf(status?.conditions),
     ["Objects", status?.objects?.toString()],
     ["Last applied", status?.lastAppliedTime],
   ]);
-  return `${head}${fleetTrouble(fleet)}${layers(status?.layers ?? [])}${await eventsOf(hub, object)}`;
+}
+
+function revisionOf(wanted: string, applied: string | undefined): string {
+  return wanted === applied ? wanted : `${wanted} (applied: ${applied ?? "none"})`;
 }
 
 /** When the Fleet itself cannot go on, its members stay where they are: say so here. */
 function fleetTrouble(fleet: Fleet | undefined): string {
   const ready = conditionOf(fleet?.status?.conditions, "Ready");
   const own = ready?.status === "False" && !ready.message.includes(" clusters ready");
-  return own ? `\nThe Fleet is stuck, so this member stays at its revision\n${facts(causeOf(fleet?.status?.conditions))}` : "";
+  return own
+    ? `\nThe Fleet is stuck, so this member stays at its revision\n${facts(causeOf(fleet?.status?.conditions))}`
+    : "";
 }
 
 function layers(all: NonNullable<FleetMember["status"]>["layers"] = []): string {
   if (all.length === 0) return "";
-  const rows = all.map(({ name, state, objects, revision, reason, message }) => [name, state, String(objects), (revision ?? "-").slice(0, 40), reason === undefined ? "" : `${reason}: ${message ?? ""}`]);
+  const rows = all.map(({ name, state, objects, revision, reason, message }) => [
+    name,
+    state,
+    String(objects),
+    (revision ?? "-").slice(0, 40),
+    reason === undefined ? "" : `${reason}: ${message ?? ""}`,
+  ]);
   return `\nLayers\n${table(["name", "state", "objects", "source", "message"], rows)}`;
 }

@@ -10,16 +10,25 @@ import { ago, clean, coloured, table } from "./text.ts";
 export function facts(pairs: readonly (readonly [string, string | undefined])[]): string {
   const shown = pairs.filter(([, value]) => value !== undefined && value !== "");
   const width = Math.max(...shown.map(([name]) => name.length));
-  return shown.map(([name, value]) => `${name.padEnd(width)}   ${clean(value ?? "").replaceAll("\n", " ")}\n`).join("");
+  return shown
+    .map(([name, value]) => `${name.padEnd(width)}   ${clean(value ?? "").replaceAll("\n", " ")}\n`)
+    .join("");
 }
 
 /** What the Ready condition says, and, when it is not True, the one blocking cause and what to do about it. */
-export function causeOf(conditions: readonly Condition[] | undefined): readonly (readonly [string, string | undefined])[] {
+export function causeOf(
+  conditions: readonly Condition[] | undefined,
+): readonly (readonly [string, string | undefined])[] {
   const ready = conditionOf(conditions, "Ready");
-  if (ready === undefined) return [["Ready", "Unknown: has not been looked at yet; is the controller running?"]];
+  if (ready === undefined)
+    return [["Ready", "Unknown: has not been looked at yet; is the controller running?"]];
   const head = ["Ready", coloured(`${ready.status} (${ready.reason})`, ready.status)] as const;
   if (ready.status === "True") return [head, ["Status", ready.message]];
-  return [head, ["Cause", `${ready.reason}: ${ready.message}`], ["What to do", remedyOf(ready.reason)]];
+  return [
+    head,
+    ["Cause", `${ready.reason}: ${ready.message}`],
+    ["What to do", remedyOf(ready.reason)],
+  ];
 }
 
 function remedyOf(reason: string): string | undefined {
@@ -31,7 +40,12 @@ export function onlyOne(found: readonly KubeObject[], what: string): KubeObject 
   const [first] = found;
   if (first !== undefined && found.length === 1) return first;
   const names = found.map(({ metadata }) => `${metadata.namespace ?? ""}/${metadata.name}`);
-  throw new CapitanError("InternalError", names.length === 0 ? `there is no ${what}` : `several match ${what}: ${names.join(", ")}; choose with -n NAMESPACE or by the member's name`);
+  throw new CapitanError(
+    "InternalError",
+    names.length === 0
+      ? `there is no ${what}`
+      : `several match ${what}: ${names.join(", ")}; choose with -n NAMESPACE or by the member's name`,
+  );
 }
 
 /** The newest events about an object, oldest first. */
@@ -43,6 +57,11 @@ export async function eventsOf(hub: KubeClient, { metadata }: KubeObject): Promi
   const newest = mine.sort((a, b) => (timeOf(a) < timeOf(b) ? -1 : 1)).slice(-10);
   if (newest.length === 0) return "";
   const now = new Date();
-  const rows = newest.map((event) => [ago(timeOf(event), now), asString(event["type"]) ?? "", asString(event["reason"]) ?? "", asString(event["note"]) ?? ""]);
+  const rows = newest.map((event) => [
+    ago(timeOf(event), now),
+    asString(event["type"]) ?? "",
+    asString(event["reason"]) ?? "",
+    asString(event["note"]) ?? "",
+  ]);
   return `\nEvents\n${table(["age", "type", "reason", "note"], rows)}`;
 }

@@ -6,7 +6,10 @@ export const hubOptions = {
 } as const;
 
 /** Runs `work` with a client of the hub. */
-export async function withHub<T>(kubeconfig: string | undefined, work: (hub: KubeClient) => Promise<T>): Promise<T> {
+export async function withHub<T>(
+  kubeconfig: string | undefined,
+  work: (hub: KubeClient) => Promise<T>,
+): Promise<T> {
   const hub = connect(await loadHubConfig(process.env, kubeconfig));
   try {
     return await work(hub);

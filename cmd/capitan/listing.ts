@@ -10,12 +10,26 @@ export const listingOptions = {
   ...hubOptions,
   namespace: { alias: "n", type: "string", describe: "Only this namespace; all when not set" },
   selector: { alias: "l", type: "string", describe: "Label selector" },
-  output: { alias: "o", choices: ["table", "json", "yaml"], default: "table", describe: "Form of the output" },
+  output: {
+    alias: "o",
+    choices: ["table", "json", "yaml"],
+    default: "table",
+    describe: "Form of the output",
+  },
 } as const satisfies Record<string, Options>;
 
-export type ListingArguments = { readonly kubeconfig?: string | undefined; readonly namespace?: string | undefined; readonly selector?: string | undefined; readonly output: string };
+export type ListingArguments = {
+  readonly kubeconfig?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly selector?: string | undefined;
+  readonly output: string;
+};
 
-export type Listing<T> = { readonly resource: Resource; readonly headers: readonly string[]; readonly row: (item: T, now: Date) => readonly string[] };
+export type Listing<T> = {
+  readonly resource: Resource;
+  readonly headers: readonly string[];
+  readonly row: (item: T, now: Date) => readonly string[];
+};
 
 /** Lists a kind and prints it. */
 export async function printListing<T>(listing: Listing<T>, args: ListingArguments): Promise<void> {
@@ -26,21 +40,37 @@ export async function printListing<T>(listing: Listing<T>, args: ListingArgument
     return;
   }
   if (items.length === 0) {
-    process.stderr.write(`no ${listing.resource.plural}${args.namespace === undefined ? "" : ` in namespace ${args.namespace}`}\n`);
+    process.stderr.write(
+      `no ${listing.resource.plural}${args.namespace === undefined ? "" : ` in namespace ${args.namespace}`}\n`,
+    );
     return;
   }
   const now = new Date();
-  process.stdout.write(table(listing.headers, items.map((item) => listing.row(item as T, now))));
+  process.stdout.write(
+    table(
+      listing.headers,
+      items.map((item) => listing.row(item as T, now)),
+    ),
+  );
 }
 
 /** All objects of a kind, sorted by namespace and name. Throws when Capitan is not installed. */
-export async function listOf(hub: KubeClient, resource: Resource, { namespace, selector }: { namespace?: string | undefined; selector?: string | undefined }): Promise<readonly KubeObject[]> {
+export async function listOf(
+  hub: KubeClient,
+  resource: Resource,
+  { namespace, selector }: { namespace?: string | undefined; selector?: string | undefined },
+): Promise<readonly KubeObject[]> {
   try {
     const { items } = await hub.list(resource, { namespace, labelSelector: selector });
     const key = ({ metadata }: KubeObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
     return [...items].sort((a, b) => (key(a) < key(b) ? -1 : 1)).map(withoutManagedFields);
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404) throw new CapitanError("InternalError", `the hub does not serve ${resource.plural}.${resource.group}: run capitan install first`, { cause: error });
+    if (error instanceof ApiError && error.status === 404)
+      throw new CapitanError(
+        "InternalError",
+        `the hub does not serve ${resource.plural}.${resource.group}: run capitan install first`,
+        { cause: error },
+      );
     throw error;
   }
 }

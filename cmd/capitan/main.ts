@@ -11,10 +11,17 @@ import { pushArtifact } from "./push-artifact.ts";
 import { clean } from "./text.ts";
 import { version } from "./version.ts";
 
-const verb = (command: string, describe: string, modules: readonly CommandModule<object, never>[]): CommandModule => ({
+const verb = (
+  command: string,
+  describe: string,
+  modules: readonly CommandModule<object, never>[],
+): CommandModule => ({
   command,
   describe,
-  builder: (y) => modules.reduce((all, module) => all.command(module as CommandModule), y).demandCommand(1, "what? see --help"),
+  builder: (y) =>
+    modules
+      .reduce((all, module) => all.command(module as CommandModule), y)
+      .demandCommand(1, "what? see --help"),
   handler: () => undefined,
 });
 
@@ -22,11 +29,25 @@ async function main(): Promise<number> {
   let usageError: string | undefined;
   const cli = yargs(hideBin(process.argv))
     .scriptName("capitan")
-    .usage("$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.")
+    .usage(
+      "$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.",
+    )
     .command(install as CommandModule)
-    .command(verb("get", "List objects", [getFleets, getMembers] as readonly CommandModule<object, never>[]))
-    .command(verb("describe", "Show one object, what stands in its way, and what to do", [describeMember, describeFleet] as readonly CommandModule<object, never>[]))
-    .command(verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]))
+    .command(
+      verb("get", "List objects", [getFleets, getMembers] as readonly CommandModule<
+        object,
+        never
+      >[]),
+    )
+    .command(
+      verb("describe", "Show one object, what stands in its way, and what to do", [
+        describeMember,
+        describeFleet,
+      ] as readonly CommandModule<object, never>[]),
+    )
+    .command(
+      verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]),
+    )
     .command(version as CommandModule)
     .demandCommand(1, "what? see --help")
     .strict()
@@ -43,13 +64,11 @@ async function main(): Promise<number> {
   return 2;
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    process.stderr.write(`✗ ${isCapitanError(error) ? `${error.code}: ` : ""}${clean(messageOf(error))}\n`);
-    if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-    process.exitCode = 1;
-  },
-);
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const code = isCapitanError(error) ? `${error.code}: ` : "";
+  process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
+  if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
+  process.exitCode = 1;
+}

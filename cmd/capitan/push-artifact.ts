@@ -3,7 +3,14 @@ import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { ignoredByPush, parseDockerConfig, parseReference, type ArtifactFile, type ArtifactFiles, type DockerConfig } from "../../pkg/oci/index.ts";
+import {
+  ignoredByPush,
+  parseDockerConfig,
+  parseReference,
+  type ArtifactFile,
+  type ArtifactFiles,
+  type DockerConfig,
+} from "../../pkg/oci/index.ts";
 import { RegistryClient } from "../../pkg/registry/index.ts";
 import { formatted, type Format } from "./text.ts";
 
@@ -24,32 +31,63 @@ export const pushArtifact: CommandModule<object, Arguments> = {
   describe: "Push a directory of manifests as an OCI artifact in Flux's format",
   builder: (y) =>
     y
-      .positional("url", { type: "string", demandOption: true, describe: "oci://HOST[:PORT]/REPOSITORY[:TAG], tag latest when not set" })
+      .positional("url", {
+        type: "string",
+        demandOption: true,
+        describe: "oci://HOST[:PORT]/REPOSITORY[:TAG], tag latest when not set",
+      })
       .options({
-        path: { alias: "f", type: "string", demandOption: true, describe: "Directory, or one file" },
+        path: {
+          alias: "f",
+          type: "string",
+          demandOption: true,
+          describe: "Directory, or one file",
+        },
         source: { type: "string", describe: "Where the files come from, for instance the Git URL" },
         revision: { type: "string", describe: "Which version, for instance main@sha1:<commit>" },
         insecure: { type: "boolean", default: false, describe: "Plain HTTP" },
-        reproducible: { type: "boolean", default: false, describe: "No creation time: the same files give the same digest" },
+        reproducible: {
+          type: "boolean",
+          default: false,
+          describe: "No creation time: the same files give the same digest",
+        },
         "ca-file": { type: "string", describe: "PEM file of the registry's CA" },
-        output: { alias: "o", choices: ["table", "json", "yaml"], default: "table", describe: "Form of the output" },
+        output: {
+          alias: "o",
+          choices: ["table", "json", "yaml"],
+          default: "table",
+          describe: "Form of the output",
+        },
       })
-      .example("$0 push artifact oci://registry.example/config:stable --path ./config", "Credentials come from docker's config.json"),
+      .example(
+        "$0 push artifact oci://registry.example/config:stable --path ./config",
+        "Credentials come from docker's config.json",
+      ),
   handler: push,
 };
 
 async function push(args: Arguments): Promise<void> {
   const reference = parseReference(args.url);
-  if (reference.digest !== undefined) throw new CapitanError("RefInvalid", "push to a tag, not to a digest");
+  if (reference.digest !== undefined)
+    throw new CapitanError("RefInvalid", "push to a tag, not to a digest");
   const files = await readFiles(args.path);
-  if (files.size === 0) throw new CapitanError("ManifestInvalid", `${args.path} contains no file to push`);
+  if (files.size === 0)
+    throw new CapitanError("ManifestInvalid", `${args.path} contains no file to push`);
   const caFile = args["ca-file"];
   const ca = caFile === undefined ? undefined : await readFile(caFile, "utf8");
-  const registry = new RegistryClient(reference, { insecure: args.insecure, ca, login: await dockerConfig() });
+  const registry = new RegistryClient(reference, {
+    insecure: args.insecure,
+    ca,
+    login: await dockerConfig(),
+  });
   try {
     const pushed = await registry.push(files, reference.tag ?? "latest", annotationsOf(args));
     const result = { url: `oci://${pushed.repository}@${pushed.digest}`, ...pushed };
-    process.stdout.write(args.output === "table" ? `${result.url}\n` : formatted(result, args.output as Exclude<Format, "table">));
+    process.stdout.write(
+      args.output === "table"
+        ? `${result.url}\n`
+        : formatted(result, args.output as Exclude<Format, "table">),
+    );
   } finally {
     await registry.close();
   }
@@ -69,12 +107,21 @@ async function readFiles(path: string): Promise<ArtifactFiles> {
   const info = await stat(path).catch((error: unknown) => {
     throw new CapitanError("ManifestInvalid", `cannot read ${path}: ${messageOf(error)}`);
   });
-  const read = async (file: string): Promise<ArtifactFile> => ({ content: await readFile(file), executable: ((await stat(file)).mode & 0o100) !== 0 });
+  const read = async (file: string): Promise<ArtifactFile> => ({
+    content: await readFile(file),
+    executable: ((await stat(file)).mode & 0o100) !== 0,
+  });
   if (info.isFile()) return new Map([[basename(path), await read(path)]]);
   const entries = await readdir(path, { recursive: true, withFileTypes: true });
-  const names = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(join(path).replace(/\/$/, "").length + 1));
+  const names = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) =>
+      join(entry.parentPath, entry.name).slice(join(path).replace(/\/$/, "").length + 1),
+    );
   const kept = names.filter((name) => !ignoredByPush(name)).sort();
-  return new Map(await Promise.all(kept.map(async (name) => [name, await read(join(path, name))] as const)));
+  return new Map(
+    await Promise.all(kept.map(async (name) => [name, await read(join(path, name))] as const)),
+  );
 }
 
 async function dockerConfig(): Promise<DockerConfig | undefined> {

@@ -1,18 +1,37 @@
 import { styleText } from "node:util";
 import { stringify } from "yaml";
 
-/** Text from a cluster, a registry or a file, without escape sequences and control characters: they could rewrite the terminal. */
+/** Terminal escape sequences, control characters and characters that turn the direction of text. */
+const terminalControl = new RegExp(
+  [
+    String.raw`\u001b\[[0-9;?]*[ -/]*[@-~]`,
+    String.raw`\u001b[@-_]`,
+    String.raw`[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]`,
+  ].join("|"),
+  "g",
+);
+
+/** Text from a cluster, a registry or a file, without what could rewrite the terminal. */
 export function clean(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return text.replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b[@-_]|[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "");
+  return text.replaceAll(terminalControl, "");
 }
 
 /** A table with upper-case headers, columns as wide as their content, the last one cut to the terminal's width. */
-export function table(headers: readonly string[], rows: readonly (readonly string[])[], columns = process.stdout.columns): string {
-  const all = [headers.map((h) => h.toUpperCase()), ...rows.map((row) => row.map((cell) => clean(cell).replaceAll("\n", " ")))];
+export function table(
+  headers: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns = process.stdout.columns,
+): string {
+  const all = [
+    headers.map((h) => h.toUpperCase()),
+    ...rows.map((row) => row.map((cell) => clean(cell).replaceAll("\n", " "))),
+  ];
   const widths = headers.map((_, i) => Math.max(...all.map((row) => row[i]?.length ?? 0)));
   const lines = all.map((row) => {
-    const line = row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("   ").trimEnd();
+    const line = row
+      .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
+      .join("   ")
+      .trimEnd();
     return columns > 20 && line.length > columns ? `${line.slice(0, columns - 1)}…` : line;
   });
   return `${lines.join("\n")}\n`;

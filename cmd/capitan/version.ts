@@ -6,10 +6,23 @@ import { formatted, type Format } from "./text.ts";
 export const version: CommandModule<object, { output: string }> = {
   command: "version",
   describe: "Print the version",
-  builder: { output: { alias: "o", choices: ["table", "json", "yaml"], default: "table", describe: "Form of the output" } } as const,
+  builder: {
+    output: {
+      alias: "o",
+      choices: ["table", "json", "yaml"],
+      default: "table",
+      describe: "Form of the output",
+    },
+  } as const,
   handler: async ({ output }) => {
-    const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+    const manifest = JSON.parse(
+      await readFile(new URL("../../package.json", import.meta.url), "utf8"),
+    ) as { version: string };
     const result = { capitan: `v${manifest.version}`, node: process.version };
-    process.stdout.write(output === "table" ? `capitan ${result.capitan}\n` : formatted(result, output as Exclude<Format, "table">));
+    process.stdout.write(
+      output === "table"
+        ? `capitan ${result.capitan}\n`
+        : formatted(result, output as Exclude<Format, "table">),
+    );
   },
 };

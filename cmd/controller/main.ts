@@ -18,37 +18,69 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
 
   const client = connect(await loadHubConfig(process.env));
-  const clock = { now: () => new Date(), monotonicMs: () => performance.now(), random: Math.random };
-  const connections = new Connections({ onHealthChange: (key) => controllers.clusterQueue.add(key, 50), random: clock.random });
+  const clock = {
+    now: () => new Date(),
+    monotonicMs: () => performance.now(),
+    random: Math.random,
+  };
+  const connections = new Connections({
+    onHealthChange: (key) => controllers.clusterQueue.add(key, 50),
+    random: clock.random,
+  });
   const metrics = newMetrics({ connectedClusters: () => connections.size });
   const secretKey = await ensureHubKey(client, options.systemNamespace, () => randomBytes(32));
-  const controllers = buildControllers({ client, discovery: new Discovery(client), connections, options, log, clock, metrics, secretKey });
+  const controllers = buildControllers({
+    client,
+    discovery: new Discovery(client),
+    connections,
+    options,
+    log,
+    clock,
+    metrics,
+    secretKey,
+  });
 
   let synced = false;
-  const port = await serve({ address: options.metricsAddress, registry: metrics.registry, ready: () => synced }, stopping.signal);
+  const port = await serve(
+    { address: options.metricsAddress, registry: metrics.registry, ready: () => synced },
+    stopping.signal,
+  );
   log.info({ port, namespaces: [...options.platformNamespaces] }, "serving health and metrics");
   const caches = controllers.hub.run(stopping.signal);
   await Promise.race([controllers.hub.synced(), caches]);
   synced = true;
 
-  const lease = new LeaderLease(client, { namespace: options.systemNamespace, name: "capitan-controller", identity: options.identity, monotonicMs: clock.monotonicMs, now: clock.now });
+  const lease = new LeaderLease(client, {
+    namespace: options.systemNamespace,
+    name: "capitan-controller",
+    identity: options.identity,
+    monotonicMs: clock.monotonicMs,
+    now: clock.now,
+  });
   if (options.leaderElection) await lease.acquire(stopping.signal);
   log.info({ identity: options.identity }, "leading");
   controllers.start(stopping.signal);
-  const outcome = options.leaderElection ? await lease.hold(stopping.signal) : await stopped(stopping.signal);
+  const outcome = options.leaderElection
+    ? await lease.hold(stopping.signal)
+    : await stopped(stopping.signal);
   if (outcome === "lost") {
     // Whoever leads now may write already: stop at once, without draining.
     log.error({ code: "LeaseLost" }, "lost the Lease");
     process.exit(1);
   }
   log.info({}, "draining");
-  await Promise.race([controllers.drained(), new Promise((resolve) => setTimeout(resolve, drainMs).unref())]);
+  await Promise.race([
+    controllers.drained(),
+    new Promise((resolve) => setTimeout(resolve, drainMs).unref()),
+  ]);
   await connections.close();
   await client.close();
 }
 
 function stopped(signal: AbortSignal): Promise<"released"> {
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve("released"), { once: true }));
+  return new Promise((resolve) =>
+    signal.addEventListener("abort", () => resolve("released"), { once: true }),
+  );
 }
 
 main().then(

@@ -42,9 +42,12 @@ export function parseOptions(args: readonly string[]): Options {
   });
   const level = values["log-level"];
   const concurrency = Number(values.concurrency);
-  if (values["platform-namespace"].length === 0) throw new Error("at least one --platform-namespace is needed");
-  if (!["debug", "info", "warn", "error"].includes(level)) throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
-  if (!Number.isInteger(concurrency) || concurrency < 1) throw new Error("--concurrency must be a positive number");
+  if (values["platform-namespace"].length === 0)
+    throw new Error("at least one --platform-namespace is needed");
+  if (!["debug", "info", "warn", "error"].includes(level))
+    throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
+  if (!Number.isInteger(concurrency) || concurrency < 1)
+    throw new Error("--concurrency must be a positive number");
   return {
     platformNamespaces: new Set(values["platform-namespace"]),
     systemNamespace: values["system-namespace"],

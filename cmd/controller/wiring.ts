@@ -1,8 +1,17 @@
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { capiGroup, capiVersion } from "../../pkg/capi/index.ts";
-import { Changes, ClusterReconciler, FleetReconciler, Sources, WorkQueue, type Again, type Clock } from "../../pkg/controllers/index.ts";
+import {
+  Changes,
+  ClusterReconciler,
+  FleetReconciler,
+  Sources,
+  WorkQueue,
+  type Again,
+  type Clock,
+  type Repositories,
+} from "../../pkg/controllers/index.ts";
 import { clusterKey } from "../../pkg/fleet/index.ts";
-import { Hub } from "../../pkg/hub/index.ts";
+import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
 import { parseDockerConfig } from "../../pkg/oci/index.ts";
@@ -27,76 +36,30 @@ const fleetDebounceMs = 100;
 
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
-  const { client, discovery, connections, options, log, clock, metrics, secretKey } = parts;
-  const changes = new Changes();
+  const { client, connections, options, log, clock, metrics, secretKey } = parts;
+  const { platformNamespaces } = options;
   const hub: Hub = new Hub(
     client,
-    {
-      fleetChanged: (fleet) => fleetQueue.add(clusterKey(fleet)),
-      clusterChanged: (cluster, gone) => {
-        const key = clusterKey(cluster);
-        // Cluster API writes Clusters often; only these facts are of interest.
-        if (gone) changes.forget(`cluster/${key}`);
-        else if (!changes.isNew(`cluster/${key}`, cluster)) return;
-        clusterQueue.add(key);
-        for (const fleet of hub.fleetsIn(cluster.namespace)) fleetQueue.add(fleet, fleetDebounceMs);
-      },
-      memberChanged: ({ metadata, spec }, gone) => {
-        fleetQueue.add(clusterKey(spec.fleetRef), fleetDebounceMs);
-        const member = `member/${metadata.uid ?? ""}`;
-        // Our own status writes come back as events; only a new spec or annotation is work.
-        if (gone) changes.forget(member);
-        else if (!changes.isNew(member, [metadata.generation, metadata.annotations])) return;
-        clusterQueue.add(clusterKey({ namespace: metadata.namespace ?? "", name: spec.clusterRef.name }));
-      },
-      secretChanged: (cluster) => clusterQueue.add(clusterKey(cluster)),
-      failed: (kind, error) => log.warn({ kind, code: isCapitanError(error) ? error.code : "InternalError" }, `watch: ${messageOf(error)}`),
-    },
+    handlers(parts, () => built),
     clock.random,
   );
-  const cache = new ArtifactCache(options.cacheDir);
-  const sources = new Sources(hub, (reference, { insecure, ca, dockerConfig }) => {
-    const login = dockerConfig === undefined ? undefined : parseDockerConfig(dockerConfig.text, dockerConfig.what);
-    const registry = new RegistryClient(reference, { insecure, ca, login });
-    return {
-      resolve: (tag, signal) => registry.resolve(tag, signal),
-      tags: (signal) => registry.tags(signal),
-      pull: (digest, signal) => registry.pull(digest, cache, signal),
-      close: () => registry.close(),
-    };
-  });
-  const checkHub = async (signal: AbortSignal) => {
-    if ((await discovery.find(`${capiGroup}/${capiVersion}`, "Cluster", signal)) === undefined) {
-      discovery.forget();
-      throw new CapitanError("CapiVersionUnsupported", `the hub does not serve ${capiGroup}/${capiVersion}`);
-    }
-    await hub.clustersSynced;
-  };
-  const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces: options.platformNamespaces, checkHub });
-  const clusters = new ClusterReconciler({ hub, connections, sources, clock, log, metrics, secretKey });
-
-  const queue = (controller: "fleet" | "cluster", reconcile: (key: string, signal: AbortSignal) => Promise<Again>) =>
-    new WorkQueue({
-      concurrency: options.concurrency,
-      clock,
-      failed: (key, error) => log.error({ controller, key, code: isCapitanError(error) ? error.code : "InternalError", err: error }, messageOf(error)),
-      reconcile: async (key, signal) => {
-        const startedMs = clock.monotonicMs();
-        let result = "error";
-        try {
-          const again = await reconcile(key, signal);
-          result = again.kind === "backoff" ? "retry" : "done";
-          return again;
-        } finally {
-          metrics.reconciled(controller, result, (clock.monotonicMs() - startedMs) / 1000);
-        }
-      },
-    });
-  const fleetQueue = queue("fleet", (key, signal) => fleets.reconcile(key, signal));
-  const clusterQueue = queue("cluster", (key, signal) => clusters.reconcile(key, signal));
-
-  return {
+  const sources = new Sources(hub, repositories(options.cacheDir));
+  const checkHub = hubCheck(parts, () => hub.clustersSynced);
+  const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
+  const clusters = new ClusterReconciler({
     hub,
+    connections,
+    sources,
+    clock,
+    log,
+    metrics,
+    secretKey,
+  });
+  const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
+  const clusterQueue = queue("cluster", parts, (key, signal) => clusters.reconcile(key, signal));
+  const built = {
+    hub,
+    fleetQueue,
     clusterQueue,
     start(signal: AbortSignal): void {
       fleetQueue.start(signal);
@@ -106,4 +69,98 @@ export function buildControllers(parts: Parts) {
       await Promise.all([fleetQueue.drained(), clusterQueue.drained()]);
     },
   };
+  return built;
+}
+
+type Built = {
+  readonly hub: Hub;
+  readonly fleetQueue: WorkQueue;
+  readonly clusterQueue: WorkQueue;
+};
+
+/** Which events are work, and for whom. */
+function handlers({ log }: Parts, built: () => Built): HubHandlers {
+  const changes = new Changes();
+  return {
+    fleetChanged: (fleet) => built().fleetQueue.add(clusterKey(fleet)),
+    clusterChanged: (cluster, gone) => {
+      const key = clusterKey(cluster);
+      // Cluster API writes Clusters often; only these facts are of interest.
+      if (gone) changes.forget(`cluster/${key}`);
+      else if (!changes.isNew(`cluster/${key}`, cluster)) return;
+      const { hub, fleetQueue, clusterQueue } = built();
+      clusterQueue.add(key);
+      for (const fleet of hub.fleetsIn(cluster.namespace)) fleetQueue.add(fleet, fleetDebounceMs);
+    },
+    memberChanged: ({ metadata, spec }, gone) => {
+      const { fleetQueue, clusterQueue } = built();
+      fleetQueue.add(clusterKey(spec.fleetRef), fleetDebounceMs);
+      const member = `member/${metadata.uid ?? ""}`;
+      // Our own status writes come back as events; only a new spec or annotation is work.
+      if (gone) changes.forget(member);
+      else if (!changes.isNew(member, [metadata.generation, metadata.annotations])) return;
+      const { namespace = "" } = metadata;
+      clusterQueue.add(clusterKey({ namespace, name: spec.clusterRef.name }));
+    },
+    secretChanged: (cluster) => built().clusterQueue.add(clusterKey(cluster)),
+    failed: (kind, error) => log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`),
+  };
+}
+
+/** OCI repositories with one cache on disk. */
+function repositories(cacheDir: string): Repositories {
+  const cache = new ArtifactCache(cacheDir);
+  return (reference, { insecure, ca, dockerConfig }) => {
+    const login =
+      dockerConfig === undefined
+        ? undefined
+        : parseDockerConfig(dockerConfig.text, dockerConfig.what);
+    const registry = new RegistryClient(reference, { insecure, ca, login });
+    return {
+      resolve: (tag, signal) => registry.resolve(tag, signal),
+      tags: (signal) => registry.tags(signal),
+      pull: (digest, signal) => registry.pull(digest, cache, signal),
+      close: () => registry.close(),
+    };
+  };
+}
+
+/** Whether the hub's Cluster API is one that we can read, and its Clusters have been listed. */
+function hubCheck({ discovery }: Parts, clustersSynced: () => Promise<void>) {
+  return async (signal: AbortSignal): Promise<void> => {
+    const apiVersion = `${capiGroup}/${capiVersion}`;
+    if ((await discovery.find(apiVersion, "Cluster", signal)) === undefined) {
+      discovery.forget();
+      throw new CapitanError("CapiVersionUnsupported", `the hub does not serve ${apiVersion}`);
+    }
+    await clustersSynced();
+  };
+}
+
+function queue(
+  controller: "fleet" | "cluster",
+  { options, clock, log, metrics }: Parts,
+  reconcile: (key: string, signal: AbortSignal) => Promise<Again>,
+): WorkQueue {
+  return new WorkQueue({
+    concurrency: options.concurrency,
+    clock,
+    failed: (key, error) =>
+      log.error({ controller, key, code: codeOf(error), err: error }, messageOf(error)),
+    reconcile: async (key, signal) => {
+      const startedMs = clock.monotonicMs();
+      let result = "error";
+      try {
+        const again = await reconcile(key, signal);
+        result = again.kind === "backoff" ? "retry" : "done";
+        return again;
+      } finally {
+        metrics.reconciled(controller, result, (clock.monotonicMs() - startedMs) / 1000);
+      }
+    },
+  });
+}
+
+function codeOf(error: unknown): string {
+  return isCapitanError(error) ? error.code : "InternalError";
 }

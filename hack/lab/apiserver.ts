@@ -14,9 +14,29 @@ export async function startEtcd(labDir: string, binary: string, ports: Ports): P
   await assertFree(ports.etcdPeer, "etcd peers");
   const client = `http://127.0.0.1:${ports.etcd}`;
   const peer = `http://127.0.0.1:${ports.etcdPeer}`;
-  const args = ["--data-dir", join(labDir, "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client];
-  const peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`];
-  const limits = ["--unsafe-no-fsync", "--quota-backend-bytes", String(quotaBytes), "--log-level", "warn"];
+  const args = [
+    "--data-dir",
+    join(labDir, "etcd"),
+    "--listen-client-urls",
+    client,
+    "--advertise-client-urls",
+    client,
+  ];
+  const peers = [
+    "--listen-peer-urls",
+    peer,
+    "--initial-advertise-peer-urls",
+    peer,
+    "--initial-cluster",
+    `default=${peer}`,
+  ];
+  const limits = [
+    "--unsafe-no-fsync",
+    "--quota-backend-bytes",
+    String(quotaBytes),
+    "--log-level",
+    "warn",
+  ];
   await launch(labDir, { name: "etcd", command: binary, args: [...args, ...peers, ...limits] });
   await until(
     async () => {
@@ -41,7 +61,11 @@ export type ApiServerOptions = {
 export const serverDir = (labDir: string, name: string) => join(labDir, "servers", name);
 
 /** Starts one kube-apiserver with its own CA and its own prefix in the shared etcd; returns when it is ready. */
-export async function startApiServer(labDir: string, binary: string, options: ApiServerOptions): Promise<ApiServer> {
+export async function startApiServer(
+  labDir: string,
+  binary: string,
+  options: ApiServerOptions,
+): Promise<ApiServer> {
   const { name, port } = options;
   await assertFree(port, `the API server of ${name}`);
   const dir = serverDir(labDir, name);
@@ -55,10 +79,19 @@ export async function startApiServer(labDir: string, binary: string, options: Ap
 }
 
 /** Starts an API server again whose certificates are there, after it was stopped. */
-export async function relaunchApiServer(labDir: string, binary: string, options: ApiServerOptions): Promise<void> {
+export async function relaunchApiServer(
+  labDir: string,
+  binary: string,
+  options: ApiServerOptions,
+): Promise<void> {
   const { name } = options;
   const env = { GOGC: "50", GOMEMLIMIT: name === "hub" ? "900MiB" : "180MiB" };
-  await launch(labDir, { name: `apiserver-${name}`, command: binary, args: flagsOf(labDir, options), env });
+  await launch(labDir, {
+    name: `apiserver-${name}`,
+    command: binary,
+    args: flagsOf(labDir, options),
+    env,
+  });
   const client = await clientOf(join(serverDir(labDir, name), "kubeconfig"));
   try {
     await until(
@@ -73,7 +106,10 @@ export async function relaunchApiServer(labDir: string, binary: string, options:
   }
 }
 
-function flagsOf(labDir: string, { name, port, etcdPort, flags = [] }: ApiServerOptions): readonly string[] {
+function flagsOf(
+  labDir: string,
+  { name, port, etcdPort, flags = [] }: ApiServerOptions,
+): readonly string[] {
   const pki = (file: string) => join(serverDir(labDir, name), "pki", file);
   return [
     `--etcd-servers=http://127.0.0.1:${etcdPort}`,

@@ -12,37 +12,75 @@ export type ClusterName = { readonly namespace: string; readonly name: string };
 /** Overrides how long the stand-in lets a Deployment take: `500ms`, `2s`, or `off`. On a Cluster. */
 export const standInAnnotation = "lab.capitan.dev/stand-in";
 
-const byKind = { LabCluster: resources.labCluster, LabControlPlane: resources.labControlPlane, Cluster: resources.cluster } as const;
+const byKind = {
+  LabCluster: resources.labCluster,
+  LabControlPlane: resources.labControlPlane,
+  Cluster: resources.cluster,
+} as const;
 
 /** Applies the CAPI objects of one workload cluster, from templates/lab/cluster.yaml. */
-export async function createCluster(hub: KubeClient, { namespace, name }: ClusterName, more: { labels?: Record<string, string>; annotations?: Record<string, string> } = {}): Promise<void> {
+export async function createCluster(
+  hub: KubeClient,
+  { namespace, name }: ClusterName,
+  more: { labels?: Record<string, string>; annotations?: Record<string, string> } = {},
+): Promise<void> {
   const file = join(root, "templates", "lab", "cluster.yaml");
   const text = (await readFile(file, "utf8")).replaceAll(/\bNAME\b/g, name);
   for (const object of parseManifests(text, file)) {
     const metadata = { ...object.metadata, namespace, ...(object.kind === "Cluster" ? more : {}) };
-    await hub.apply(byKind[idOf(object).kind as keyof typeof byKind], { ...object, metadata }, { manager: "capitan-lab" });
+    await hub.apply(
+      byKind[idOf(object).kind as keyof typeof byKind],
+      { ...object, metadata },
+      { manager: "capitan-lab" },
+    );
   }
 }
 
 /** Deletes a Cluster and waits until Cluster API has taken it away. */
-export async function deleteCluster(hub: KubeClient, name: ClusterName, deadlineMs = 60_000): Promise<void> {
+export async function deleteCluster(
+  hub: KubeClient,
+  name: ClusterName,
+  deadlineMs = 60_000,
+): Promise<void> {
   const live = await hub.get(resources.cluster, name);
   if (live === undefined) return;
-  await until(async () => (await hub.get(resources.cluster, name).then((c) => c && hub.delete(resources.cluster, c))) !== false, { deadlineMs: 10_000, what: "the delete to be accepted" }).catch(() => undefined);
-  await until(async () => (await hub.get(resources.cluster, name)) === undefined, { deadlineMs, what: `Cluster ${name.name} to be gone` });
+  await until(
+    async () =>
+      (await hub
+        .get(resources.cluster, name)
+        .then((c) => c && hub.delete(resources.cluster, c))) !== false,
+    { deadlineMs: 10_000, what: "the delete to be accepted" },
+  ).catch(() => undefined);
+  await until(async () => (await hub.get(resources.cluster, name)) === undefined, {
+    deadlineMs,
+    what: `Cluster ${name.name} to be gone`,
+  });
 }
 
 /** The workload cluster's kubeconfig, once its Secret is there. */
-export async function clusterKubeconfig(hub: KubeClient, { namespace, name }: ClusterName, deadlineMs = 60_000): Promise<string> {
-  const secret: KubeObject = await until(() => hub.get(resources.secret, { namespace, name: `${name}-kubeconfig` }), { deadlineMs, what: `the kubeconfig of ${name}` });
+export async function clusterKubeconfig(
+  hub: KubeClient,
+  { namespace, name }: ClusterName,
+  deadlineMs = 60_000,
+): Promise<string> {
+  const secret: KubeObject = await until(
+    () => hub.get(resources.secret, { namespace, name: `${name}-kubeconfig` }),
+    { deadlineMs, what: `the kubeconfig of ${name}` },
+  );
   return Buffer.from((secret["data"] as { value: string }).value, "base64").toString("utf8");
 }
 
 /** Waits until Cluster API calls the control plane initialized. */
-export async function clusterInitialized(hub: KubeClient, name: ClusterName, deadlineMs = 90_000): Promise<void> {
+export async function clusterInitialized(
+  hub: KubeClient,
+  name: ClusterName,
+  deadlineMs = 90_000,
+): Promise<void> {
   await until(
     async () => {
-      const status = ((await hub.get(resources.cluster, name))?.["status"] ?? {}) as { initialization?: { controlPlaneInitialized?: boolean } };
+      const status = ((await hub.get(resources.cluster, name))?.["status"] ?? {}) as {
+        initialization?: { controlPlaneInitialized?: boolean };
+      };
       return status.initialization?.controlPlaneInitialized === true;
     },
     { deadlineMs, what: `Cluster ${name.name} to be initialized`, everyMs: 100 },

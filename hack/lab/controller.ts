@@ -14,19 +14,38 @@ import { until } from "./wait.ts";
 
 export type Controller = { readonly pid: number; readonly metrics: string };
 
-export type ControllerOptions = { readonly platformNamespaces?: readonly string[]; readonly flags?: readonly string[] };
+export type ControllerOptions = {
+  readonly platformNamespaces?: readonly string[];
+  readonly flags?: readonly string[];
+};
 
 /** Installs Capitan on the hub and starts its controller with the rights of its ServiceAccount, not as admin. */
-export async function startController(lab: LabFile, options: ControllerOptions = {}): Promise<Controller> {
+export async function startController(
+  lab: LabFile,
+  options: ControllerOptions = {},
+): Promise<Controller> {
   const hub = await clientOf(lab.hubKubeconfig);
   try {
     await applyInstall(hub);
     const kubeconfig = await writeControllerKubeconfig(lab, hub);
     const address = `127.0.0.1:${lab.ports.controllerMetrics}`;
-    const namespaces = (options.platformNamespaces ?? [labNamespace]).flatMap((name) => ["--platform-namespace", name]);
+    const namespaces = (options.platformNamespaces ?? [labNamespace]).flatMap((name) => [
+      "--platform-namespace",
+      name,
+    ]);
     const places = ["--metrics-address", address, "--cache-dir", join(lab.dir, "artifacts")];
-    const args = [join(root, "cmd", "controller", "main.ts"), ...namespaces, ...places, ...(options.flags ?? [])];
-    const pid = await launch(lab.dir, { name: "controller", command: process.execPath, args, env: { KUBECONFIG: kubeconfig } });
+    const args = [
+      join(root, "cmd", "controller", "main.ts"),
+      ...namespaces,
+      ...places,
+      ...(options.flags ?? []),
+    ];
+    const pid = await launch(lab.dir, {
+      name: "controller",
+      command: process.execPath,
+      args,
+      env: { KUBECONFIG: kubeconfig },
+    });
     await until(
       async () => {
         await assertAlive(lab.dir, "controller");
@@ -49,19 +68,29 @@ export async function applyInstall(hub: KubeClient): Promise<void> {
     await hub.apply(resource, object, { manager: "capitan-install", metadataOnly: true });
   }
   for (const resource of [resources.fleet, resources.fleetMember, resources.fleetRevision]) {
-    await until(() => hub.list(resource), { deadlineMs: 15_000, what: `${resource.plural} to be served` });
+    await until(() => hub.list(resource), {
+      deadlineMs: 15_000,
+      what: `${resource.plural} to be served`,
+    });
   }
 }
 
 /** A kubeconfig with a token of the controller's ServiceAccount, good for a day. */
 async function writeControllerKubeconfig(lab: LabFile, hub: KubeClient): Promise<string> {
   const account = { namespace: systemNamespace, name: controllerAccount };
-  const request = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", metadata: account, spec: { expirationSeconds: 86_400 } };
+  const request = {
+    apiVersion: "authentication.k8s.io/v1",
+    kind: "TokenRequest",
+    metadata: account,
+    spec: { expirationSeconds: 86_400 },
+  };
   const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
   const token = asString(asMap(reply["status"])["token"]) ?? "";
   const { ca } = await readServerPki(join(serverDir(lab.dir, "hub"), "pki"));
   const file = join(lab.dir, "controller", "kubeconfig");
   await mkdir(join(lab.dir, "controller"), { recursive: true });
-  await writeFile(file, kubeconfigOf(`https://127.0.0.1:${lab.ports.hub}`, ca, { token }), { mode: 0o600 });
+  await writeFile(file, kubeconfigOf(`https://127.0.0.1:${lab.ports.hub}`, ca, { token }), {
+    mode: 0o600,
+  });
   return file;
 }

@@ -37,11 +37,21 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
   progress.action("starting the management cluster: etcd, kube-apiserver, Cluster API, registry");
   const ports = await claimPorts(dir);
   try {
-    const lab: LabFile = { dir, ports, hubKubeconfig: join(serverDir(dir, "hub"), "kubeconfig"), registry: `127.0.0.1:${ports.registry}` };
+    const lab: LabFile = {
+      dir,
+      ports,
+      hubKubeconfig: join(serverDir(dir, "hub"), "kubeconfig"),
+      registry: `127.0.0.1:${ports.registry}`,
+    };
     await writeLab(lab);
     await startEtcd(dir, tools.etcd, ports);
     const registry = startRegistry(dir, tools.registry, { name: "registry", port: ports.registry });
-    await startApiServer(dir, tools["kube-apiserver"], { name: "hub", port: ports.hub, etcdPort: ports.etcd, flags: options.hubFlags ?? [] });
+    await startApiServer(dir, tools["kube-apiserver"], {
+      name: "hub",
+      port: ports.hub,
+      etcdPort: ports.etcd,
+      flags: options.hubFlags ?? [],
+    });
     const hub = await clientOf(lab.hubKubeconfig);
     await Promise.all([registry, startHubServices(lab, hub, tools, options.standIn ?? "200ms")]);
     await hub.close();
@@ -53,18 +63,39 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
   }
 }
 
-async function startHubServices(lab: LabFile, hub: KubeClient, tools: Awaited<ReturnType<typeof ensureTools>>, standIn: string): Promise<void> {
+async function startHubServices(
+  lab: LabFile,
+  hub: KubeClient,
+  tools: Awaited<ReturnType<typeof ensureTools>>,
+  standIn: string,
+): Promise<void> {
   await startCapi(lab.dir, tools, lab.ports, hub);
-  await hub.apply(resources.namespace, { apiVersion: "v1", kind: "Namespace", metadata: { name: labNamespace } }, { manager: "capitan-lab" });
+  await hub.apply(
+    resources.namespace,
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: labNamespace } },
+    { manager: "capitan-lab" },
+  );
   const script = (name: string) => join(root, "hack", "lab", `${name}.ts`);
-  await launch(lab.dir, { name: "provider", command: process.execPath, args: [script("provider"), lab.dir] });
-  await launch(lab.dir, { name: "stand-in", command: process.execPath, args: [script("stand-in"), lab.dir, standIn] });
+  await launch(lab.dir, {
+    name: "provider",
+    command: process.execPath,
+    args: [script("provider"), lab.dir],
+  });
+  await launch(lab.dir, {
+    name: "stand-in",
+    command: process.execPath,
+    args: [script("stand-in"), lab.dir, standIn],
+  });
 }
 
 /** Ends every recorded process of a lab by its pid, etcd last, and removes its files. Safe at any time, also after a kill. */
 export async function stopLab(dir: string): Promise<void> {
   // First those who would start or write something, then API servers, then what they stand on.
-  const order = [/^(controller|provider|stand-in|capi-core|kube-controller-manager)/, /^(apiserver-|registry)/, /./];
+  const order = [
+    /^(controller|provider|stand-in|capi-core|kube-controller-manager)/,
+    /^(apiserver-|registry)/,
+    /./,
+  ];
   for (const pattern of order) {
     const names = (await recorded(dir)).filter((name) => pattern.test(name));
     await Promise.all(names.map((name) => stop(dir, name)));

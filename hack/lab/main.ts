@@ -26,7 +26,8 @@ async function up(args: string[]): Promise<void> {
     },
   });
   const count = Number(values.clusters);
-  if (!Number.isInteger(count) || count < 0) throw new Error(`--clusters ${values.clusters} is not a number\n${usage}`);
+  if (!Number.isInteger(count) || count < 0)
+    throw new Error(`--clusters ${values.clusters} is not a number\n${usage}`);
   const lab = await startLab({ dir: defaultLabDir, progress, standIn: values["stand-in"] });
   try {
     const controller = values.controller ? await startController(lab) : undefined;
@@ -39,13 +40,20 @@ async function up(args: string[]): Promise<void> {
   }
 }
 
-type LabCluster = { readonly name: string; readonly namespace: string; readonly kubeconfig: string };
+type LabCluster = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly kubeconfig: string;
+};
 
 async function addClusters(lab: LabFile, count: number): Promise<readonly LabCluster[]> {
   if (count === 0) return [];
   progress.action(`creating ${count} clusters`);
   const hub = await clientOf(lab.hubKubeconfig);
-  const names = Array.from({ length: count }, (_, i) => ({ namespace: labNamespace, name: `lab-${i + 1}` }));
+  const names = Array.from({ length: count }, (_, i) => ({
+    namespace: labNamespace,
+    name: `lab-${i + 1}`,
+  }));
   await mkdir(join(lab.dir, "kubeconfigs"), { recursive: true });
   const deadlineMs = 60_000 + count * 10_000;
   const clusters = names.map(async (cluster) => {
@@ -61,8 +69,17 @@ async function addClusters(lab: LabFile, count: number): Promise<readonly LabClu
   return done;
 }
 
-function printJson(lab: LabFile, clusters: readonly LabCluster[], controller: Controller | undefined): void {
-  const facts = { hub: { kubeconfig: lab.hubKubeconfig }, registry: lab.registry, clusters, ...(controller === undefined ? {} : { controller }) };
+function printJson(
+  lab: LabFile,
+  clusters: readonly LabCluster[],
+  controller: Controller | undefined,
+): void {
+  const facts = {
+    hub: { kubeconfig: lab.hubKubeconfig },
+    registry: lab.registry,
+    clusters,
+    ...(controller === undefined ? {} : { controller }),
+  };
   console.log(JSON.stringify(facts));
 }
 

@@ -23,7 +23,9 @@ const offsets = {
   firstWorkload: 20,
 } as const;
 
-export type Ports = { readonly [K in keyof typeof offsets]: number } & { readonly lastWorkload: number };
+export type Ports = { readonly [K in keyof typeof offsets]: number } & {
+  readonly lastWorkload: number;
+};
 
 type Claim = { readonly labDir: string; readonly pid: number };
 
@@ -31,7 +33,8 @@ type Claim = { readonly labDir: string; readonly pid: number };
 export async function claimPorts(labDir: string): Promise<Ports> {
   await mkdir(claimDir, { recursive: true });
   for (let block = 0; block < blocks; block++) {
-    if (await claim(block, { labDir, pid: process.pid })) return portsOf(firstPort + block * blockSize);
+    if (await claim(block, { labDir, pid: process.pid }))
+      return portsOf(firstPort + block * blockSize);
   }
   throw new Error(`all ${blocks} port blocks are taken: end labs with npm run lab -- down`);
 }
@@ -45,8 +48,12 @@ export async function releasePorts(ports: Ports): Promise<void> {
 export async function assertFree(port: number, what: string): Promise<void> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
-    server.once("error", () => reject(new Error(`port ${port} for ${what} is taken: not starting`)));
-    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => server.close(() => resolve()));
+    server.once("error", () =>
+      reject(new Error(`port ${port} for ${what} is taken: not starting`)),
+    );
+    server.listen({ port, host: "127.0.0.1", exclusive: true }, () =>
+      server.close(() => resolve()),
+    );
   });
 }
 
@@ -55,7 +62,10 @@ const claimFile = (block: number) => join(claimDir, String(block));
 
 function portsOf(base: number): Ports {
   const entries = Object.entries(offsets).map(([name, offset]) => [name, base + offset]);
-  return { ...(Object.fromEntries(entries) as { [K in keyof typeof offsets]: number }), lastWorkload: base + blockSize - 1 };
+  return {
+    ...(Object.fromEntries(entries) as { [K in keyof typeof offsets]: number }),
+    lastWorkload: base + blockSize - 1,
+  };
 }
 
 async function claim(block: number, mine: Claim): Promise<boolean> {

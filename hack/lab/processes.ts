@@ -15,14 +15,22 @@ export type Launch = {
  * Starts a process of the lab in the background: its own session, output to `log/NAME.log`, no stdio
  * of ours, recorded in `pid/NAME` with its start time so that a reused pid is never signalled.
  */
-export async function launch(labDir: string, { name, command, args, env }: Launch): Promise<number> {
+export async function launch(
+  labDir: string,
+  { name, command, args, env }: Launch,
+): Promise<number> {
   await mkdir(join(labDir, "pid"), { recursive: true });
   await mkdir(join(labDir, "log"), { recursive: true });
   const log = openSync(join(labDir, "log", `${name}.log`), "a");
-  const child = spawn(command, args, { detached: true, stdio: ["ignore", log, log], env: { ...process.env, ...env } });
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: ["ignore", log, log],
+    env: { ...process.env, ...env },
+  });
   closeSync(log);
   // Recorded before anything else can happen, so that nobody is ever left behind.
-  if (child.pid !== undefined) writeFileSync(join(labDir, "pid", name), `${child.pid} ${startTime(child.pid) ?? ""}`);
+  if (child.pid !== undefined)
+    writeFileSync(join(labDir, "pid", name), `${child.pid} ${startTime(child.pid) ?? ""}`);
   await new Promise<void>((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`cannot start ${name}: ${error.message}`)));
     child.once("spawn", resolve);
@@ -35,21 +43,28 @@ export async function launch(labDir: string, { name, command, args, env }: Launc
 export async function pidOf(labDir: string, name: string): Promise<number | undefined> {
   const text = await readFile(join(labDir, "pid", name), "utf8").catch(() => "");
   const [pid, started] = text.split(" ");
-  return pid !== undefined && started !== "" && startTime(Number(pid)) === started ? Number(pid) : undefined;
+  return pid !== undefined && started !== "" && startTime(Number(pid)) === started
+    ? Number(pid)
+    : undefined;
 }
 
 /** Throws with the last lines of its log when a recorded process has ended. */
 export async function assertAlive(labDir: string, name: string): Promise<void> {
   if ((await pidOf(labDir, name)) !== undefined) return;
   const log = await readFile(join(labDir, "log", `${name}.log`), "utf8").catch(() => "");
-  throw new Error(`${name} has ended: ${log.trimEnd().split("\n").slice(-3).join(" | ").slice(-600)}`);
+  throw new Error(
+    `${name} has ended: ${log.trimEnd().split("\n").slice(-3).join(" | ").slice(-600)}`,
+  );
 }
 
 /** Ends one recorded process: SIGTERM, after `patienceMs` SIGKILL. Returns when it is gone. */
 export async function stop(labDir: string, name: string, patienceMs = 5_000): Promise<void> {
   await signal(labDir, name, "SIGTERM");
   const gone = async () => (await pidOf(labDir, name)) === undefined;
-  const ended = await until(gone, { deadlineMs: patienceMs, what: `${name} to end` }).then(() => true, () => false);
+  const ended = await until(gone, { deadlineMs: patienceMs, what: `${name} to end` }).then(
+    () => true,
+    () => false,
+  );
   if (!ended) {
     await signal(labDir, name, "SIGKILL");
     await until(gone, { deadlineMs: 5_000, what: `${name} to be killed` });

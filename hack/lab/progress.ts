@@ -18,7 +18,9 @@ export const progress: Progress = {
     const seconds = () => Math.round((Date.now() - startedMs) / 1000);
     const { isTTY } = process.stderr;
     line("►", "cyan", text);
-    const timer = isTTY ? setInterval(() => process.stderr.write(`\r\u001b[2K  ${seconds()} s`), 1000) : undefined;
+    const timer = isTTY
+      ? setInterval(() => process.stderr.write(`\r\u001b[2K  ${seconds()} s`), 1000)
+      : undefined;
     try {
       const result = await work();
       return result;
@@ -30,7 +32,11 @@ export const progress: Progress = {
 };
 
 /** Progress for tests: none. */
-export const silent: Progress = { action: () => undefined, done: () => undefined, during: (_, work) => work() };
+export const silent: Progress = {
+  action: () => undefined,
+  done: () => undefined,
+  during: (_, work) => work(),
+};
 
 function line(sign: string, colour: "cyan" | "green", text: string): void {
   const shown = process.stderr.isTTY ? styleText(colour, sign) : sign;

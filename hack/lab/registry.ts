@@ -10,13 +10,22 @@ export type RegistryOptions = {
   /** Serve TLS with this certificate. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   /** Demand a bearer token from this realm; the token is checked against the certificate in `bundle`. */
-  readonly token?: { readonly realm: string; readonly service: string; readonly issuer: string; readonly bundle: string };
+  readonly token?: {
+    readonly realm: string;
+    readonly service: string;
+    readonly issuer: string;
+    readonly bundle: string;
+  };
   /** Demand a user of this htpasswd file. */
   readonly htpasswd?: string;
 };
 
 /** Starts a real OCI registry (distribution) on loopback; returns its host:port when it answers. */
-export async function startRegistry(labDir: string, binary: string, options: RegistryOptions): Promise<string> {
+export async function startRegistry(
+  labDir: string,
+  binary: string,
+  options: RegistryOptions,
+): Promise<string> {
   const { name, port, tls } = options;
   await assertFree(port, name);
   const dir = join(labDir, name);
@@ -25,12 +34,20 @@ export async function startRegistry(labDir: string, binary: string, options: Reg
     version: "0.1",
     log: { level: "warn", accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(dir, "data") }, delete: { enabled: true } },
-    http: { addr: `127.0.0.1:${port}`, ...(tls === undefined ? {} : { tls: { certificate: tls.certFile, key: tls.keyFile } }) },
+    http: {
+      addr: `127.0.0.1:${port}`,
+      ...(tls === undefined ? {} : { tls: { certificate: tls.certFile, key: tls.keyFile } }),
+    },
     ...authOf(options),
   };
   const file = join(dir, "config.yml");
   await writeFile(file, JSON.stringify(config));
-  await launch(labDir, { name, command: binary, args: ["serve", file], env: { OTEL_TRACES_EXPORTER: "none" } });
+  await launch(labDir, {
+    name,
+    command: binary,
+    args: ["serve", file],
+    env: { OTEL_TRACES_EXPORTER: "none" },
+  });
   await until(
     async () => {
       await assertAlive(labDir, name);
@@ -42,7 +59,17 @@ export async function startRegistry(labDir: string, binary: string, options: Reg
 }
 
 function authOf({ token, htpasswd }: RegistryOptions) {
-  if (token !== undefined) return { auth: { token: { realm: token.realm, service: token.service, issuer: token.issuer, rootcertbundle: token.bundle } } };
+  if (token !== undefined)
+    return {
+      auth: {
+        token: {
+          realm: token.realm,
+          service: token.service,
+          issuer: token.issuer,
+          rootcertbundle: token.bundle,
+        },
+      },
+    };
   return htpasswd === undefined ? {} : { auth: { htpasswd: { realm: "lab", path: htpasswd } } };
 }
 

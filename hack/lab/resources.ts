@@ -1,22 +1,45 @@
+import { groupOf, versionOf } from "../../pkg/object/index.ts";
 import type { Resource } from "../../pkg/kube/index.ts";
 
-const resource = (group: string, version: string, kind: string, plural: string, namespaced = true): Resource => ({ group, version, kind, plural, namespaced });
+/** `group/version` ("v1" for the core group), kind and plural. */
+function resource(apiVersion: string, kind: string, plural: string, namespaced = true): Resource {
+  return { group: groupOf(apiVersion), version: versionOf(apiVersion), kind, plural, namespaced };
+}
 
 /** The kinds that the lab itself reads and writes. */
 export const resources = {
-  cluster: resource("cluster.x-k8s.io", "v1beta2", "Cluster", "clusters"),
-  labCluster: resource("infrastructure.cluster.x-k8s.io", "v1", "LabCluster", "labclusters"),
-  labControlPlane: resource("controlplane.cluster.x-k8s.io", "v1", "LabControlPlane", "labcontrolplanes"),
-  crd: resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false),
-  validatingWebhook: resource("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", false),
-  mutatingWebhook: resource("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", false),
-  namespace: resource("", "v1", "Namespace", "namespaces", false),
-  secret: resource("", "v1", "Secret", "secrets"),
-  configMap: resource("", "v1", "ConfigMap", "configmaps"),
-  serviceAccount: resource("", "v1", "ServiceAccount", "serviceaccounts"),
-  deployment: resource("apps", "v1", "Deployment", "deployments"),
-  fleet: resource("capitan.dev", "v1alpha1", "Fleet", "fleets"),
-  fleetMember: resource("capitan.dev", "v1alpha1", "FleetMember", "fleetmembers"),
-  fleetRevision: resource("capitan.dev", "v1alpha1", "FleetRevision", "fleetrevisions"),
-  event: resource("events.k8s.io", "v1", "Event", "events"),
+  cluster: resource("cluster.x-k8s.io/v1beta2", "Cluster", "clusters"),
+  labCluster: resource("infrastructure.cluster.x-k8s.io/v1", "LabCluster", "labclusters"),
+  labControlPlane: resource(
+    "controlplane.cluster.x-k8s.io/v1",
+    "LabControlPlane",
+    "labcontrolplanes",
+  ),
+  crd: resource(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    false,
+  ),
+  validatingWebhook: resource(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    false,
+  ),
+  mutatingWebhook: resource(
+    "admissionregistration.k8s.io/v1",
+    "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations",
+    false,
+  ),
+  namespace: resource("v1", "Namespace", "namespaces", false),
+  secret: resource("v1", "Secret", "secrets"),
+  configMap: resource("v1", "ConfigMap", "configmaps"),
+  serviceAccount: resource("v1", "ServiceAccount", "serviceaccounts"),
+  deployment: resource("apps/v1", "Deployment", "deployments"),
+  fleet: resource("capitan.dev/v1alpha1", "Fleet", "fleets"),
+  fleetMember: resource("capitan.dev/v1alpha1", "FleetMember", "fleetmembers"),
+  fleetRevision: resource("capitan.dev/v1alpha1", "FleetRevision", "fleetrevisions"),
+  event: resource("events.k8s.io/v1", "Event", "events"),
 } as const;

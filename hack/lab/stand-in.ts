@@ -1,7 +1,12 @@
 // A stand-in for kubelets and the Deployment controller, a process: Deployments of the workload
 // clusters turn Available after a delay. There are no nodes and no pods here, so nothing that a real
 // pod would do is seen. usage: node stand-in.ts LAB_DIR DELAY|off
-import { Informer, connect, parseWorkloadKubeconfig, type KubeClient } from "../../pkg/kube/index.ts";
+import {
+  Informer,
+  connect,
+  parseWorkloadKubeconfig,
+  type KubeClient,
+} from "../../pkg/kube/index.ts";
 import { messageOf } from "../../pkg/errors/index.ts";
 import { durationMs } from "../../pkg/api/index.ts";
 import { asMap, asNumber, asString, type KubeObject } from "../../pkg/object/index.ts";
@@ -21,7 +26,10 @@ class StandIn {
   constructor(kubeconfig: string, delayMs: () => number | undefined) {
     this.#client = connect(parseWorkloadKubeconfig(kubeconfig, "lab"));
     this.#delayMs = delayMs;
-    this.#informer = new Informer(this.#client, resources.deployment, { onChange: (object, gone) => this.#schedule(object, gone), random: Math.random });
+    this.#informer = new Informer(this.#client, resources.deployment, {
+      onChange: (object, gone) => this.#schedule(object, gone),
+      random: Math.random,
+    });
   }
 
   start(): void {
@@ -44,23 +52,43 @@ class StandIn {
     clearTimeout(this.#timers.get(key));
     this.#timers.delete(key);
     const delayMs = this.#delayMs();
-    if (gone || delayMs === undefined || asMap(object["status"])["observedGeneration"] === object.metadata.generation) return;
-    this.#timers.set(key, setTimeout(() => void this.#makeAvailable(object), delayMs));
+    if (
+      gone ||
+      delayMs === undefined ||
+      asMap(object["status"])["observedGeneration"] === object.metadata.generation
+    )
+      return;
+    this.#timers.set(
+      key,
+      setTimeout(() => void this.#makeAvailable(object), delayMs),
+    );
   }
 
   async #makeAvailable(object: KubeObject): Promise<void> {
     const replicas = asNumber(asMap(object["spec"])["replicas"]) ?? 1;
     const time = new Date().toISOString().replace(/\.\d+/, "");
-    const condition = (type: string, reason: string) => ({ type, status: "True", reason, message: "stand-in", lastUpdateTime: time, lastTransitionTime: time });
+    const condition = (type: string, reason: string) => ({
+      type,
+      status: "True",
+      reason,
+      message: "stand-in",
+      lastUpdateTime: time,
+      lastTransitionTime: time,
+    });
     const status = {
       observedGeneration: object.metadata.generation,
       replicas,
       updatedReplicas: replicas,
       readyReplicas: replicas,
       availableReplicas: replicas,
-      conditions: [condition("Available", "MinimumReplicasAvailable"), condition("Progressing", "NewReplicaSetAvailable")],
+      conditions: [
+        condition("Available", "MinimumReplicasAvailable"),
+        condition("Progressing", "NewReplicaSetAvailable"),
+      ],
     };
-    await this.#client.mergePatch(resources.deployment, object.metadata, { status }, { subresource: "status" }).catch((error: unknown) => console.error(messageOf(error)));
+    await this.#client
+      .mergePatch(resources.deployment, object.metadata, { status }, { subresource: "status" })
+      .catch((error: unknown) => console.error(messageOf(error)));
   }
 }
 
@@ -89,7 +117,10 @@ async function follow(secret: KubeObject, gone: boolean): Promise<void> {
   await standIns.get(key)?.stop();
   standIns.delete(key);
   if (gone) return;
-  const kubeconfig = Buffer.from(asString(asMap(secret["data"])["value"]) ?? "", "base64").toString();
+  const kubeconfig = Buffer.from(
+    asString(asMap(secret["data"])["value"]) ?? "",
+    "base64",
+  ).toString();
   try {
     const standIn = new StandIn(kubeconfig, () => delayFor(namespace, cluster));
     standIns.set(key, standIn);
@@ -100,7 +131,8 @@ async function follow(secret: KubeObject, gone: boolean): Promise<void> {
 }
 
 function delayFor(namespace: string, cluster: string): number | undefined {
-  const wanted = clusters.get(namespace, cluster)?.metadata.annotations?.[standInAnnotation] ?? delay;
+  const wanted =
+    clusters.get(namespace, cluster)?.metadata.annotations?.[standInAnnotation] ?? delay;
   return wanted === "off" ? undefined : durationMs(wanted);
 }
 

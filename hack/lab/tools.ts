@@ -10,15 +10,47 @@ import type { Progress } from "./progress.ts";
 const run = promisify(execFile);
 
 const kubernetesVersion = "1.36.3";
-const kubernetesFlags = ["gitVersion=v" + kubernetesVersion, "gitMajor=1", "gitMinor=36"].map((x) => `-X k8s.io/component-base/version.${x}`).join(" ");
+const kubernetesFlags = ["gitVersion=v" + kubernetesVersion, "gitMajor=1", "gitMinor=36"]
+  .map((x) => `-X k8s.io/component-base/version.${x}`)
+  .join(" ");
 
 /** The control-plane programs: where they are pinned (a Go tool module), and about how long a cold build takes on two cores. */
 const tools = {
-  etcd: { module: "etcd", package: "go.etcd.io/etcd/server/v3", flags: "", coldSeconds: 50, fromPath: true },
-  registry: { module: "registry", package: "github.com/distribution/distribution/v3/cmd/registry", flags: "", coldSeconds: 55, fromPath: false },
-  "kube-apiserver": { module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-apiserver", flags: kubernetesFlags, coldSeconds: 185, fromPath: true },
-  "kube-controller-manager": { module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-controller-manager", flags: kubernetesFlags, coldSeconds: 50, fromPath: true },
-  "capi-core": { module: "capi", package: "sigs.k8s.io/cluster-api/core", flags: "", coldSeconds: 95, fromPath: false },
+  etcd: {
+    module: "etcd",
+    package: "go.etcd.io/etcd/server/v3",
+    flags: "",
+    coldSeconds: 50,
+    fromPath: true,
+  },
+  registry: {
+    module: "registry",
+    package: "github.com/distribution/distribution/v3/cmd/registry",
+    flags: "",
+    coldSeconds: 55,
+    fromPath: false,
+  },
+  "kube-apiserver": {
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    flags: kubernetesFlags,
+    coldSeconds: 185,
+    fromPath: true,
+  },
+  "kube-controller-manager": {
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    flags: kubernetesFlags,
+    coldSeconds: 50,
+    fromPath: true,
+  },
+  "capi-core": {
+    module: "capi",
+    package: "sigs.k8s.io/cluster-api/core",
+    flags: "",
+    coldSeconds: 95,
+    fromPath: false,
+  },
 } as const;
 
 export type Tool = keyof typeof tools;
@@ -42,7 +74,10 @@ export async function ensureTools(progress: Progress): Promise<Tools> {
   let seconds = missing.reduce((sum, name) => sum + tools[name].coldSeconds, 0);
   for (const name of missing) {
     const left = seconds >= 90 ? `${Math.ceil(seconds / 60)} minutes` : `${seconds} s`;
-    await progress.during(`building ${name} (at most about ${left} to go on two cores; done once)`, () => build(name, found[name]));
+    await progress.during(
+      `building ${name} (at most about ${left} to go on two cores; done once)`,
+      () => build(name, found[name]),
+    );
     seconds -= tools[name].coldSeconds;
   }
   return found;
@@ -50,8 +85,14 @@ export async function ensureTools(progress: Progress): Promise<Tools> {
 
 function fromEnvironment(name: Tool): string | undefined {
   if (!tools[name].fromPath) return undefined;
-  const dirs = [process.env["KUBEBUILDER_ASSETS"] ?? "", ...(process.env["PATH"] ?? "").split(delimiter)];
-  return dirs.filter((dir) => dir !== "").map((dir) => join(dir, name)).find(isExecutable);
+  const dirs = [
+    process.env["KUBEBUILDER_ASSETS"] ?? "",
+    ...(process.env["PATH"] ?? "").split(delimiter),
+  ];
+  return dirs
+    .filter((dir) => dir !== "")
+    .map((dir) => join(dir, name))
+    .find(isExecutable);
 }
 
 function isExecutable(path: string): boolean {
@@ -67,7 +108,13 @@ function isExecutable(path: string): boolean {
 async function cachedPath(name: Tool): Promise<string> {
   const { module, package: pkg, flags } = tools[name];
   const dir = join(root, "hack", "tools", module);
-  const inputs = [await readFile(join(dir, "go.mod")), await readFile(join(dir, "go.sum")), pkg, flags, process.arch];
+  const inputs = [
+    await readFile(join(dir, "go.mod")),
+    await readFile(join(dir, "go.sum")),
+    pkg,
+    flags,
+    process.arch,
+  ];
   const hash = createHash("sha256");
   for (const input of inputs) hash.update(input).update("\u0000");
   return join(cacheDir, "bin", `${name}-${hash.digest("hex").slice(0, 16)}`);
@@ -78,11 +125,17 @@ async function build(name: Tool, output: string): Promise<void> {
   await mkdir(join(cacheDir, "bin"), { recursive: true });
   const temporary = `${output}.${process.pid}`;
   const args = ["build", "-trimpath", "-ldflags", `-s -w ${flags}`, "-o", temporary, pkg];
-  const child = spawn("go", args, { cwd: join(root, "hack", "tools", module), env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" }, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn("go", args, {
+    cwd: join(root, "hack", "tools", module),
+    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let errors = "";
   child.stderr.on("data", (data: Buffer) => (errors = (errors + data.toString()).slice(-2000)));
   const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", () => reject(new Error(`cannot run go: Go 1.26 or later is needed to build ${name}`)));
+    child.once("error", () =>
+      reject(new Error(`cannot run go: Go 1.26 or later is needed to build ${name}`)),
+    );
     child.once("close", resolve);
   });
   if (code !== 0) {
@@ -95,8 +148,14 @@ async function build(name: Tool, output: string): Promise<void> {
 /** The directory of a pinned module in Go's module cache, downloaded and checked against go.sum when it is not there. */
 export async function moduleDir(module: string, path: string): Promise<string> {
   const cwd = join(root, "hack", "tools", module);
-  const pin = new RegExp(`^\\s*(?:require )?${RegExp.escape(path)} (v\\S+)`, "m").exec(await readFile(join(cwd, "go.mod"), "utf8"));
-  const { stdout } = await run("go", ["mod", "download", "-json", `${path}@${pin?.[1] ?? ""}`], { cwd, env: { ...process.env, GOFLAGS: "-mod=mod" }, maxBuffer: 1 << 24 });
+  const pin = new RegExp(`^\\s*(?:require )?${RegExp.escape(path)} (v\\S+)`, "m").exec(
+    await readFile(join(cwd, "go.mod"), "utf8"),
+  );
+  const { stdout } = await run("go", ["mod", "download", "-json", `${path}@${pin?.[1] ?? ""}`], {
+    cwd,
+    env: { ...process.env, GOFLAGS: "-mod=mod" },
+    maxBuffer: 1 << 24,
+  });
   const { Dir } = JSON.parse(stdout) as { Dir: string };
   return Dir;
 }

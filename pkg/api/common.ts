@@ -2,11 +2,22 @@ import { boolean, list, map, object, oneOf, string, type Schema } from "./schema
 
 /** A DNS label: names of layers, Secrets, namespaces. */
 export const label = (description: string, extra = {}): Schema<string> =>
-  string({ description, minLength: 1, maxLength: 63, pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", ...extra });
+  string({
+    description,
+    minLength: 1,
+    maxLength: 63,
+    pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    ...extra,
+  });
 
 /** A DNS subdomain: names of most objects. */
 export const objectName = (description: string): Schema<string> =>
-  string({ description, minLength: 1, maxLength: 253, pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" });
+  string({
+    description,
+    minLength: 1,
+    maxLength: 253,
+    pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+  });
 
 /** A Kubernetes duration such as 10m or 1h30m, at least one second. */
 export const duration = (description: string, otherwise: string): Schema<string> =>
@@ -15,11 +26,17 @@ export const duration = (description: string, otherwise: string): Schema<string>
     default: otherwise,
     maxLength: 32,
     pattern: "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
-    rules: [{ rule: "duration(self) >= duration('1s') && duration(self) <= duration('8760h')", message: "must be between 1s and 8760h" }],
+    rules: [
+      {
+        rule: "duration(self) >= duration('1s') && duration(self) <= duration('8760h')",
+        message: "must be between 1s and 8760h",
+      },
+    ],
   });
 
 /** A reference to a Secret in the Fleet's namespace. */
-export const secretRef = (description: string) => object({ required: { name: objectName("Name of the Secret.") } }, { description });
+export const secretRef = (description: string) =>
+  object({ required: { name: objectName("Name of the Secret.") } }, { description });
 
 const expression = object({
   required: {

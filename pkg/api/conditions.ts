@@ -21,6 +21,9 @@ export const conditions = list(condition, {
 });
 
 /** The condition of that type, if there is one. */
-export function conditionOf(all: readonly Condition[] | undefined, type: string): Condition | undefined {
+export function conditionOf(
+  all: readonly Condition[] | undefined,
+  type: string,
+): Condition | undefined {
   return all?.find((c) => c.type === type);
 }

@@ -9,8 +9,20 @@ export const version = "v1alpha1";
 /** A CustomResourceDefinition as it is applied. */
 export type CrdManifest = ReturnType<typeof crd>;
 
-type Column = { readonly name: string; readonly type: string; readonly jsonPath: string; readonly priority?: number };
-type Kind = { kind: string; plural: string; shortName: string; columns: readonly Column[]; schema: Schema<unknown>; status: boolean };
+type Column = {
+  readonly name: string;
+  readonly type: string;
+  readonly jsonPath: string;
+  readonly priority?: number;
+};
+type Kind = {
+  kind: string;
+  plural: string;
+  shortName: string;
+  columns: readonly Column[];
+  schema: Schema<unknown>;
+  status: boolean;
+};
 
 function crd({ kind, plural, shortName, columns, schema, status }: Kind) {
   return {
@@ -24,14 +36,24 @@ function crd({ kind, plural, shortName, columns, schema, status }: Kind) {
     spec: {
       group,
       scope: "Namespaced",
-      names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List`, shortNames: [shortName], categories: ["capitan"] },
+      names: {
+        kind,
+        plural,
+        singular: kind.toLowerCase(),
+        listKind: `${kind}List`,
+        shortNames: [shortName],
+        categories: ["capitan"],
+      },
       versions: [
         {
           name: version,
           served: true,
           storage: true,
           ...(status ? { subresources: { status: {} } } : {}),
-          additionalPrinterColumns: [...columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
+          additionalPrinterColumns: [
+            ...columns,
+            { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+          ],
           schema: { openAPIV3Schema: schema },
         },
       ],
@@ -48,7 +70,11 @@ export const fleetCrd = crd({
   shortName: "fl",
   status: true,
   schema: fleetSchema,
-  columns: [text("Ready", ".status.summary"), text("Revision", ".status.updateRevision"), text("Status", readyMessage)],
+  columns: [
+    text("Ready", ".status.summary"),
+    text("Revision", ".status.updateRevision"),
+    text("Status", readyMessage),
+  ],
 });
 
 export const fleetRevisionCrd = crd({

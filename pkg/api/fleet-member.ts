@@ -5,10 +5,18 @@ import { integer, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
 const spec = object({
   required: {
-    fleetRef: object({ required: { namespace: objectName("The Fleet's namespace."), name: objectName("The Fleet's name.") } }),
+    fleetRef: object({
+      required: {
+        namespace: objectName("The Fleet's namespace."),
+        name: objectName("The Fleet's name."),
+      },
+    }),
     clusterRef: object({ required: { name: objectName("A Cluster of this namespace.") } }),
     revision: objectName("The FleetRevision that the cluster is to run."),
-    state: oneOf(["Present", "Removed"], { description: "Removed withdraws the Fleet's objects.", default: "Present" }),
+    state: oneOf(["Present", "Removed"], {
+      description: "Removed withdraws the Fleet's objects.",
+      default: "Present",
+    }),
   },
 });
 
@@ -21,7 +29,9 @@ const layerStatus = object({
   optional: {
     reason: string({ description: "The error code when the layer is not ready." }),
     message: string({ maxLength: 1024 }),
-    revision: string({ description: "Where the layer's objects come from: a version, or <tag>@<digest>." }),
+    revision: string({
+      description: "Where the layer's objects come from: a version, or <tag>@<digest>.",
+    }),
   },
 });
 
@@ -30,17 +40,26 @@ const status = object({
   optional: {
     state: oneOf(["Present", "Removed"], { description: "The state that has been reached." }),
     currentRevision: string({ description: "The FleetRevision that has been applied completely." }),
-    lastHandledReconcileAt: string({ description: "The last reconcile.fluxcd.io/requestedAt that was handled." }),
-    lastAppliedTime: string({ format: "date-time", description: "When the last object of the revision was applied." }),
+    lastHandledReconcileAt: string({
+      description: "The last reconcile.fluxcd.io/requestedAt that was handled.",
+    }),
+    lastAppliedTime: string({
+      format: "date-time",
+      description: "When the last object of the revision was applied.",
+    }),
     objects: integer({ description: "How many objects the Fleet owns in the cluster." }),
     inventoryDigest: string({ description: "Digest of the inventory in the workload cluster." }),
-    layers: list(layerStatus, { maxItems: 32, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+    layers: list(layerStatus, {
+      maxItems: 32,
+      "x-kubernetes-list-type": "map",
+      "x-kubernetes-list-map-keys": ["name"],
+    }),
     conditions,
   },
 });
 
 export const fleetMemberSchema = object({
-  required: { spec, status: { ...status, default: { observedGeneration: -1 } } as typeof status },
+  required: { spec, status: { ...status, default: { observedGeneration: -1 } } },
 });
 
 export type FleetMemberSpec = TypeOf<typeof spec>;

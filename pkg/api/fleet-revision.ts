@@ -1,11 +1,24 @@
 import type { ObjectMeta } from "../object/index.ts";
-import { deletionPolicyWords, duration, label, labelSelector, objectName, registryAccess } from "./common.ts";
+import {
+  deletionPolicyWords,
+  duration,
+  label,
+  labelSelector,
+  objectName,
+  registryAccess,
+} from "./common.ts";
 import { anyObject, boolean, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
-const digest = string({ description: "Digest of the artifact's manifest.", pattern: "^sha256:[a-f0-9]{64}$" });
+const digest = string({
+  description: "Digest of the artifact's manifest.",
+  pattern: "^sha256:[a-f0-9]{64}$",
+});
 const revision = string({ description: "What was resolved, in Flux's form: <tag>@<digest>." });
 
-const oci = object({ required: { ...registryAccess.required, digest, revision }, optional: registryAccess.optional });
+const oci = object({
+  required: { ...registryAccess.required, digest, revision },
+  optional: registryAccess.optional,
+});
 
 const flux = object({
   required: { ...registryAccess.required, digest, revision, version: string() },

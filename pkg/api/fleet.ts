@@ -1,32 +1,57 @@
 import type { ObjectMeta } from "../object/index.ts";
-import { deletionPolicyWords, duration, label, labelSelector, objectName, registryAccess } from "./common.ts";
+import {
+  deletionPolicyWords,
+  duration,
+  label,
+  labelSelector,
+  objectName,
+  registryAccess,
+} from "./common.ts";
 import { conditions } from "./conditions.ts";
 import { anyObject, boolean, integer, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
 const ref = object(
   {
     optional: {
-      tag: string({ description: "A tag.", maxLength: 128, pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]*$" }),
-      semver: string({ description: "A version range over the tags; the highest wins.", maxLength: 128, minLength: 1 }),
+      tag: string({
+        description: "A tag.",
+        maxLength: 128,
+        pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]*$",
+      }),
+      semver: string({
+        description: "A version range over the tags; the highest wins.",
+        maxLength: 128,
+        minLength: 1,
+      }),
       digest: string({ description: "sha256:<hex>", pattern: "^sha256:[a-f0-9]{64}$" }),
     },
   },
   {
-    description: "Which artifact of the repository: a tag, the highest tag of a range, or a digest. Default: the tag latest.",
-    rules: [{ rule: "[has(self.tag), has(self.semver), has(self.digest)].filter(x, x).size() <= 1", message: "at most one of tag, semver and digest" }],
+    description:
+      "Which artifact of the repository: a tag, the highest tag of a range, or a digest. Default: the tag latest.",
+    rules: [
+      {
+        rule: "[has(self.tag), has(self.semver), has(self.digest)].filter(x, x).size() <= 1",
+        message: "at most one of tag, semver and digest",
+      },
+    ],
   },
 );
 
 const oci = object(
   { required: registryAccess.required, optional: { ...registryAccess.optional, ref } },
-  { description: "An OCI artifact in Flux's format; every .yaml, .yml and .json file in it is applied as it is." },
+  {
+    description:
+      "An OCI artifact in Flux's format; every .yaml, .yml and .json file in it is applied as it is.",
+  },
 );
 
 const flux = object(
   {
     required: {
       version: string({
-        description: "An exact version or a version range over the tags of the artifact; a leading v is ignored.",
+        description:
+          "An exact version or a version range over the tags of the artifact; a leading v is ignored.",
         minLength: 1,
         maxLength: 128,
       }),
@@ -37,7 +62,8 @@ const flux = object(
     },
     optional: {
       registry: string({
-        description: "Where the controllers' images come from, in place of the registry in the manifests.",
+        description:
+          "Where the controllers' images come from, in place of the registry in the manifests.",
         maxLength: 255,
         pattern: "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9._-]+)*$",
       }),
@@ -59,8 +85,14 @@ const layer = object(
   {
     required: {
       name: label("The layer's name, unique in the Fleet."),
-      wait: boolean({ description: "Whether the layer is ready only when all its objects are healthy (kstatus).", default: true }),
-      timeout: duration("How long objects may take to become healthy before HealthTimeout is reported.", "5m"),
+      wait: boolean({
+        description: "Whether the layer is ready only when all its objects are healthy (kstatus).",
+        default: true,
+      }),
+      timeout: duration(
+        "How long objects may take to become healthy before HealthTimeout is reported.",
+        "5m",
+      ),
     },
     optional: {
       dependsOn: list(label("A layer of this Fleet."), {
@@ -79,23 +111,33 @@ const layer = object(
       ),
       include: labelSelector("Only objects that match."),
       deletionPolicy: oneOf(deletionPolicyWords, {
-        description: "What becomes of the layer's objects when it leaves a cluster. Default: the Fleet's; Orphan for a flux layer.",
+        description:
+          "What becomes of the layer's objects when it leaves a cluster. Default: the Fleet's; Orphan for a flux layer.",
       }),
     },
   },
   {
     description: "One step of what a cluster runs.",
-    rules: [{ rule: "[has(self.oci), has(self.flux), has(self.inline)].filter(x, x).size() == 1", message: "exactly one of oci, flux and inline" }],
+    rules: [
+      {
+        rule: "[has(self.oci), has(self.flux), has(self.inline)].filter(x, x).size() == 1",
+        message: "exactly one of oci, flux and inline",
+      },
+    ],
   },
 );
 
 const spec = object({
   required: {
     clusterSelector: labelSelector("Which Clusters of this namespace; {} is every one."),
-    suspend: boolean({ description: "Resolve nothing and change no member while true.", default: false }),
+    suspend: boolean({
+      description: "Resolve nothing and change no member while true.",
+      default: false,
+    }),
     interval: duration("How often tags and version ranges are resolved again.", "10m"),
     deletionPolicy: oneOf(deletionPolicyWords, {
-      description: "What leaving (a Cluster no longer selected, the Fleet deleted, a layer removed) does to the objects that Capitan created.",
+      description:
+        "What leaving (a Cluster no longer selected, the Fleet deleted, a layer removed) does to the objects that Capitan created.",
       default: "Delete",
     }),
     layers: list(layer, {
@@ -114,19 +156,26 @@ const status = object({
     summary: string({ description: "Ready and matched clusters: 39/40." }),
     currentRevision: string({ description: "The FleetRevision that every member has applied." }),
     updateRevision: string({ description: "The FleetRevision that members are pinned to." }),
-    lastHandledReconcileAt: string({ description: "The last reconcile.fluxcd.io/requestedAt that was handled." }),
-    lastResolvedTime: string({ format: "date-time", description: "When the sources were last resolved." }),
-    clusters: object({ required: { matched: integer(), ready: integer(), updating: integer(), failed: integer() } }),
-    worst: list(
-      object({ required: { cluster: string(), reason: string(), message: string() } }),
-      { description: "Up to ten clusters that are not ready, and why.", maxItems: 10 },
-    ),
+    lastHandledReconcileAt: string({
+      description: "The last reconcile.fluxcd.io/requestedAt that was handled.",
+    }),
+    lastResolvedTime: string({
+      format: "date-time",
+      description: "When the sources were last resolved.",
+    }),
+    clusters: object({
+      required: { matched: integer(), ready: integer(), updating: integer(), failed: integer() },
+    }),
+    worst: list(object({ required: { cluster: string(), reason: string(), message: string() } }), {
+      description: "Up to ten clusters that are not ready, and why.",
+      maxItems: 10,
+    }),
     conditions,
   },
 });
 
 export const fleetSchema = object({
-  required: { spec, status: { ...status, default: { observedGeneration: -1 } } as typeof status },
+  required: { spec, status: { ...status, default: { observedGeneration: -1 } } },
 });
 
 export type Layer = TypeOf<typeof layer>;

@@ -1,7 +1,20 @@
 /** The custom resources of group capitan.dev: one schema each, from which types and CRDs follow. */
-export { fleetCrd, fleetRevisionCrd, fleetMemberCrd, crds, group, version, type CrdManifest } from "./crds.ts";
+export {
+  fleetCrd,
+  fleetRevisionCrd,
+  fleetMemberCrd,
+  crds,
+  group,
+  version,
+  type CrdManifest,
+} from "./crds.ts";
 export type { Fleet, FleetSpec, FleetStatus, Layer } from "./fleet.ts";
 export type { FleetRevision, FleetRevisionSpec, RevisionLayer } from "./fleet-revision.ts";
-export type { FleetMember, FleetMemberSpec, FleetMemberStatus, LayerStatus } from "./fleet-member.ts";
+export type {
+  FleetMember,
+  FleetMemberSpec,
+  FleetMemberStatus,
+  LayerStatus,
+} from "./fleet-member.ts";
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";

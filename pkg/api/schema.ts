@@ -19,8 +19,10 @@ function node<T>(type: string, { rules, ...extra }: Extra, more: OpenApi = {}): 
   return { type, ...more, ...extra, ...validations };
 }
 
-export const string = (extra: Extra = {}): Schema<string> => node("string", { maxLength: 1024, ...extra });
-export const integer = (extra: Extra = {}): Schema<number> => node("integer", { format: "int64", ...extra });
+export const string = (extra: Extra = {}): Schema<string> =>
+  node("string", { maxLength: 1024, ...extra });
+export const integer = (extra: Extra = {}): Schema<number> =>
+  node("integer", { format: "int64", ...extra });
 export const boolean = (extra: Extra = {}): Schema<boolean> => node("boolean", extra);
 
 /** One of the given words. */
@@ -29,7 +31,10 @@ export function oneOf<const T extends string>(words: readonly T[], extra: Extra 
 }
 
 /** A list; `maxItems` is required, because an unbounded list makes CEL rules unaffordable. */
-export function list<T>(items: Schema<T>, extra: Extra & { maxItems: number }): Schema<readonly T[]> {
+export function list<T>(
+  items: Schema<T>,
+  extra: Extra & { maxItems: number },
+): Schema<readonly T[]> {
   return node("array", extra, { items });
 }
 
@@ -52,7 +57,9 @@ export function object<R extends Fields, O extends Fields>(
   extra: Extra = {},
 ): Schema<Required<R> & Optional<O>> {
   const { required = {}, optional = {} } = fields;
-  const demanded = Object.entries(required as Fields).filter(([, schema]) => !("default" in schema));
+  const demanded = Object.entries(required as Fields).filter(
+    ([, schema]) => !("default" in schema),
+  );
   const names = demanded.map(([name]) => name);
   return node("object", extra, {
     properties: { ...required, ...optional },

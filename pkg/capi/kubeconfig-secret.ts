@@ -13,7 +13,10 @@ export function kubeconfigSecretName(cluster: string): string {
 export function kubeconfigOf(secret: KubeObject | undefined, what: string): string {
   const value = asMap(secret?.["data"])["value"];
   if (typeof value !== "string" || value === "") {
-    throw new CapitanError("KubeconfigNotFound", secret === undefined ? `${what} does not exist` : `${what} has no key 'value'`);
+    throw new CapitanError(
+      "KubeconfigNotFound",
+      secret === undefined ? `${what} does not exist` : `${what} has no key 'value'`,
+    );
   }
   return Buffer.from(value, "base64").toString("utf8");
 }

@@ -1,11 +1,29 @@
-import { conditionOf, type FleetMember, type FleetRevision, type RevisionLayer } from "../api/index.ts";
+import { type FleetMember, type FleetRevision, type RevisionLayer } from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
-import { CapitanError, codes, isCapitanError, messageOf, type Code } from "../errors/index.ts";
-import { clusterKey, memberStatus, ownerOf, type ClusterFacts, type LayerInputs, type LayerVerdict, type MemberOutcome, type Problem } from "../fleet/index.ts";
+import { CapitanError, isCapitanError, messageOf, type Code } from "../errors/index.ts";
+import {
+  clusterKey,
+  memberStatus,
+  ownerOf,
+  type ClusterFacts,
+  type LayerInputs,
+  type LayerVerdict,
+  type MemberOutcome,
+  type Problem,
+} from "../fleet/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import { runPass, type MemberPlan, type PassResult } from "./engine.ts";
-import type { Clock, ClusterHub, ConnectionsPort, Log, Metrics, Named, WorkloadPort } from "./ports.ts";
+import type {
+  Clock,
+  ClusterHub,
+  ConnectionsPort,
+  Log,
+  Metrics,
+  Named,
+  WorkloadPort,
+} from "./ports.ts";
+import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
 import type { Again } from "./work-queue.ts";
 
@@ -16,7 +34,12 @@ const starting: Again = { kind: "backoff", baseMs: 1_000, maxMs: 60_000, flatTri
 const failing: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flatTries: 2 };
 /** Waiting for something that no watch tells us about. */
 const soon: Again = { kind: "after", ms: 2_000 };
-const startingCodes = new Set<Code>(["ControlPlaneNotInitialized", "KubeconfigNotFound", "Unreachable", "CredentialsRejected"]);
+const startingCodes = new Set<Code>([
+  "ControlPlaneNotInitialized",
+  "KubeconfigNotFound",
+  "Unreachable",
+  "CredentialsRejected",
+]);
 
 export type ClusterReconcilerOptions = {
   readonly hub: ClusterHub;
@@ -32,7 +55,10 @@ export type ClusterReconcilerOptions = {
 export class ClusterReconciler {
   readonly #options: ClusterReconcilerOptions;
   /** When each layer of a member's revision was first applied completely; restarts only make a timeout longer. */
-  readonly #appliedSince = new Map<string, { readonly revision: string; readonly layers: Map<string, number> }>();
+  readonly #appliedSince = new Map<
+    string,
+    { readonly revision: string; readonly layers: Map<string, number> }
+  >();
 
   constructor(options: ClusterReconcilerOptions) {
     this.#options = options;
@@ -42,7 +68,9 @@ export class ClusterReconciler {
   async reconcile(key: string, signal: AbortSignal): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
     const { hub, connections } = this.#options;
-    const members = hub.membersOn({ namespace, name }).filter((m) => hub.fleet(m.spec.fleetRef) !== undefined);
+    const members = hub
+      .membersOn({ namespace, name })
+      .filter((m) => hub.fleet(m.spec.fleetRef) !== undefined);
     const cluster = hub.cluster({ namespace, name });
     if (cluster === undefined || members.length === 0) {
       await connections.drop(key);
@@ -59,63 +87,129 @@ export class ClusterReconciler {
 
   async #connect(cluster: ClusterFacts, signal: AbortSignal): Promise<WorkloadPort> {
     const { hub, connections } = this.#options;
-    if (cluster.deleting) throw new CapitanError("ClusterDeleting", `Cluster ${clusterKey(cluster)} is being deleted`);
-    if (cluster.paused) throw new CapitanError("ClusterPaused", `Cluster ${clusterKey(cluster)} is paused`);
-    if (!cluster.controlPlaneInitialized) throw new CapitanError("ControlPlaneNotInitialized", `the control plane of Cluster ${clusterKey(cluster)} is not initialized yet`);
+    if (cluster.deleting)
+      throw new CapitanError("ClusterDeleting", `Cluster ${clusterKey(cluster)} is being deleted`);
+    if (cluster.paused)
+      throw new CapitanError("ClusterPaused", `Cluster ${clusterKey(cluster)} is paused`);
+    if (!cluster.controlPlaneInitialized)
+      throw new CapitanError(
+        "ControlPlaneNotInitialized",
+        `the control plane of Cluster ${clusterKey(cluster)} is not initialized yet`,
+      );
     const secretName = kubeconfigSecretName(cluster.name);
     const what = `Secret ${cluster.namespace}/${secretName}`;
-    const kubeconfig = kubeconfigOf(await hub.secret({ namespace: cluster.namespace, name: secretName }, signal), what);
-    return connections.get({ key: clusterKey(cluster), clusterUid: cluster.uid, kubeconfig, what }, signal);
+    const kubeconfig = kubeconfigOf(
+      await hub.secret({ namespace: cluster.namespace, name: secretName }, signal),
+      what,
+    );
+    return connections.get(
+      { key: clusterKey(cluster), clusterUid: cluster.uid, kubeconfig, what },
+      signal,
+    );
   }
 
-  async #reconcileMembers(members: readonly FleetMember[], cluster: ClusterFacts, workload: WorkloadPort, signal: AbortSignal): Promise<Again> {
+  async #reconcileMembers(
+    members: readonly FleetMember[],
+    cluster: ClusterFacts,
+    workload: WorkloadPort,
+    signal: AbortSignal,
+  ): Promise<Again> {
     const agains: Again[] = [];
-    for (const member of members) agains.push(await this.#reconcileMember(member, cluster, workload, signal));
+    for (const member of members)
+      agains.push(await this.#reconcileMember(member, cluster, workload, signal));
     const waits = agains.some((again) => again !== settledAgain && again.kind === "after");
     if (!waits) workload.stopLooking();
     return agains.reduce(sooner);
   }
 
-  async #reconcileMember(member: FleetMember, cluster: ClusterFacts, workload: WorkloadPort, signal: AbortSignal): Promise<Again> {
+  async #reconcileMember(
+    member: FleetMember,
+    cluster: ClusterFacts,
+    workload: WorkloadPort,
+    signal: AbortSignal,
+  ): Promise<Again> {
     const { clock, metrics, log } = this.#options;
     const revision = await this.#revisionOf(member, signal);
     if (revision === undefined && member.spec.state === "Present") {
       const message = `FleetRevision ${member.metadata.namespace ?? ""}/${member.spec.revision} does not exist`;
-      await this.#report(member, { problem: { code: "RevisionNotFound", message }, layers: [] }, signal);
+      await this.#report(
+        member,
+        { problem: { code: "RevisionNotFound", message }, layers: [] },
+        signal,
+      );
       return failing;
     }
     const plan = await this.#planFor(member, cluster, revision, signal);
     const result = await this.#passes(workload, plan, signal);
-    if (result.applied > 0) log.info({ cluster: clusterKey(cluster), member: member.metadata.name, objects: result.applied }, "applied");
+    if (result.applied > 0)
+      log.info(
+        { cluster: clusterKey(cluster), member: member.metadata.name, objects: result.applied },
+        "applied",
+      );
     metrics.applied(result.applied);
     this.#remember(member, result.layers, clock.monotonicMs());
     const objects = ownedBy(result.inventory, plan.owner).length;
-    const sources = new Map(revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]));
+    const sources = new Map(
+      revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]),
+    );
     const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
     const { removal, appliedTime } = result;
-    await this.#report(member, { layers, removal, appliedTime, inventory: { objects, digest: digestOfInventory(result.inventory) } }, signal);
+    await this.#report(
+      member,
+      {
+        layers,
+        removal,
+        appliedTime,
+        inventory: { objects, digest: digestOfInventory(result.inventory) },
+      },
+      signal,
+    );
     return againAfter(result);
   }
 
   /** A layer may have brought what another one was missing: then once more, at once. */
-  async #passes(workload: WorkloadPort, plan: MemberPlan, signal: AbortSignal): Promise<PassResult> {
+  async #passes(
+    workload: WorkloadPort,
+    plan: MemberPlan,
+    signal: AbortSignal,
+  ): Promise<PassResult> {
     const { clock } = this.#options;
     const first = await runPass(workload, plan, clock, signal);
-    const mayHelp = first.applied > 0 && first.layers.some((layer) => layer.problem?.code === "UnknownKind");
+    const mayHelp =
+      first.applied > 0 && first.layers.some((layer) => layer.problem?.code === "UnknownKind");
     if (!mayHelp) return first;
     const second = await runPass(workload, plan, clock, signal);
-    return { ...second, applied: first.applied + second.applied, appliedTime: second.appliedTime ?? first.appliedTime };
+    return {
+      ...second,
+      applied: first.applied + second.applied,
+      appliedTime: second.appliedTime ?? first.appliedTime,
+    };
   }
 
-  async #revisionOf({ metadata, spec }: FleetMember, signal: AbortSignal): Promise<FleetRevision | undefined> {
+  async #revisionOf(
+    { metadata, spec }: FleetMember,
+    signal: AbortSignal,
+  ): Promise<FleetRevision | undefined> {
     if (spec.state === "Removed") return undefined;
-    return this.#options.hub.revision({ namespace: spec.fleetRef.namespace || (metadata.namespace ?? ""), name: spec.revision }, signal);
+    return this.#options.hub.revision(
+      { namespace: spec.fleetRef.namespace || (metadata.namespace ?? ""), name: spec.revision },
+      signal,
+    );
   }
 
-  async #planFor(member: FleetMember, cluster: ClusterFacts, revision: FleetRevision | undefined, signal: AbortSignal): Promise<MemberPlan> {
+  async #planFor(
+    member: FleetMember,
+    cluster: ClusterFacts,
+    revision: FleetRevision | undefined,
+    signal: AbortSignal,
+  ): Promise<MemberPlan> {
     const { spec, metadata } = member;
     const layers = revision?.spec.layers ?? [];
-    const inputs = await Promise.all(layers.map(async (layer) => [layer.name, await this.#inputsFor(spec.fleetRef, layer, signal)] as const));
+    const inputs = await Promise.all(
+      layers.map(
+        async (layer) => [layer.name, await this.#inputsFor(spec.fleetRef, layer, signal)] as const,
+      ),
+    );
     return {
       owner: ownerOf(spec.fleetRef),
       cluster: clusterKey(cluster),
@@ -127,7 +221,11 @@ export class ClusterReconciler {
     };
   }
 
-  async #inputsFor(fleet: Named, layer: RevisionLayer, signal: AbortSignal): Promise<LayerInputs | Problem> {
+  async #inputsFor(
+    fleet: Named,
+    layer: RevisionLayer,
+    signal: AbortSignal,
+  ): Promise<LayerInputs | Problem> {
     try {
       return await this.#options.sources.load(fleet.namespace, layer, signal);
     } catch (error) {
@@ -149,31 +247,34 @@ export class ClusterReconciler {
       if (!layer.applied || layer.state === "Ready") since.delete(layer.name);
       else if (!since.has(layer.name)) since.set(layer.name, nowMs);
     }
-    this.#appliedSince.set(member.metadata.uid ?? "", { revision: member.spec.revision, layers: since });
+    this.#appliedSince.set(member.metadata.uid ?? "", {
+      revision: member.spec.revision,
+      layers: since,
+    });
   }
 
-  async #failed(members: readonly FleetMember[], cluster: ClusterFacts, error: unknown, signal: AbortSignal): Promise<Again> {
+  async #failed(
+    members: readonly FleetMember[],
+    cluster: ClusterFacts,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<Again> {
     const { connections, log } = this.#options;
     const key = clusterKey(cluster);
     const code = isCapitanError(error) ? error.code : "InternalError";
     const message = isCapitanError(error) ? error.message : `unexpected: ${messageOf(error)}`;
     log.warn({ cluster: key, code, ...(code === "InternalError" ? { err: error } : {}) }, message);
     await connections.drop(key);
-    for (const member of members) await this.#report(member, { problem: { code, message }, layers: [] }, signal);
-    if (code === "ClusterDeleting" || code === "ClusterPaused") return { kind: "after", ms: resyncMs };
+    for (const member of members)
+      await this.#report(member, { problem: { code, message }, layers: [] }, signal);
+    if (code === "ClusterDeleting" || code === "ClusterPaused")
+      return { kind: "after", ms: resyncMs };
     return startingCodes.has(code) ? starting : failing;
   }
 
   async #report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
     const { hub, clock } = this.#options;
-    const status = memberStatus(member, outcome, clock.now().toISOString().replace(/\.\d+/, ""));
-    await hub.writeStatus(member, status, signal);
-    const before = conditionOf(member.status?.conditions, "Ready");
-    const after = conditionOf(status.conditions, "Ready");
-    if (after === undefined || (before?.status === after.status && before.reason === after.reason)) return;
-    const id = `${Math.floor(clock.monotonicMs()).toString(16)}${Math.floor(clock.random() * 0xffff).toString(16)}`;
-    const type = after.status === "False" && after.reason in codes ? "Warning" : "Normal";
-    await hub.emit({ regarding: member, type, reason: after.reason, action: "Reconcile", note: after.message }, { id, time: clock.now().toISOString() }, signal);
+    await report(hub, member, memberStatus(member, outcome, timestamp(clock)), { clock, signal });
   }
 }
 
@@ -181,13 +282,25 @@ const settledAgain: Again = { kind: "after", ms: resyncMs };
 
 /** When a member is to be looked at again, from what its pass came to. */
 function againAfter({ layers, removal }: PassResult): Again {
-  if (layers.some((layer) => layer.state === "Failed" && layer.problem?.code !== "HealthTimeout" && layer.problem?.code !== "HealthFailed")) return failing;
+  if (
+    layers.some(
+      (layer) =>
+        layer.state === "Failed" &&
+        layer.problem?.code !== "HealthTimeout" &&
+        layer.problem?.code !== "HealthFailed",
+    )
+  )
+    return failing;
   if (removal !== undefined) return removal.code === "RemovalNeedsApproval" ? settledAgain : soon;
   if (layers.some((layer) => layer.state === "Applying")) return soon;
-  const remaining = layers.flatMap((layer) => (layer.state === "Waiting" ? [layer.remainingMs ?? 1_000] : []));
+  const remaining = layers.flatMap((layer) =>
+    layer.state === "Waiting" ? [layer.remainingMs ?? 1_000] : [],
+  );
   if (remaining.length > 0) return { kind: "after", ms: Math.min(...remaining) + 50 };
   // Unhealthy after its timeout: the watch tells when that changes.
-  return layers.every((layer) => layer.state === "Ready") ? settledAgain : { kind: "after", ms: 60_000 };
+  return layers.every((layer) => layer.state === "Ready")
+    ? settledAgain
+    : { kind: "after", ms: 60_000 };
 }
 
 function sooner(a: Again, b: Again): Again {

@@ -50,18 +50,42 @@ export type PassResult = {
  * One pass over one member on its cluster: read what is there, then step by step do what the
  * decisions say until there is nothing more to do now. Throws when the cluster cannot be reached.
  */
-export async function runPass(workload: WorkloadPort, plan: MemberPlan, clock: Clock, signal: AbortSignal): Promise<PassResult> {
+export async function runPass(
+  workload: WorkloadPort,
+  plan: MemberPlan,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<PassResult> {
   const stored = await workload.inventory.read(signal);
   const layers = await planLayers(workload, plan, signal);
   const kinds = await kindsToObserve(workload, layers, stored, { owner: plan.owner, signal });
   const { owner, cluster, approval, appliedSinceMs } = plan;
   const live = await workload.observe(kinds, signal);
-  let facts: Facts = { owner, cluster, layers, stored, inventory: stored, live, problems: new Map(), held: new Set(), approval, nowMs: clock.monotonicMs(), appliedSinceMs };
+  let facts: Facts = {
+    owner,
+    cluster,
+    layers,
+    stored,
+    inventory: stored,
+    live,
+    problems: new Map(),
+    held: new Set(),
+    approval,
+    nowMs: clock.monotonicMs(),
+    appliedSinceMs,
+  };
   let applied = 0;
   let appliedTime: string | undefined;
   for (let steps = 0; steps < stepsMax; steps++) {
     const next = step(facts);
-    if (next.kind === "rest") return { layers: next.layers, removal: next.removal, inventory: facts.inventory, applied, appliedTime };
+    if (next.kind === "rest")
+      return {
+        layers: next.layers,
+        removal: next.removal,
+        inventory: facts.inventory,
+        applied,
+        appliedTime,
+      };
     facts = await perform(next, facts, workload, signal);
     if (next.kind === "apply") {
       applied += next.objects.length;
@@ -72,7 +96,12 @@ export async function runPass(workload: WorkloadPort, plan: MemberPlan, clock: C
 }
 
 /** Performs one request, or one batch, and gives the facts as they are afterwards. */
-async function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, workload: WorkloadPort, signal: AbortSignal): Promise<Facts> {
+async function perform(
+  next: Exclude<Step, { kind: "rest" }>,
+  facts: Facts,
+  workload: WorkloadPort,
+  signal: AbortSignal,
+): Promise<Facts> {
   switch (next.kind) {
     case "store":
       await workload.inventory.store(next.inventory, signal);
@@ -97,7 +126,11 @@ function liveObjects(keys: readonly string[], { live }: Facts) {
   });
 }
 
-async function planLayers(workload: WorkloadPort, plan: MemberPlan, signal: AbortSignal): Promise<readonly LayerPlan[]> {
+async function planLayers(
+  workload: WorkloadPort,
+  plan: MemberPlan,
+  signal: AbortSignal,
+): Promise<readonly LayerPlan[]> {
   const { revision, inputs } = plan;
   if (revision === undefined) return [];
   const rendered = orderLayers(revision.spec.layers).map((layer) => {
@@ -115,7 +148,10 @@ async function planLayers(workload: WorkloadPort, plan: MemberPlan, signal: Abor
 
 type Rendered = Omit<LayerPlan, "objects"> & { readonly objects: readonly KubeObject[] };
 
-function attempt(render: () => readonly KubeObject[]): { objects: readonly KubeObject[]; problem?: Problem } {
+function attempt(render: () => readonly KubeObject[]): {
+  objects: readonly KubeObject[];
+  problem?: Problem;
+} {
   try {
     return { objects: render() };
   } catch (error) {
@@ -124,13 +160,31 @@ function attempt(render: () => readonly KubeObject[]): { objects: readonly KubeO
   }
 }
 
-function placeLayer(layer: Rendered, { owner, secretKey }: MemberPlan, resources: ReadonlyMap<string, Kind | undefined>): LayerPlan {
-  const unknown = [...new Set(layer.objects.map(kindOf))].filter((kind) => resources.get(kind) === undefined);
+function placeLayer(
+  layer: Rendered,
+  { owner, secretKey }: MemberPlan,
+  resources: ReadonlyMap<string, Kind | undefined>,
+): LayerPlan {
+  const unknown = [...new Set(layer.objects.map(kindOf))].filter(
+    (kind) => resources.get(kind) === undefined,
+  );
   if (layer.problem !== undefined) return { ...layer, objects: [] };
-  if (unknown.length > 0) return { ...layer, objects: [], problem: { code: "UnknownKind", message: `the cluster does not serve ${unknown.slice(0, 5).join(", ")}` } };
-  const scopeOf = (object: KubeObject) => (resources.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster");
+  if (unknown.length > 0)
+    return {
+      ...layer,
+      objects: [],
+      problem: {
+        code: "UnknownKind",
+        message: `the cluster does not serve ${unknown.slice(0, 5).join(", ")}`,
+      },
+    };
+  const scopeOf = (object: KubeObject) =>
+    resources.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster";
   try {
-    return { ...layer, objects: desiredObjects(layer.name, layer.objects, { owner, scopeOf, secretKey }) };
+    return {
+      ...layer,
+      objects: desiredObjects(layer.name, layer.objects, { owner, scopeOf, secretKey }),
+    };
   } catch (error) {
     if (!isCapitanError(error)) throw error;
     return { ...layer, objects: [], problem: { code: error.code, message: error.message } };
@@ -139,9 +193,21 @@ function placeLayer(layer: Rendered, { owner, secretKey }: MemberPlan, resources
 
 const kindOf = ({ apiVersion, kind }: KubeObject) => `${apiVersion} ${kind}`;
 
-async function resolveKinds(workload: WorkloadPort, objects: readonly KubeObject[], signal: AbortSignal): Promise<ReadonlyMap<string, Kind | undefined>> {
+async function resolveKinds(
+  workload: WorkloadPort,
+  objects: readonly KubeObject[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Kind | undefined>> {
   const kinds = new Map(objects.map((object) => [kindOf(object), object]));
-  const find = async () => new Map(await Promise.all([...kinds].map(async ([key, o]) => [key, await workload.kinds.find(o.apiVersion, o.kind, signal)] as const)));
+  const find = async () =>
+    new Map(
+      await Promise.all(
+        [...kinds].map(
+          async ([key, o]) =>
+            [key, await workload.kinds.find(o.apiVersion, o.kind, signal)] as const,
+        ),
+      ),
+    );
   const found = await find();
   if ([...found.values()].every((resource) => resource !== undefined)) return found;
   workload.kinds.forget();
@@ -151,10 +217,19 @@ async function resolveKinds(workload: WorkloadPort, objects: readonly KubeObject
 type Scope = { readonly owner: string; readonly signal: AbortSignal };
 
 /** The kinds of what is wanted and of what is ours, as far as the cluster serves them. */
-async function kindsToObserve(workload: WorkloadPort, layers: readonly LayerPlan[], stored: Inventory, { owner, signal }: Scope): Promise<readonly Kind[]> {
+async function kindsToObserve(
+  workload: WorkloadPort,
+  layers: readonly LayerPlan[],
+  stored: Inventory,
+  { owner, signal }: Scope,
+): Promise<readonly Kind[]> {
   const wanted = layers.flatMap((layer) => layer.objects.map(({ id }) => id));
   const ours = ownedBy(stored, owner).flatMap((entry) => parseKey(entry.key) ?? []);
-  const kinds = new Map([...wanted, ...ours].map(({ group, kind }) => [`${group}/${kind}`, { group, kind }]));
-  const served = await Promise.all([...kinds.values()].map(({ group, kind }) => workload.kinds.findServed(group, kind, signal)));
+  const kinds = new Map(
+    [...wanted, ...ours].map(({ group, kind }) => [`${group}/${kind}`, { group, kind }]),
+  );
+  const served = await Promise.all(
+    [...kinds.values()].map(({ group, kind }) => workload.kinds.findServed(group, kind, signal)),
+  );
   return served.filter((resource) => resource !== undefined);
 }

@@ -1,8 +1,18 @@
-import { conditionOf, durationMs, type Fleet, type FleetMember } from "../api/index.ts";
+import { durationMs, type Fleet, type FleetMember } from "../api/index.ts";
 import { CapitanError, isCapitanError, type Code } from "../errors/index.ts";
-import { clusterKey, fleetStatus, planMembers, revisionName, type ClusterFacts, type FleetOutcome, type MemberAction, type Problem } from "../fleet/index.ts";
+import {
+  clusterKey,
+  fleetStatus,
+  planMembers,
+  revisionName,
+  type ClusterFacts,
+  type FleetOutcome,
+  type MemberAction,
+  type Problem,
+} from "../fleet/index.ts";
 import { annotations, matchesSelector } from "../object/index.ts";
 import type { Clock, FleetHub, Log, Named } from "./ports.ts";
+import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
 import type { Again } from "./work-queue.ts";
 
@@ -22,7 +32,12 @@ export type FleetReconcilerOptions = {
   readonly checkHub: (signal: AbortSignal) => Promise<void>;
 };
 
-type Resolved = { readonly trigger: string; readonly atMs: number; readonly time: string; readonly revision: string };
+type Resolved = {
+  readonly trigger: string;
+  readonly atMs: number;
+  readonly time: string;
+  readonly revision: string;
+};
 
 /** Decides: resolves a Fleet into an immutable revision and pins members to it. */
 export class FleetReconciler {
@@ -42,21 +57,31 @@ export class FleetReconciler {
       return { kind: "after", ms: 24 * 3_600_000 };
     }
     const { problem, resolved } = await this.#decide(key, fleet, signal);
-    const revision = resolved?.revision ?? fleet.status?.updateRevision;
-    if (problem === undefined || !blocking.has(problem.code)) await this.#actOnMembers(fleet, resolved?.revision, signal);
-    const left = this.#options.hub.membersOf({ namespace, name });
-    if (fleet.metadata.deletionTimestamp !== undefined && left.length === 0) {
-      await this.#options.hub.setFinalizer(fleet, false, signal);
-      return { kind: "after", ms: 24 * 3_600_000 };
+    if (problem === undefined || !blocking.has(problem.code)) {
+      await this.#actOnMembers(fleet, resolved?.revision, signal);
     }
-    await this.#report(fleet, { revision, problem, resolved }, signal);
+    if (await this.#released(fleet, signal)) return { kind: "after", ms: 24 * 3_600_000 };
+    await this.#report(fleet, { problem, resolved }, signal);
     if (problem !== undefined) return retry;
     if (resolved !== undefined) await this.#collectRevisions(fleet, resolved.revision, signal);
     return { kind: "after", ms: this.#untilNextMs(fleet, resolved) };
   }
 
+  /** A deleted Fleet is let go when its last member has withdrawn. */
+  async #released(fleet: Fleet, signal: AbortSignal): Promise<boolean> {
+    const { hub } = this.#options;
+    if (fleet.metadata.deletionTimestamp === undefined) return false;
+    if (hub.membersOf(nameOf(fleet)).length > 0) return false;
+    await hub.setFinalizer(fleet, false, signal);
+    return true;
+  }
+
   /** The revision that members are to have, or why there is none. A Fleet that cannot be resolved keeps what it has. */
-  async #decide(key: string, fleet: Fleet, signal: AbortSignal): Promise<{ problem?: Problem; resolved?: Resolved }> {
+  async #decide(
+    key: string,
+    fleet: Fleet,
+    signal: AbortSignal,
+  ): Promise<{ problem?: Problem; resolved?: Resolved }> {
     try {
       this.#checkNamespace(fleet);
       await this.#options.checkHub(signal);
@@ -74,24 +99,34 @@ export class FleetReconciler {
   #checkNamespace({ metadata }: Fleet): void {
     const { namespace = "" } = metadata;
     if (this.#options.platformNamespaces.has(namespace)) return;
-    throw new CapitanError("NamespaceNotAllowed", `Fleets in namespace ${namespace} are refused: it is not one of the platform namespaces (${[...this.#options.platformNamespaces].join(", ")})`);
+    throw new CapitanError(
+      "NamespaceNotAllowed",
+      `Fleets in namespace ${namespace} are refused: it is not one of the platform namespaces (${[...this.#options.platformNamespaces].join(", ")})`,
+    );
   }
 
   async #resolve(key: string, fleet: Fleet, signal: AbortSignal): Promise<Resolved> {
     const { hub, sources, clock } = this.#options;
-    const trigger = `${fleet.metadata.uid ?? ""}/${fleet.metadata.generation ?? 0}/${fleet.metadata.annotations?.[annotations.requestedAt] ?? ""}`;
+    const trigger = triggerOf(fleet);
     const held = this.#resolved.get(key);
-    if (held?.trigger === trigger && clock.monotonicMs() - held.atMs < durationMs(fleet.spec.interval)) return held;
+    const ageMs = clock.monotonicMs() - (held?.atMs ?? 0);
+    if (held?.trigger === trigger && ageMs < durationMs(fleet.spec.interval)) return held;
     const spec = await sources.resolve(fleet, signal);
     const revision = revisionName(fleet.metadata.name, spec);
     await hub.writeRevision(fleet, revision, spec, signal);
-    const time = clock.now().toISOString();
-    const resolved = { trigger, atMs: clock.monotonicMs(), time: held?.revision === revision && held.trigger === trigger ? held.time : time, revision };
+    // The time is not moved when nothing was found to be new: an unchanged Fleet is not written.
+    const same = held?.trigger === trigger && held.revision === revision;
+    const time = same ? held.time : clock.now().toISOString();
+    const resolved = { trigger, atMs: clock.monotonicMs(), time, revision };
     this.#resolved.set(key, resolved);
     return resolved;
   }
 
-  async #actOnMembers(fleet: Fleet, revision: string | undefined, signal: AbortSignal): Promise<void> {
+  async #actOnMembers(
+    fleet: Fleet,
+    revision: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { hub } = this.#options;
     if (fleet.spec.suspend && fleet.metadata.deletionTimestamp === undefined) return;
     const members = hub.membersOf(nameOf(fleet));
@@ -103,50 +138,89 @@ export class FleetReconciler {
     const { hub, log } = this.#options;
     const { namespace } = nameOf(fleet);
     if (action.kind === "write") {
-      log.info({ fleet: clusterKey(nameOf(fleet)), member: action.name, cluster: action.cluster.name, revision: action.spec.revision, state: action.spec.state }, "pinning member");
+      log.info(
+        {
+          fleet: clusterKey(nameOf(fleet)),
+          member: action.name,
+          cluster: action.cluster.name,
+          revision: action.spec.revision,
+          state: action.spec.state,
+        },
+        "pinning member",
+      );
       return hub.writeMember(action.name, action.cluster, action.spec, signal);
     }
-    if (action.confirmClusterGone && !(await hub.clusterIsGone({ namespace, name: action.cluster }, signal))) return;
-    log.info({ fleet: clusterKey(nameOf(fleet)), member: action.name, cluster: action.cluster }, "deleting member");
+    if (
+      action.confirmClusterGone &&
+      !(await hub.clusterIsGone({ namespace, name: action.cluster }, signal))
+    )
+      return;
+    log.info(
+      { fleet: clusterKey(nameOf(fleet)), member: action.name, cluster: action.cluster },
+      "deleting member",
+    );
     await hub.deleteMember({ namespace, name: action.name }, signal);
   }
 
   #clustersOf({ metadata }: Fleet): readonly ClusterFacts[] {
-    return this.#options.hub.clusters().filter((cluster) => cluster.namespace === metadata.namespace);
+    return this.#options.hub
+      .clusters()
+      .filter((cluster) => cluster.namespace === metadata.namespace);
   }
 
-  async #report(fleet: Fleet, { revision, problem, resolved }: { revision: string | undefined; problem: Problem | undefined; resolved: Resolved | undefined }, signal: AbortSignal): Promise<void> {
+  async #report(
+    fleet: Fleet,
+    { problem, resolved }: { problem: Problem | undefined; resolved: Resolved | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { hub, clock } = this.#options;
-    const elsewhere = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace && matchesSelector(fleet.spec.clusterSelector, c.labels)).length;
-    const members = hub.membersOf(nameOf(fleet));
-    const outcome: FleetOutcome = { clusters: this.#clustersOf(fleet), members, revision, problem, resolvedTime: resolved?.time, elsewhere };
-    const status = fleetStatus(fleet, outcome, clock.now().toISOString().replace(/\.\d+/, ""));
-    await hub.writeStatus(fleet, status, signal);
-    const before = conditionOf(fleet.status?.conditions, "Ready");
-    const after = conditionOf(status.conditions, "Ready");
-    if (after === undefined || (before?.status === after.status && before.reason === after.reason)) return;
-    const id = `${Math.floor(clock.monotonicMs()).toString(16)}${Math.floor(clock.random() * 0xffff).toString(16)}`;
-    await hub.emit({ regarding: fleet, type: after.status === "False" ? "Warning" : "Normal", reason: after.reason, action: "Reconcile", note: after.message }, { id, time: clock.now().toISOString() }, signal);
+    const { clusterSelector } = fleet.spec;
+    const others = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace);
+    const outcome: FleetOutcome = {
+      clusters: this.#clustersOf(fleet),
+      members: hub.membersOf(nameOf(fleet)),
+      revision: resolved?.revision ?? fleet.status?.updateRevision,
+      problem,
+      resolvedTime: resolved?.time,
+      elsewhere: others.filter((c) => matchesSelector(clusterSelector, c.labels)).length,
+    };
+    await report(hub, fleet, fleetStatus(fleet, outcome, timestamp(clock)), { clock, signal });
   }
 
   /** Deletes old revisions that no member is pinned to. */
   async #collectRevisions(fleet: Fleet, current: string, signal: AbortSignal): Promise<void> {
     const { hub } = this.#options;
     const members: readonly FleetMember[] = hub.membersOf(nameOf(fleet));
-    const inUse = new Set([current, ...members.flatMap((m) => [m.spec.revision, m.status?.currentRevision ?? ""])]);
+    const inUse = new Set([
+      current,
+      ...members.flatMap((m) => [m.spec.revision, m.status?.currentRevision ?? ""]),
+    ]);
     const revisions = await hub.revisionsOf(nameOf(fleet), signal);
     const unused = revisions
-      .filter((r) => !inUse.has(r.metadata.name) && (r.metadata.ownerReferences ?? []).some((o) => o["uid"] === fleet.metadata.uid))
-      .sort((a, b) => ((a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? 1 : -1));
+      .filter(
+        (r) =>
+          !inUse.has(r.metadata.name) &&
+          (r.metadata.ownerReferences ?? []).some((o) => o["uid"] === fleet.metadata.uid),
+      )
+      .sort((a, b) =>
+        (a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? 1 : -1,
+      );
     for (const revision of unused.slice(revisionsKept)) await hub.deleteRevision(revision, signal);
   }
 
   #untilNextMs(fleet: Fleet, resolved: Resolved | undefined): number {
     const { clock } = this.#options;
     const intervalMs = durationMs(fleet.spec.interval);
-    const dueMs = resolved === undefined ? intervalMs : resolved.atMs + intervalMs - clock.monotonicMs();
+    const dueMs =
+      resolved === undefined ? intervalMs : resolved.atMs + intervalMs - clock.monotonicMs();
     return Math.max(1_000, dueMs * (1 + 0.05 * clock.random()));
   }
+}
+
+/** What makes a Fleet resolve its sources again before the interval is over. */
+function triggerOf({ metadata }: Fleet): string {
+  const requestedAt = metadata.annotations?.[annotations.requestedAt] ?? "";
+  return `${metadata.uid ?? ""}/${metadata.generation ?? 0}/${requestedAt}`;
 }
 
 function nameOf({ metadata }: Fleet): Named {

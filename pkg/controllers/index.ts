@@ -3,5 +3,5 @@ export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { Sources } from "./sources.ts";
 export { WorkQueue, type Again } from "./work-queue.ts";
-export type { Clock, Log, Metrics } from "./ports.ts";
+export type { Clock, Log, Metrics, Repositories } from "./ports.ts";
 export { Changes } from "./changes.ts";

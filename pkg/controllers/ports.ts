@@ -1,5 +1,19 @@
-import type { Fleet, FleetMember, FleetMemberSpec, FleetMemberStatus, FleetRevision, FleetRevisionSpec, FleetStatus } from "../api/index.ts";
-import type { ApplyReply, ClusterFacts, DesiredObject, Live, RemovalReply } from "../fleet/index.ts";
+import type {
+  Fleet,
+  FleetMember,
+  FleetMemberSpec,
+  FleetMemberStatus,
+  FleetRevision,
+  FleetRevisionSpec,
+  FleetStatus,
+} from "../api/index.ts";
+import type {
+  ApplyReply,
+  ClusterFacts,
+  DesiredObject,
+  Live,
+  RemovalReply,
+} from "../fleet/index.ts";
 import type { Entry, Inventory } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
 import type { ArtifactFiles, Reference } from "../oci/index.ts";
@@ -7,7 +21,11 @@ import type { ArtifactFiles, Reference } from "../oci/index.ts";
 export type Named = { readonly namespace: string; readonly name: string };
 
 /** Wall time for what people read, monotonic milliseconds for what is compared, and chance. */
-export type Clock = { readonly now: () => Date; readonly monotonicMs: () => number; readonly random: () => number };
+export type Clock = {
+  readonly now: () => Date;
+  readonly monotonicMs: () => number;
+  readonly random: () => number;
+};
 
 export type Log = {
   readonly info: (facts: object, message: string) => void;
@@ -20,7 +38,13 @@ export type Metrics = {
   readonly applied: (objects: number) => void;
 };
 
-export type EventNote = { readonly regarding: Fleet | FleetMember; readonly type: "Normal" | "Warning"; readonly reason: string; readonly action: string; readonly note: string };
+export type EventNote = {
+  readonly regarding: Fleet | FleetMember;
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly action: string;
+  readonly note: string;
+};
 
 /** What the Fleet reconciler needs of the hub. */
 export type FleetHub = {
@@ -29,9 +53,19 @@ export type FleetHub = {
   membersOf(fleet: Named): readonly FleetMember[];
   clusterIsGone(cluster: Named, signal: AbortSignal): Promise<boolean>;
   revisionsOf(fleet: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
-  writeRevision(fleet: Fleet, name: string, spec: FleetRevisionSpec, signal: AbortSignal): Promise<void>;
+  writeRevision(
+    fleet: Fleet,
+    name: string,
+    spec: FleetRevisionSpec,
+    signal: AbortSignal,
+  ): Promise<void>;
   deleteRevision(revision: KubeObject, signal: AbortSignal): Promise<void>;
-  writeMember(name: string, cluster: ClusterFacts, spec: FleetMemberSpec, signal: AbortSignal): Promise<void>;
+  writeMember(
+    name: string,
+    cluster: ClusterFacts,
+    spec: FleetMemberSpec,
+    signal: AbortSignal,
+  ): Promise<void>;
   deleteMember(name: Named, signal: AbortSignal): Promise<void>;
   writeStatus(object: Fleet, status: FleetStatus, signal: AbortSignal): Promise<boolean>;
   setFinalizer(fleet: Fleet, wanted: boolean, signal: AbortSignal): Promise<void>;
@@ -45,12 +79,22 @@ export type ClusterHub = {
   membersOn(cluster: Named): readonly FleetMember[];
   secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
   revision(name: Named, signal: AbortSignal): Promise<FleetRevision | undefined>;
-  writeStatus(object: FleetMember, status: FleetMemberStatus, signal: AbortSignal): Promise<boolean>;
+  writeStatus(
+    object: FleetMember,
+    status: FleetMemberStatus,
+    signal: AbortSignal,
+  ): Promise<boolean>;
   emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
 };
 
 /** How a kind is reached; what we need of it is whether it has namespaces. */
-export type Kind = { readonly group: string; readonly version: string; readonly kind: string; readonly plural: string; readonly namespaced: boolean };
+export type Kind = {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly namespaced: boolean;
+};
 
 /** One connected workload cluster. */
 export type WorkloadPort = {
@@ -60,17 +104,37 @@ export type WorkloadPort = {
     find(apiVersion: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
     findServed(group: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
   };
-  readonly inventory: { read(signal: AbortSignal): Promise<Inventory>; store(inventory: Inventory, signal: AbortSignal): Promise<void> };
+  readonly inventory: {
+    read(signal: AbortSignal): Promise<Inventory>;
+    store(inventory: Inventory, signal: AbortSignal): Promise<void>;
+  };
   observe(kinds: readonly Kind[], signal: AbortSignal): Promise<Map<string, Live>>;
-  apply(objects: readonly DesiredObject[], signal: AbortSignal): Promise<ReadonlyMap<string, ApplyReply>>;
+  apply(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, ApplyReply>>;
   establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;
-  look(objects: readonly { readonly key: string; readonly live: Live }[], signal: AbortSignal): Promise<ReadonlyMap<string, Health>>;
+  look(
+    objects: readonly { readonly key: string; readonly live: Live }[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Health>>;
   stopLooking(): void;
-  release(entries: readonly Entry[], signal: AbortSignal): Promise<ReadonlyMap<string, RemovalReply>>;
-  delete(entries: readonly Entry[], signal: AbortSignal): Promise<ReadonlyMap<string, RemovalReply>>;
+  release(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RemovalReply>>;
+  delete(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RemovalReply>>;
 };
 
-export type ConnectRequest = { readonly key: string; readonly clusterUid: string; readonly kubeconfig: string; readonly what: string };
+export type ConnectRequest = {
+  readonly key: string;
+  readonly clusterUid: string;
+  readonly kubeconfig: string;
+  readonly what: string;
+};
 
 /** Connections to workload clusters, by key. */
 export type ConnectionsPort = {
@@ -86,7 +150,11 @@ export type RepositoryPort = {
   close(): Promise<void>;
 };
 
-export type RepositoryAccess = { readonly insecure: boolean; readonly ca: string | undefined; readonly dockerConfig: { readonly text: string; readonly what: string } | undefined };
+export type RepositoryAccess = {
+  readonly insecure: boolean;
+  readonly ca: string | undefined;
+  readonly dockerConfig: { readonly text: string; readonly what: string } | undefined;
+};
 
 /** Opens a repository; the caller closes it. */
 export type Repositories = (reference: Reference, access: RepositoryAccess) => RepositoryPort;

@@ -33,7 +33,9 @@ export class Sources {
   async resolve(fleet: Fleet, signal: AbortSignal): Promise<FleetRevisionSpec> {
     const { namespace = "", name } = fleet.metadata;
     orderLayers(fleet.spec.layers);
-    const layers = await Promise.all(fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, signal)));
+    const layers = await Promise.all(
+      fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, signal)),
+    );
     for (const layer of layers) renderLayer(layer, await this.load(namespace, layer, signal));
     return { fleetRef: { name }, layers };
   }
@@ -44,8 +46,12 @@ export class Sources {
     const pull = layer.flux?.imagePullSecret;
     try {
       return {
-        ...(source === undefined ? {} : { artifact: await this.#artifact(namespace, source, signal) }),
-        ...(pull === undefined ? {} : { imagePullSecret: await this.#dockerSecret({ namespace, name: pull }, signal) }),
+        ...(source === undefined
+          ? {}
+          : { artifact: await this.#artifact(namespace, source, signal) }),
+        ...(pull === undefined
+          ? {}
+          : { imagePullSecret: await this.#dockerSecret({ namespace, name: pull }, signal) }),
       };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
@@ -54,40 +60,66 @@ export class Sources {
 
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
-    const { name, wait, timeout, dependsOn = [], inline, include } = layer;
-    const policy = layer.deletionPolicy ?? (layer.flux === undefined ? fleet.spec.deletionPolicy : "Orphan");
-    const base = { name, wait, timeout, dependsOn, deletionPolicy: policy, ...(include === undefined ? {} : { include }) };
+    const { name, wait, timeout, dependsOn = [], include } = layer;
+    const policy = fleet.spec.deletionPolicy;
+    const deletionPolicy = layer.deletionPolicy ?? (layer.flux === undefined ? policy : "Orphan");
+    const base = { name, wait, timeout, dependsOn, deletionPolicy };
     try {
-      if (layer.oci !== undefined) {
-        const { ref, ...access } = layer.oci;
-        return { ...base, oci: { ...access, ...(await this.#locate(namespace, access, refOf(ref), signal)) } };
-      }
-      if (layer.flux === undefined) return { ...base, ...(inline === undefined ? {} : { inline }) };
-      const { artifact, version: wanted, ...options } = layer.flux;
-      const { digest, revision } = await this.#locate(namespace, artifact, { semver: wanted }, signal);
-      return { ...base, flux: { ...artifact, ...options, digest, revision, version: revision.split("@")[0] ?? revision } };
+      const source = await this.#resolveSource(layer, namespace, signal);
+      return { ...base, ...(include === undefined ? {} : { include }), ...source };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${name}`) : error;
     }
   }
 
+  async #resolveSource(
+    { oci, flux, inline }: Layer,
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<Pick<RevisionLayer, "oci" | "flux" | "inline">> {
+    if (oci !== undefined) {
+      const { ref, ...access } = oci;
+      return { oci: { ...access, ...(await this.#locate(namespace, access, refOf(ref), signal)) } };
+    }
+    if (flux === undefined) return inline === undefined ? {} : { inline };
+    const { artifact, version: wanted, ...options } = flux;
+    const found = await this.#locate(namespace, artifact, { semver: wanted }, signal);
+    const version = found.revision.split("@")[0] ?? found.revision;
+    return { flux: { ...artifact, ...options, ...found, version } };
+  }
+
   /** The one resolution of a moving reference: everything later goes by the digest. */
-  async #locate(namespace: string, access: Access, ref: Reference, signal: AbortSignal): Promise<{ digest: string; revision: string }> {
+  async #locate(
+    namespace: string,
+    access: Access,
+    ref: Reference,
+    signal: AbortSignal,
+  ): Promise<{ digest: string; revision: string }> {
     if ("digest" in ref) return { digest: ref.digest, revision: ref.digest };
     return this.#withRepository(namespace, access, signal, async (repository) => {
       const tag = "tag" in ref ? ref.tag : selectVersion(await repository.tags(signal), ref.semver);
-      if (tag === undefined) throw new CapitanError("VersionNotFound", `${access.url} has no tag in the range ${JSON.stringify("semver" in ref ? ref.semver : "")}`);
+      if (tag === undefined)
+        throw new CapitanError(
+          "VersionNotFound",
+          `${access.url} has no tag in the range ${JSON.stringify("semver" in ref ? ref.semver : "")}`,
+        );
       const digest = await repository.resolve(tag, signal);
       return { digest, revision: `${tag}@${digest}` };
     });
   }
 
   /** The parsed objects of an artifact; clusters that ask at once share one pull. */
-  #artifact(namespace: string, source: Access & { readonly digest: string }, signal: AbortSignal): Promise<readonly KubeObject[]> {
+  #artifact(
+    namespace: string,
+    source: Access & { readonly digest: string },
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
     const key = `${namespace}/${source.url}@${source.digest}`;
     const held = this.#parsed.get(key);
     if (held !== undefined) return held;
-    const parsed = this.#withRepository(namespace, source, signal, (repository) => repository.pull(source.digest, signal)).then(checkFiles);
+    const parsed = this.#withRepository(namespace, source, signal, (repository) =>
+      repository.pull(source.digest, signal),
+    ).then(checkFiles);
     this.#parsed.set(key, parsed);
     parsed.catch(() => this.#parsed.delete(key));
     const [oldest] = this.#parsed.keys();
@@ -95,8 +127,16 @@ export class Sources {
     return parsed;
   }
 
-  async #withRepository<T>(namespace: string, access: Access, signal: AbortSignal, work: (repository: RepositoryPort) => Promise<T>): Promise<T> {
-    const repository = this.#repositories(parseReference(access.url), await this.#accessOf(namespace, access, signal));
+  async #withRepository<T>(
+    namespace: string,
+    access: Access,
+    signal: AbortSignal,
+    work: (repository: RepositoryPort) => Promise<T>,
+  ): Promise<T> {
+    const repository = this.#repositories(
+      parseReference(access.url),
+      await this.#accessOf(namespace, access, signal),
+    );
     try {
       return await work(repository);
     } finally {
@@ -104,28 +144,52 @@ export class Sources {
     }
   }
 
-  async #accessOf(namespace: string, { insecure = false, secretRef, certSecretRef }: Access, signal: AbortSignal): Promise<RepositoryAccess> {
-    const login = secretRef === undefined ? undefined : await this.#dockerSecret({ namespace, name: secretRef.name }, signal);
-    const cert = certSecretRef === undefined ? undefined : await this.#existing({ namespace, name: certSecretRef.name }, signal);
+  async #accessOf(
+    namespace: string,
+    { insecure = false, secretRef, certSecretRef }: Access,
+    signal: AbortSignal,
+  ): Promise<RepositoryAccess> {
+    const login =
+      secretRef === undefined
+        ? undefined
+        : await this.#dockerSecret({ namespace, name: secretRef.name }, signal);
+    const cert =
+      certSecretRef === undefined
+        ? undefined
+        : await this.#existing({ namespace, name: certSecretRef.name }, signal);
     const ca = cert === undefined ? undefined : valueOf(cert, "ca.crt");
-    const dockerConfig = login === undefined ? undefined : { text: valueOf(login, ".dockerconfigjson"), what: nameOfSecret(login) };
+    const dockerConfig =
+      login === undefined
+        ? undefined
+        : { text: valueOf(login, ".dockerconfigjson"), what: nameOfSecret(login) };
     return { insecure, ca, dockerConfig };
   }
 
   async #dockerSecret(name: Named, signal: AbortSignal): Promise<KubeObject> {
     const secret = await this.#existing(name, signal);
-    if (secret["type"] !== "kubernetes.io/dockerconfigjson") throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} is not of type kubernetes.io/dockerconfigjson`);
+    if (secret["type"] !== "kubernetes.io/dockerconfigjson")
+      throw new CapitanError(
+        "SecretInvalid",
+        `${nameOfSecret(secret)} is not of type kubernetes.io/dockerconfigjson`,
+      );
     return secret;
   }
 
   async #existing(name: Named, signal: AbortSignal): Promise<KubeObject> {
     const secret = await this.#secrets.secret(name, signal);
-    if (secret === undefined) throw new CapitanError("SecretNotFound", `Secret ${name.namespace}/${name.name} does not exist`);
+    if (secret === undefined)
+      throw new CapitanError(
+        "SecretNotFound",
+        `Secret ${name.namespace}/${name.name} does not exist`,
+      );
     return secret;
   }
 }
 
-type Reference = { readonly digest: string } | { readonly semver: string } | { readonly tag: string };
+type Reference =
+  | { readonly digest: string }
+  | { readonly semver: string }
+  | { readonly tag: string };
 type LayerRef = NonNullable<Layer["oci"]>["ref"];
 
 function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> = {}): Reference {
@@ -133,10 +197,12 @@ function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> = {}): 
   return semver === undefined ? { tag } : { semver };
 }
 
-const nameOfSecret = ({ metadata }: KubeObject) => `Secret ${metadata.namespace ?? ""}/${metadata.name}`;
+const nameOfSecret = ({ metadata }: KubeObject) =>
+  `Secret ${metadata.namespace ?? ""}/${metadata.name}`;
 
 function valueOf(secret: KubeObject, key: string): string {
   const value = asString(asMap(secret["data"])[key]);
-  if (value === undefined || value === "") throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} has no key ${key}`);
+  if (value === undefined || value === "")
+    throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} has no key ${key}`);
   return Buffer.from(value, "base64").toString("utf8");
 }

@@ -1,7 +1,14 @@
 import type { Clock } from "./ports.ts";
 
 /** When a key is to be looked at again: after some time, or sooner and sooner less, as after a failure. */
-export type Again = { readonly kind: "after"; readonly ms: number } | { readonly kind: "backoff"; readonly baseMs: number; readonly maxMs: number; readonly flatTries: number };
+export type Again =
+  | { readonly kind: "after"; readonly ms: number }
+  | {
+      readonly kind: "backoff";
+      readonly baseMs: number;
+      readonly maxMs: number;
+      readonly flatTries: number;
+    };
 
 export type WorkQueueOptions = {
   readonly concurrency: number;
@@ -46,7 +53,11 @@ export class WorkQueue {
   /** Starts; added keys wait until then. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
-    signal.addEventListener("abort", () => [...this.#timers.keys()].forEach((key) => this.#cancel(key)), { once: true });
+    signal.addEventListener(
+      "abort",
+      () => [...this.#timers.keys()].forEach((key) => this.#cancel(key)),
+      { once: true },
+    );
     this.#pump();
   }
 

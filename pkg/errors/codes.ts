@@ -11,7 +11,8 @@ export const codes = {
   },
   DependencyInvalid: {
     retry: "never",
-    meaning: "dependsOn names a layer that does not exist, or the layers depend on each other in a circle.",
+    meaning:
+      "dependsOn names a layer that does not exist, or the layers depend on each other in a circle.",
     remedy: "Correct dependsOn in the Fleet.",
   },
   CapiVersionUnsupported: {
@@ -32,22 +33,27 @@ export const codes = {
   VersionNotFound: {
     retry: "backoff",
     meaning: "No tag of the repository satisfies the version range.",
-    remedy: "Widen the range, or push a tag that satisfies it. Pre-releases count only when the range names one.",
+    remedy:
+      "Widen the range, or push a tag that satisfies it. Pre-releases count only when the range names one.",
   },
   RegistryUnreachable: {
     retry: "backoff",
     meaning: "The registry cannot be reached or answered with a server error.",
-    remedy: "Check the address, insecure and certSecretRef, and the network from the hub to the registry.",
+    remedy:
+      "Check the address, insecure and certSecretRef, and the network from the hub to the registry.",
   },
   RegistryDenied: {
     retry: "backoff",
     meaning: "The registry refused the credentials, or wants some.",
-    remedy: "Set secretRef to a Secret of type kubernetes.io/dockerconfigjson that may pull this repository.",
+    remedy:
+      "Set secretRef to a Secret of type kubernetes.io/dockerconfigjson that may pull this repository.",
   },
   ArtifactCorrupt: {
     retry: "backoff",
-    meaning: "The registry delivered bytes that are not the ones the digest promises, or an artifact that cannot be unpacked.",
-    remedy: "Push the artifact again; if it happens again, do not trust the registry or what lies between.",
+    meaning:
+      "The registry delivered bytes that are not the ones the digest promises, or an artifact that cannot be unpacked.",
+    remedy:
+      "Push the artifact again; if it happens again, do not trust the registry or what lies between.",
   },
   ArtifactTooLarge: {
     retry: "never",
@@ -81,7 +87,8 @@ export const codes = {
   },
   KustomizeNotRendered: {
     retry: "never",
-    meaning: "The layer contains a kustomization.yaml; Capitan applies plain manifests and does not run kustomize.",
+    meaning:
+      "The layer contains a kustomization.yaml; Capitan applies plain manifests and does not run kustomize.",
     remedy: "Push the output of kustomize build, or let the cluster's own Flux render it.",
   },
   SecretNotFound: {
@@ -131,8 +138,10 @@ export const codes = {
   },
   KubeconfigRefused: {
     retry: "backoff",
-    meaning: "The workload cluster's kubeconfig asks for something unsafe: to run a program, to read a file, to use a proxy, to impersonate, or to skip TLS.",
-    remedy: "Write a kubeconfig with https server, certificate-authority-data and a client certificate, token or password inline.",
+    meaning:
+      "The workload cluster's kubeconfig asks for something unsafe: to run a program, to read a file, to use a proxy, to impersonate, or to skip TLS.",
+    remedy:
+      "Write a kubeconfig with https server, certificate-authority-data and a client certificate, token or password inline.",
   },
   Unreachable: {
     retry: "backoff",
@@ -147,11 +156,13 @@ export const codes = {
   InventoryInvalid: {
     retry: "never",
     meaning: "The inventory in the workload cluster's namespace capitan-system cannot be read.",
-    remedy: "Look at the ConfigMap that the message names; restore it from a backup, or delete it to have it rebuilt.",
+    remedy:
+      "Look at the ConfigMap that the message names; restore it from a backup, or delete it to have it rebuilt.",
   },
   UnknownKind: {
     retry: "backoff",
-    meaning: "The layer has objects of a kind that the workload cluster does not serve and that no CRD of the layer defines.",
+    meaning:
+      "The layer has objects of a kind that the workload cluster does not serve and that no CRD of the layer defines.",
     remedy: "Install the CRD in this layer, or in one that this layer depends on.",
   },
   OwnedByAnotherFleet: {
@@ -181,12 +192,15 @@ export const codes = {
   },
   RemovalNeedsApproval: {
     retry: "backoff",
-    meaning: "The next step would delete a Namespace, a CustomResourceDefinition or a PersistentVolumeClaim, and everything in it.",
-    remedy: "If that is wanted, annotate the FleetMember with the approval that the message prints.",
+    meaning:
+      "The next step would delete a Namespace, a CustomResourceDefinition or a PersistentVolumeClaim, and everything in it.",
+    remedy:
+      "If that is wanted, annotate the FleetMember with the approval that the message prints.",
   },
   RemovalBlocked: {
     retry: "backoff",
-    meaning: "An object that is to go is held by a finalizer, or the API server refuses to delete it.",
+    meaning:
+      "An object that is to go is held by a finalizer, or the API server refuses to delete it.",
     remedy: "Look at the object that the message names on the workload cluster.",
   },
   InternalError: {
@@ -194,7 +208,10 @@ export const codes = {
     meaning: "Something happened that Capitan did not expect.",
     remedy: "Look at the controller's log for the same object, and report it.",
   },
-} as const satisfies Record<string, { retry: "never" | "backoff"; meaning: string; remedy: string }>;
+} as const satisfies Record<
+  string,
+  { retry: "never" | "backoff"; meaning: string; remedy: string }
+>;
 
 /** One of the codes above. */
 export type Code = keyof typeof codes;

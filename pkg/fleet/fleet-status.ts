@@ -1,5 +1,6 @@
 import { codes } from "../errors/index.ts";
 import { conditionOf, type Fleet, type FleetMember, type FleetStatus } from "../api/index.ts";
+import { annotations } from "../object/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
 import { isSelected, type ClusterFacts } from "./members.ts";
 import type { Problem } from "./step.ts";
@@ -21,64 +22,130 @@ const worstMax = 10;
 /** Whether the member runs what the Fleet wants, and says so about its newest spec. */
 export function isMemberReady(member: FleetMember, revision: string | undefined): boolean {
   const { metadata, spec, status } = member;
-  const current = status?.observedGeneration === metadata.generation && status?.currentRevision === spec.revision;
-  return current && spec.revision === revision && conditionOf(status?.conditions, "Ready")?.status === "True";
+  const current =
+    status?.observedGeneration === metadata.generation && status?.currentRevision === spec.revision;
+  return (
+    current &&
+    spec.revision === revision &&
+    conditionOf(status?.conditions, "Ready")?.status === "True"
+  );
 }
 
 /** The Fleet's status, computed once per pass. `now` is RFC 3339. */
 export function fleetStatus(fleet: Fleet, outcome: FleetOutcome, now: string): FleetStatus {
   const { metadata, status: before } = fleet;
-  const matched = outcome.clusters.filter((cluster) => isSelected(fleet, cluster));
-  const members = new Map(outcome.members.map((member) => [member.spec.clusterRef.name, member]));
-  const of = matched.map((cluster) => standingOf(cluster, members.get(cluster.name), outcome.revision));
-  const ready = of.filter((s) => s.kind === "ready").length;
-  const clusters = { matched: matched.length, ready, updating: of.filter((s) => s.kind === "updating").length, failed: of.filter((s) => s.kind === "failed").length };
+  const { revision, resolvedTime } = outcome;
+  const of = standings(fleet, outcome);
+  const count = (kind: Standing["kind"]) => of.filter((s) => s.kind === kind).length;
+  const ready = count("ready");
   const decided = judge(fleet, outcome, of);
-  const progress = decided.status === "True" ? "none" : isNever(decided.reason) ? "stalled" : "reconciling";
-  const status: Record<keyof FleetStatus, unknown> = {
-    observedGeneration: metadata.generation ?? 0,
-    summary: `${ready}/${matched.length}`,
-    currentRevision: matched.length > 0 && ready === matched.length ? outcome.revision : before?.currentRevision,
-    updateRevision: outcome.revision ?? before?.updateRevision,
-    lastHandledReconcileAt: metadata.annotations?.["reconcile.fluxcd.io/requestedAt"] ?? before?.lastHandledReconcileAt,
-    lastResolvedTime: outcome.resolvedTime ?? before?.lastResolvedTime,
-    clusters,
-    worst: of.flatMap((s) => (s.kind === "ready" ? [] : [{ cluster: s.cluster, reason: s.reason, message: s.message.slice(0, 512) }])).slice(0, worstMax),
-    conditions: applyConditions(before?.conditions, readyConditions(decided, progress), { generation: metadata.generation ?? 0, now }),
+  const generation = metadata.generation ?? 0;
+  const requestedAt = metadata.annotations?.[annotations.requestedAt];
+  return {
+    ...before,
+    observedGeneration: generation,
+    summary: `${ready}/${of.length}`,
+    ...(of.length > 0 && ready === of.length ? { currentRevision: revision } : {}),
+    ...(revision === undefined ? {} : { updateRevision: revision }),
+    ...(requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt }),
+    ...(resolvedTime === undefined ? {} : { lastResolvedTime: resolvedTime }),
+    clusters: { matched: of.length, ready, updating: count("updating"), failed: count("failed") },
+    worst: of
+      .filter((s) => s.kind !== "ready")
+      .slice(0, worstMax)
+      .map(worstOf),
+    conditions: applyConditions(before?.conditions, readyConditions(decided, progressOf(decided)), {
+      generation,
+      now,
+    }),
   };
-  return Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined)) as unknown as FleetStatus;
 }
 
-type Standing = { readonly kind: "ready" | "updating" | "failed"; readonly cluster: string; readonly reason: string; readonly message: string };
+function standings(fleet: Fleet, { clusters, members, revision }: FleetOutcome) {
+  const byCluster = new Map(members.map((member) => [member.spec.clusterRef.name, member]));
+  return clusters
+    .filter((cluster) => isSelected(fleet, cluster))
+    .map((cluster) => standingOf(cluster, byCluster.get(cluster.name), revision));
+}
 
-function standingOf(cluster: ClusterFacts, member: FleetMember | undefined, revision: string | undefined): Standing {
-  const { name } = cluster;
-  if (member === undefined) {
-    const message = cluster.paused ? "the Cluster is paused: no member is made" : "has no member yet";
-    return { kind: "updating", cluster: name, reason: cluster.paused ? "ClusterPaused" : "Progressing", message };
-  }
+function worstOf({ cluster, reason, message }: Standing) {
+  return { cluster, reason, message: message.slice(0, 512) };
+}
+
+function progressOf({ status, reason }: Decided): "none" | "reconciling" | "stalled" {
+  if (status === "True") return "none";
+  return isNever(reason) ? "stalled" : "reconciling";
+}
+
+type Standing = {
+  readonly kind: "ready" | "updating" | "failed";
+  readonly cluster: string;
+  readonly reason: string;
+  readonly message: string;
+};
+
+function standingOf(
+  cluster: ClusterFacts,
+  member: FleetMember | undefined,
+  revision: string | undefined,
+): Standing {
+  if (member === undefined) return withoutMember(cluster);
   const ready = conditionOf(member.status?.conditions, "Ready");
-  const reason = ready?.reason ?? "Progressing";
-  const message = ready?.message ?? "has not been looked at yet";
-  if (isMemberReady(member, revision)) return { kind: "ready", cluster: name, reason, message };
+  const { reason, message } = ready ?? {
+    reason: "Progressing",
+    message: "has not been looked at yet",
+  };
+  const base = { cluster: cluster.name, reason, message };
+  if (isMemberReady(member, revision)) return { kind: "ready", ...base };
   const fresh = member.status?.observedGeneration === member.metadata.generation;
-  return { kind: fresh && ready?.status === "False" ? "failed" : "updating", cluster: name, reason, message };
+  return { kind: fresh && ready?.status === "False" ? "failed" : "updating", ...base };
 }
 
-function judge(fleet: Fleet, { problem, elsewhere }: FleetOutcome, of: readonly Standing[]): Decided {
-  const ready = (status: Decided["status"], reason: string, message: string): Decided => ({ type: "Ready", status, reason, message });
+function withoutMember({ name, paused }: ClusterFacts): Standing {
+  if (!paused) {
+    return { kind: "updating", cluster: name, reason: "Progressing", message: "has no member yet" };
+  }
+  const message = "the Cluster is paused: no member is made";
+  return { kind: "updating", cluster: name, reason: "ClusterPaused", message };
+}
+
+function judge(
+  fleet: Fleet,
+  { problem, elsewhere }: FleetOutcome,
+  of: readonly Standing[],
+): Decided {
+  const ready = (status: Decided["status"], reason: string, message: string): Decided => ({
+    type: "Ready",
+    status,
+    reason,
+    message,
+  });
   if (problem !== undefined) return ready("False", problem.code, problem.message);
-  if (fleet.metadata.deletionTimestamp !== undefined) return ready("Unknown", "Deleting", "withdrawing from its clusters");
+  if (fleet.metadata.deletionTimestamp !== undefined)
+    return ready("Unknown", "Deleting", "withdrawing from its clusters");
   if (of.length === 0) {
-    const others = elsewhere === 0 ? "" : `; ${elsewhere} Clusters in other namespaces carry these labels`;
-    return ready("True", "NoClusters", `no Cluster in namespace ${fleet.metadata.namespace ?? ""} matches clusterSelector${others}`);
+    const others =
+      elsewhere === 0 ? "" : `; ${elsewhere} Clusters in other namespaces carry these labels`;
+    return ready(
+      "True",
+      "NoClusters",
+      `no Cluster in namespace ${fleet.metadata.namespace ?? ""} matches clusterSelector${others}`,
+    );
   }
   const open = of.filter((s) => s.kind !== "ready");
   const [first] = [...open.filter((s) => s.kind === "failed"), ...open];
-  if (fleet.spec.suspend) return ready(first === undefined ? "True" : "Unknown", "Suspended", "suspended: nothing is resolved and no member is changed");
-  if (first === undefined) return ready("True", "ReconciliationSucceeded", `${of.length} of ${of.length} clusters ready`);
+  if (fleet.spec.suspend)
+    return ready(
+      first === undefined ? "True" : "Unknown",
+      "Suspended",
+      "suspended: nothing is resolved and no member is changed",
+    );
+  if (first === undefined)
+    return ready("True", "ReconciliationSucceeded", `${of.length} of ${of.length} clusters ready`);
   const message = `${of.length - open.length} of ${of.length} clusters ready; ${first.cluster}: ${first.message}`;
-  return first.kind === "failed" ? ready("False", first.reason, message) : ready("Unknown", "Progressing", message);
+  return first.kind === "failed"
+    ? ready("False", first.reason, message)
+    : ready("Unknown", "Progressing", message);
 }
 
 function isNever(reason: string): boolean {

@@ -1,5 +1,12 @@
 import { CapitanError } from "../errors/index.ts";
-import { asList, asMap, asString, isJsonMap, type JsonMap, type KubeObject } from "../object/index.ts";
+import {
+  asList,
+  asMap,
+  asString,
+  isJsonMap,
+  type JsonMap,
+  type KubeObject,
+} from "../object/index.ts";
 
 /** Where Flux installs itself. */
 export const fluxSystemNamespace = "flux-system";
@@ -17,15 +24,23 @@ export type FluxOptions = {
  * Flux publishes: objects of other components left out, images relocated, the pull secret named in
  * each Deployment. Throws ComponentUnknown.
  */
-export function selectFlux(objects: readonly KubeObject[], options: FluxOptions): readonly KubeObject[] {
+export function selectFlux(
+  objects: readonly KubeObject[],
+  options: FluxOptions,
+): readonly KubeObject[] {
   const available = new Set(objects.map(componentOf).filter((name) => name !== undefined));
   const wanted = options.components ?? [...available];
   const unknown = wanted.find((name) => !available.has(name));
   if (unknown !== undefined) {
-    throw new CapitanError("ComponentUnknown", `the artifact has no component ${unknown}; it has ${[...available].sort().join(", ")}`);
+    throw new CapitanError(
+      "ComponentUnknown",
+      `the artifact has no component ${unknown}; it has ${[...available].sort().join(", ")}`,
+    );
   }
   return objects
-    .filter((object) => componentOf(object) === undefined || wanted.includes(componentOf(object) ?? ""))
+    .filter(
+      (object) => componentOf(object) === undefined || wanted.includes(componentOf(object) ?? ""),
+    )
     .map((object) => (object.kind === "Deployment" ? withPodOptions(object, options) : object));
 }
 
@@ -35,16 +50,27 @@ function componentOf(object: KubeObject): string | undefined {
 
 /** The version that the manifests say they are: `v2.9.4`. */
 export function fluxVersionOf(objects: readonly KubeObject[]): string | undefined {
-  return objects.map((object) => object.metadata.labels?.["app.kubernetes.io/version"]).find((version) => version !== undefined);
+  return objects
+    .map((object) => object.metadata.labels?.["app.kubernetes.io/version"])
+    .find((version) => version !== undefined);
 }
 
-function withPodOptions(deployment: KubeObject, { registry, imagePullSecret }: FluxOptions): KubeObject {
+function withPodOptions(
+  deployment: KubeObject,
+  { registry, imagePullSecret }: FluxOptions,
+): KubeObject {
   const spec = asMap(deployment["spec"]);
   const template = asMap(spec["template"]);
   const pod = asMap(template["spec"]);
-  const containers = asList(pod["containers"]).map((c) => (isJsonMap(c) ? relocated(c, registry) : c));
-  const pull = imagePullSecret === undefined ? {} : { imagePullSecrets: [{ name: imagePullSecret }] };
-  return { ...deployment, spec: { ...spec, template: { ...template, spec: { ...pod, containers, ...pull } } } };
+  const containers = asList(pod["containers"]).map((c) =>
+    isJsonMap(c) ? relocated(c, registry) : c,
+  );
+  const pull =
+    imagePullSecret === undefined ? {} : { imagePullSecrets: [{ name: imagePullSecret }] };
+  return {
+    ...deployment,
+    spec: { ...spec, template: { ...template, spec: { ...pod, containers, ...pull } } },
+  };
 }
 
 /** `ghcr.io/fluxcd/source-controller:v1` → `<registry>/source-controller:v1`. */

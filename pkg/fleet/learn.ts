@@ -4,7 +4,9 @@ import type { DesiredObject } from "./render.ts";
 import type { Facts, Live, Problem } from "./step.ts";
 
 /** What became of one applied object. */
-export type ApplyReply = { readonly live: Live; readonly created: boolean } | { readonly problem: Problem };
+export type ApplyReply =
+  | { readonly live: Live; readonly created: boolean }
+  | { readonly problem: Problem };
 
 /** What became of one object that was to be removed or released. `held`: still there, or changed meanwhile. */
 export type RemovalReply = "gone" | "held" | { readonly problem: Problem };
@@ -15,7 +17,11 @@ export function learnStored(facts: Facts, inventory: Inventory): Facts {
 }
 
 /** Objects were applied: their entries now carry what the replies said. */
-export function learnApplied(facts: Facts, objects: readonly DesiredObject[], replies: ReadonlyMap<string, ApplyReply>): Facts {
+export function learnApplied(
+  facts: Facts,
+  objects: readonly DesiredObject[],
+  replies: ReadonlyMap<string, ApplyReply>,
+): Facts {
   const live = new Map(facts.live);
   const problems = new Map(facts.problems);
   const entries: Entry[] = [];
@@ -34,9 +40,21 @@ export function learnApplied(facts: Facts, objects: readonly DesiredObject[], re
   return { ...facts, live, problems, inventory: withEntries(facts.inventory, entries) };
 }
 
-function appliedEntry(entry: Entry, { object, layer, digest }: DesiredObject, { live, created }: { live: Live; created: boolean }): Entry {
+function appliedEntry(
+  entry: Entry,
+  { object, layer, digest }: DesiredObject,
+  { live, created }: { live: Live; created: boolean },
+): Entry {
   const version = object.apiVersion.slice(object.apiVersion.indexOf("/") + 1);
-  return { ...entry, version, layer, want: digest, own: live.own, uid: live.uid, created: createdFlag(entry, live, created) };
+  return {
+    ...entry,
+    version,
+    layer,
+    want: digest,
+    own: live.own,
+    uid: live.uid,
+    created: createdFlag(entry, live, created),
+  };
 }
 
 /** 201 is certain. A 200 after a lost reply or a crash is judged by the object itself; what was known stays known. */
@@ -50,13 +68,22 @@ function createdFlag(entry: Entry, live: Live, created: boolean): boolean {
 function ownershipProblem({ id }: DesiredObject, live: Live, owner: string): Problem | undefined {
   const name = `${id.kind}/${id.name}`;
   if (live.deleting) return undefined;
-  if (live.owner !== owner) return { code: "ApplyFailed", message: `${name}: the API server, or an admission policy, took the owner label off` };
-  return live.own === "" ? { code: "ApplyFailed", message: `${name}: the API server keeps no field ownership` } : undefined;
+  if (live.owner !== owner)
+    return {
+      code: "ApplyFailed",
+      message: `${name}: the API server, or an admission policy, took the owner label off`,
+    };
+  return live.own === ""
+    ? { code: "ApplyFailed", message: `${name}: the API server keeps no field ownership` }
+    : undefined;
 }
 
 /** It was seen whether CRDs are Established and Namespaces Active. */
 export function learnEstablished(facts: Facts, established: ReadonlyMap<string, boolean>): Facts {
-  return { ...facts, live: patchLive(facts, established, (live, is) => ({ ...live, established: is })) };
+  return {
+    ...facts,
+    live: patchLive(facts, established, (live, is) => ({ ...live, established: is })),
+  };
 }
 
 /** The health of objects was seen. */
@@ -64,7 +91,11 @@ export function learnHealth(facts: Facts, health: ReadonlyMap<string, Health>): 
   return { ...facts, live: patchLive(facts, health, (live, seen) => ({ ...live, health: seen })) };
 }
 
-function patchLive<T>({ live }: Facts, news: ReadonlyMap<string, T>, change: (live: Live, news: T) => Live): ReadonlyMap<string, Live> {
+function patchLive<T>(
+  { live }: Facts,
+  news: ReadonlyMap<string, T>,
+  change: (live: Live, news: T) => Live,
+): ReadonlyMap<string, Live> {
   const next = new Map(live);
   for (const [key, value] of news) {
     const held = live.get(key);

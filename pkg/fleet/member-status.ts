@@ -1,4 +1,5 @@
 import { codes } from "../errors/index.ts";
+import { annotations } from "../object/index.ts";
 import type { FleetMember, FleetMemberStatus, LayerStatus } from "../api/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
 import type { LayerVerdict, Problem } from "./step.ts";
@@ -17,59 +18,99 @@ export type MemberOutcome = {
 };
 
 /** The status to write, computed once per pass. `now` is RFC 3339. */
-export function memberStatus(member: FleetMember, outcome: MemberOutcome, now: string): FleetMemberStatus {
+export function memberStatus(
+  member: FleetMember,
+  outcome: MemberOutcome,
+  now: string,
+): FleetMemberStatus {
   const { status: before, spec, metadata } = member;
   const generation = metadata.generation ?? 0;
   const verdict = judge(member, outcome);
-  const reached = verdict.status === "True";
-  const requestedAt = metadata.annotations?.["reconcile.fluxcd.io/requestedAt"];
-  const layers = outcome.problem === undefined ? outcome.layers.map(layerStatus) : (before?.layers ?? []);
-  const { inventory } = outcome;
-  const conditions = applyConditions(before?.conditions, readyConditions(verdict, progressOf(verdict, outcome)), { generation, now });
-  const status: Record<keyof FleetMemberStatus, unknown> = {
+  const { problem, layers, inventory, appliedTime } = outcome;
+  const news = {
     observedGeneration: generation,
-    state: reached ? spec.state : (before?.state ?? "Present"),
-    currentRevision: reached ? spec.revision : before?.currentRevision,
-    lastHandledReconcileAt: requestedAt ?? before?.lastHandledReconcileAt,
-    lastAppliedTime: outcome.appliedTime ?? before?.lastAppliedTime,
-    objects: inventory?.objects ?? before?.objects,
-    inventoryDigest: inventory?.digest ?? before?.inventoryDigest,
-    layers,
-    conditions,
+    ...(verdict.status === "True" ? { state: spec.state, currentRevision: spec.revision } : {}),
+    ...(problem === undefined ? { layers: layers.map(layerStatus) } : {}),
+    ...(inventory === undefined
+      ? {}
+      : { objects: inventory.objects, inventoryDigest: inventory.digest }),
+    ...(appliedTime === undefined ? {} : { lastAppliedTime: appliedTime }),
+    ...requestedAtOf(member),
+    conditions: applyConditions(
+      before?.conditions,
+      readyConditions(verdict, progressOf(verdict, outcome)),
+      { generation, now },
+    ),
   };
-  return Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined)) as unknown as FleetMemberStatus;
+  return { ...before, ...news };
 }
 
-function judge({ spec }: FleetMember, { problem, layers, removal, inventory }: MemberOutcome): Decided {
-  const no = (p: Problem, layer = ""): Decided => ({ type: "Ready", status: "False", reason: p.code, message: `${layer}${p.message}` });
-  if (problem !== undefined) return no(problem);
+function requestedAtOf({ metadata }: FleetMember): { lastHandledReconcileAt?: string } {
+  const requestedAt = metadata.annotations?.[annotations.requestedAt];
+  return requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt };
+}
+
+function judge(
+  { spec }: FleetMember,
+  { problem, layers, removal, inventory }: MemberOutcome,
+): Decided {
+  if (problem !== undefined) return refusal(problem, "");
   // The cause, not those who wait for it.
-  const blocking = layers.find((l) => l.state !== "Ready" && l.problem?.code !== "DependencyNotReady");
-  if (blocking !== undefined) {
-    const layer = `layer ${blocking.name}: `;
-    if (blocking.state === "Failed" && blocking.problem !== undefined) return no(blocking.problem, layer);
-    return { type: "Ready", status: "Unknown", reason: "Progressing", message: `${layer}${blocking.problem?.message ?? "applying"}` };
-  }
-  if (removal !== undefined) return no(removal);
-  if (spec.state === "Removed") return { type: "Ready", status: "True", reason: "Removed", message: "withdrawn from the cluster" };
-  const message = `applied revision ${spec.revision}, ${inventory?.objects ?? 0} objects`;
-  return { type: "Ready", status: "True", reason: "ReconciliationSucceeded", message };
+  const blocking = layers.find(
+    (l) => l.state !== "Ready" && l.problem?.code !== "DependencyNotReady",
+  );
+  if (blocking !== undefined) return blockedBy(blocking);
+  if (removal !== undefined) return refusal(removal, "");
+  if (spec.state === "Removed") return success("Removed", "withdrawn from the cluster");
+  const objects = `${inventory?.objects ?? 0} objects`;
+  return success("ReconciliationSucceeded", `applied revision ${spec.revision}, ${objects}`);
 }
 
-function progressOf({ status, reason }: Decided, { layers }: MemberOutcome): "none" | "reconciling" | "stalled" {
+function blockedBy({ name, state, problem }: LayerVerdict): Decided {
+  if (state === "Failed" && problem !== undefined) return refusal(problem, `layer ${name}: `);
+  const message = `layer ${name}: ${problem?.message ?? "applying"}`;
+  return { type: "Ready", status: "Unknown", reason: "Progressing", message };
+}
+
+const success = (reason: string, message: string): Decided => ({
+  type: "Ready",
+  status: "True",
+  reason,
+  message,
+});
+
+const refusal = ({ code, message }: Problem, where: string): Decided => ({
+  type: "Ready",
+  status: "False",
+  reason: code,
+  message: message.startsWith(where) ? message : `${where}${message}`,
+});
+
+function progressOf(
+  { status, reason }: Decided,
+  { layers }: MemberOutcome,
+): "none" | "reconciling" | "stalled" {
   if (status === "True") return "none";
   if (status === "Unknown") return "reconciling";
   const never = reason in codes && codes[reason as keyof typeof codes].retry === "never";
   return never && layers.every((l) => l.state !== "Applying") ? "stalled" : "reconciling";
 }
 
-function layerStatus({ name, state, objects, problem, revision }: LayerVerdict & { readonly revision?: string | undefined }): LayerStatus {
+function layerStatus({
+  name,
+  state,
+  objects,
+  problem,
+  revision,
+}: LayerVerdict & { readonly revision?: string | undefined }): LayerStatus {
   const reason = state === "Waiting" ? "Progressing" : problem?.code;
   return {
     name,
     state,
     objects,
-    ...(problem === undefined ? {} : { reason: reason ?? problem.code, message: problem.message.slice(0, 1024) }),
+    ...(problem === undefined
+      ? {}
+      : { reason: reason ?? problem.code, message: problem.message.slice(0, 1024) }),
     ...(revision === undefined ? {} : { revision }),
   };
 }

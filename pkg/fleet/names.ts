@@ -16,7 +16,10 @@ type Named = { readonly namespace: string; readonly name: string };
 
 /** `<fleet>-<cluster>-<8 hex of sha256(namespace/fleet/cluster)>`: stable, and never somebody else's. */
 export function memberName(fleet: Named, cluster: string): string {
-  return hashed(`${fleet.name}-${cluster}`, shortHash(`${fleet.namespace}/${fleet.name}/${cluster}`));
+  return hashed(
+    `${fleet.name}-${cluster}`,
+    shortHash(`${fleet.namespace}/${fleet.name}/${cluster}`),
+  );
 }
 
 /** `<fleet>-<8 hex of its content>`: the same content always has the same name. */

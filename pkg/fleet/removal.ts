@@ -8,7 +8,11 @@ export type Removal = { readonly next?: Step | undefined; readonly problem?: Pro
 /** Namespaces that every cluster needs; they are never deleted, whoever made them. */
 const keptNamespaces = new Set(["default", "kube-system", "kube-public", "kube-node-lease"]);
 /** Deleting one of these deletes what is inside. */
-const dangerousKinds = new Set(["/Namespace", "apiextensions.k8s.io/CustomResourceDefinition", "/PersistentVolumeClaim"]);
+const dangerousKinds = new Set([
+  "/Namespace",
+  "apiextensions.k8s.io/CustomResourceDefinition",
+  "/PersistentVolumeClaim",
+]);
 
 /**
  * What is left over once everything wanted is applied: first our mark comes off what we leave, then
@@ -21,7 +25,8 @@ export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Remo
   const released = leftovers.filter((entry) => isReleased(entry, facts));
   const deleted = leftovers.filter((entry) => !isReleased(entry, facts));
   const dangerous = dangerousRemoval(facts.cluster, deleted);
-  if (dangerous !== undefined && dangerous.approval !== facts.approval) return { problem: dangerous.problem };
+  if (dangerous !== undefined && dangerous.approval !== facts.approval)
+    return { problem: dangerous.problem };
   const release = released.filter((entry) => !isTried(entry, facts));
   if (release.length > 0) return { next: { kind: "release", entries: release } };
   return deleteStage(deleted, facts);
@@ -51,7 +56,10 @@ function deleteStage(entries: readonly Entry[], facts: Facts): Removal {
 }
 
 /** What needs approval before these entries are deleted: the approval of exactly this set, and the words that ask for it. */
-export function dangerousRemoval(cluster: string, entries: readonly Entry[]): { readonly approval: string; readonly problem: Problem } | undefined {
+export function dangerousRemoval(
+  cluster: string,
+  entries: readonly Entry[],
+): { readonly approval: string; readonly problem: Problem } | undefined {
   const dangerous = entries.filter((entry) => {
     const { group, kind } = idOfEntry(entry);
     return dangerousKinds.has(`${group}/${kind}`);

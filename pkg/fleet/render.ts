@@ -45,9 +45,13 @@ const kustomizationFile = /(^|\/)kustomization\.ya?ml$|(^|\/)Kustomization$/;
 export function checkFiles(files: ArtifactFiles): readonly KubeObject[] {
   const paths = [...files.keys()].sort();
   const kustomization = paths.find((path) => kustomizationFile.test(path));
-  if (kustomization !== undefined) throw new CapitanError("KustomizeNotRendered", `the artifact contains ${kustomization}`);
-  const objects = paths.filter((path) => manifestFile.test(path)).flatMap((path) => parseManifests(files.get(path)?.content.toString("utf8") ?? "", path));
-  if (objects.length === 0) throw new CapitanError("ManifestInvalid", "the artifact contains no Kubernetes object");
+  if (kustomization !== undefined)
+    throw new CapitanError("KustomizeNotRendered", `the artifact contains ${kustomization}`);
+  const objects = paths
+    .filter((path) => manifestFile.test(path))
+    .flatMap((path) => parseManifests(files.get(path)?.content.toString("utf8") ?? "", path));
+  if (objects.length === 0)
+    throw new CapitanError("ManifestInvalid", "the artifact contains no Kubernetes object");
   refuseDuplicates(objects);
   return objects;
 }
@@ -58,8 +62,11 @@ export function checkFiles(files: ArtifactFiles): readonly KubeObject[] {
  */
 export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly KubeObject[] {
   try {
-    const objects = sourceObjects(layer, inputs).filter(({ metadata }) => matchesSelector(layer.include ?? {}, metadata.labels));
-    if (objects.length === 0) throw new CapitanError("ManifestInvalid", "include matches no object");
+    const objects = sourceObjects(layer, inputs).filter(({ metadata }) =>
+      matchesSelector(layer.include ?? {}, metadata.labels),
+    );
+    if (objects.length === 0)
+      throw new CapitanError("ManifestInvalid", "include matches no object");
     refuseDuplicates(objects);
     return objects;
   } catch (error) {
@@ -67,7 +74,10 @@ export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly
   }
 }
 
-function sourceObjects({ flux, inline }: RevisionLayer, { artifact = [], imagePullSecret }: LayerInputs): readonly KubeObject[] {
+function sourceObjects(
+  { flux, inline }: RevisionLayer,
+  { artifact = [], imagePullSecret }: LayerInputs,
+): readonly KubeObject[] {
   if (inline !== undefined) return inlineObjects(inline);
   if (flux === undefined) return artifact;
   const planted = imagePullSecret === undefined ? [] : [plantedSecret(imagePullSecret)];
@@ -80,14 +90,21 @@ function inlineObjects(inline: readonly unknown[]): readonly KubeObject[] {
 
 function plantedSecret(secret: KubeObject): KubeObject {
   const { name } = secret.metadata;
-  return { apiVersion: "v1", kind: "Secret", type: secret["type"], metadata: { name, namespace: fluxSystemNamespace }, data: secret["data"] };
+  return {
+    apiVersion: "v1",
+    kind: "Secret",
+    type: secret["type"],
+    metadata: { name, namespace: fluxSystemNamespace },
+    data: secret["data"],
+  };
 }
 
 function refuseDuplicates(objects: readonly KubeObject[]): void {
   const seen = new Set<string>();
   for (const object of objects) {
     const key = keyOf(idOf(object));
-    if (seen.has(key)) throw new CapitanError("DuplicateObject", `${nameOf(idOf(object))} is described twice`);
+    if (seen.has(key))
+      throw new CapitanError("DuplicateObject", `${nameOf(idOf(object))} is described twice`);
     seen.add(key);
   }
 }
@@ -95,13 +112,21 @@ function refuseDuplicates(objects: readonly KubeObject[]): void {
 /** How a kind is scoped in the target cluster; undefined when it is not known there. */
 type ScopeOf = (object: KubeObject) => "Namespaced" | "Cluster" | undefined;
 
-export type Placement = { readonly owner: string; readonly scopeOf: ScopeOf; readonly secretKey: Uint8Array };
+export type Placement = {
+  readonly owner: string;
+  readonly scopeOf: ScopeOf;
+  readonly secretKey: Uint8Array;
+};
 
 /**
  * The objects as they are sent to one cluster, in order of application: normalised, with the owner
  * label, namespaced ones without a namespace in `default`. Throws ManifestInvalid, DuplicateObject.
  */
-export function desiredObjects(layer: string, objects: readonly KubeObject[], { owner, scopeOf, secretKey }: Placement): readonly DesiredObject[] {
+export function desiredObjects(
+  layer: string,
+  objects: readonly KubeObject[],
+  { owner, scopeOf, secretKey }: Placement,
+): readonly DesiredObject[] {
   const placed = objects.map((object) => normalize(inScope(object, scopeOf(object)), owner));
   refuseDuplicates(placed);
   return placed.sort(compareForApply).map((object) => {
@@ -116,6 +141,7 @@ export function desiredObjects(layer: string, objects: readonly KubeObject[], { 
 function inScope(object: KubeObject, scope: "Namespaced" | "Cluster" | undefined): KubeObject {
   const { namespace, ...metadata } = object.metadata;
   if (scope === "Cluster") return { ...object, metadata };
-  if (scope === "Namespaced" && (namespace === undefined || namespace === "")) return { ...object, metadata: { ...metadata, namespace: "default" } };
+  if (scope === "Namespaced" && (namespace === undefined || namespace === ""))
+    return { ...object, metadata: { ...metadata, namespace: "default" } };
   return object;
 }

@@ -1,5 +1,11 @@
 import type { Code } from "../errors/index.ts";
-import { sameEntries, withEntries, type DeletionPolicy, type Entry, type Inventory } from "../inventory/index.ts";
+import {
+  sameEntries,
+  withEntries,
+  type DeletionPolicy,
+  type Entry,
+  type Inventory,
+} from "../inventory/index.ts";
 import type { Health } from "../object/index.ts";
 import { judgeLayers, type LayerVerdict } from "./layers.ts";
 import { planRemoval } from "./removal.ts";
@@ -70,7 +76,11 @@ export type Step =
   | { readonly kind: "look"; readonly keys: readonly string[] }
   | { readonly kind: "release"; readonly entries: readonly Entry[] }
   | { readonly kind: "delete"; readonly entries: readonly Entry[] }
-  | { readonly kind: "rest"; readonly layers: readonly LayerVerdict[]; readonly removal: Problem | undefined };
+  | {
+      readonly kind: "rest";
+      readonly layers: readonly LayerVerdict[];
+      readonly removal: Problem | undefined;
+    };
 
 /**
  * The next thing to do for a member, from facts alone: first write down everything that is to be
@@ -92,11 +102,19 @@ export function step(facts: Facts): Step {
 
 /** Inventory before action: nothing is created that a crash could make us forget. */
 function recordIntent({ layers, stored, inventory, owner }: Facts): Step | undefined {
-  const missing = layers.flatMap((layer) => layer.objects.filter((o) => !stored.has(o.key)).map((o) => intentOf(o, layer, owner)));
-  return missing.length === 0 ? undefined : { kind: "store", inventory: withEntries(inventory, missing) };
+  const missing = layers.flatMap((layer) =>
+    layer.objects.filter((o) => !stored.has(o.key)).map((o) => intentOf(o, layer, owner)),
+  );
+  return missing.length === 0
+    ? undefined
+    : { kind: "store", inventory: withEntries(inventory, missing) };
 }
 
-function intentOf({ key, layer, object }: DesiredObject, { policy }: LayerPlan, owner: string): Entry {
+function intentOf(
+  { key, layer, object }: DesiredObject,
+  { policy }: LayerPlan,
+  owner: string,
+): Entry {
   return { key, version: versionOf(object.apiVersion), owner, layer, policy };
 }
 
@@ -108,7 +126,9 @@ function withPolicies({ layers, inventory, owner }: Facts): Inventory {
     layer.objects.flatMap(({ key }) => {
       const entry = inventory.get(key);
       if (entry === undefined || entry.owner !== owner) return [];
-      return entry.layer === layer.name && entry.policy === layer.policy ? [] : [{ ...entry, layer: layer.name, policy: layer.policy }];
+      return entry.layer === layer.name && entry.policy === layer.policy
+        ? []
+        : [{ ...entry, layer: layer.name, policy: layer.policy }];
     }),
   );
   return changed.length === 0 ? inventory : withEntries(inventory, changed);

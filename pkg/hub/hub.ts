@@ -1,4 +1,12 @@
-import type { Fleet, FleetMember, FleetMemberSpec, FleetMemberStatus, FleetRevision, FleetRevisionSpec, FleetStatus } from "../api/index.ts";
+import type {
+  Fleet,
+  FleetMember,
+  FleetMemberSpec,
+  FleetMemberStatus,
+  FleetRevision,
+  FleetRevisionSpec,
+  FleetStatus,
+} from "../api/index.ts";
 import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
 import { Informer, isConflict, isNotFound, type KubeClient, type Resource } from "../kube/index.ts";
@@ -22,7 +30,13 @@ export type HubHandlers = {
   readonly failed: (kind: string, error: unknown) => void;
 };
 
-export type HubEvent = { readonly regarding: Fleet | FleetMember; readonly type: "Normal" | "Warning"; readonly reason: string; readonly action: string; readonly note: string };
+export type HubEvent = {
+  readonly regarding: Fleet | FleetMember;
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly action: string;
+  readonly note: string;
+};
 
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
 export class Hub {
@@ -35,24 +49,53 @@ export class Hub {
 
   constructor(client: KubeClient, handlers: HubHandlers, random: () => number) {
     this.#client = client;
-    const watch = (resource: Resource, onChange: (object: KubeObject, gone: boolean) => void, more = {}) =>
-      new Informer(client, resource, { onChange, onError: (error) => handlers.failed(resource.kind, error), random, ...more });
-    const named = ({ metadata }: KubeObject) => ({ namespace: metadata.namespace ?? "", name: metadata.name });
+    const watch = (
+      resource: Resource,
+      onChange: (object: KubeObject, gone: boolean) => void,
+      more = {},
+    ) =>
+      new Informer(client, resource, {
+        onChange,
+        onError: (error) => handlers.failed(resource.kind, error),
+        random,
+        ...more,
+      });
+    const named = ({ metadata }: KubeObject) => ({
+      namespace: metadata.namespace ?? "",
+      name: metadata.name,
+    });
     this.#fleets = watch(hubResources.fleet, (object) => handlers.fleetChanged(named(object)));
-    this.#members = watch(hubResources.fleetMember, (object, gone) => handlers.memberChanged(asMember(object), gone));
-    this.#clusters = watch(clusterResource, (object, gone) => handlers.clusterChanged(clusterFacts(object), gone));
-    const ofCluster = ({ metadata }: KubeObject) => ({ namespace: metadata.namespace ?? "", name: metadata.labels?.[clusterNameLabel] ?? "" });
-    this.#secrets = watch(hubResources.secret, (object) => handlers.secretChanged(ofCluster(object)), { labelSelector: clusterNameLabel, metadataOnly: true });
+    this.#members = watch(hubResources.fleetMember, (object, gone) =>
+      handlers.memberChanged(asMember(object), gone),
+    );
+    this.#clusters = watch(clusterResource, (object, gone) =>
+      handlers.clusterChanged(clusterFacts(object), gone),
+    );
+    const ofCluster = ({ metadata }: KubeObject) => ({
+      namespace: metadata.namespace ?? "",
+      name: metadata.labels?.[clusterNameLabel] ?? "",
+    });
+    this.#secrets = watch(
+      hubResources.secret,
+      (object) => handlers.secretChanged(ofCluster(object)),
+      { labelSelector: clusterNameLabel, metadataOnly: true },
+    );
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#fleets, this.#members, this.#clusters, this.#secrets].map((informer) => informer.run(signal)));
+    await Promise.all(
+      [this.#fleets, this.#members, this.#clusters, this.#secrets].map((informer) =>
+        informer.run(signal),
+      ),
+    );
   }
 
   /** Resolves when Fleets, members and Secrets have been listed once; nothing may be decided before. */
   async synced(): Promise<void> {
-    await Promise.all([this.#fleets, this.#members, this.#secrets].map((informer) => informer.synced));
+    await Promise.all(
+      [this.#fleets, this.#members, this.#secrets].map((informer) => informer.synced),
+    );
   }
 
   /** Resolves when Clusters have been listed once, which is never on a hub that does not serve v1beta2. */
@@ -66,15 +109,23 @@ export class Hub {
 
   /** Keys of the Fleets in a namespace. */
   fleetsIn(namespace: string): readonly string[] {
-    return this.#fleets.items().flatMap(({ metadata }) => (metadata.namespace === namespace ? [`${namespace}/${metadata.name}`] : []));
+    return this.#fleets
+      .items()
+      .flatMap(({ metadata }) =>
+        metadata.namespace === namespace ? [`${namespace}/${metadata.name}`] : [],
+      );
   }
 
   membersOf({ namespace, name }: Named): readonly FleetMember[] {
-    return this.#allMembers().filter(({ spec }) => spec.fleetRef.name === name && spec.fleetRef.namespace === namespace);
+    return this.#allMembers().filter(
+      ({ spec }) => spec.fleetRef.name === name && spec.fleetRef.namespace === namespace,
+    );
   }
 
   membersOn({ namespace, name }: Named): readonly FleetMember[] {
-    const found = this.#allMembers().filter(({ metadata, spec }) => spec.clusterRef.name === name && metadata.namespace === namespace);
+    const found = this.#allMembers().filter(
+      ({ metadata, spec }) => spec.clusterRef.name === name && metadata.namespace === namespace,
+    );
     return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 
@@ -93,7 +144,13 @@ export class Hub {
 
   /** Asks the API server, because a cache may be empty by mistake. */
   async clusterIsGone({ namespace, name }: Named, signal: AbortSignal): Promise<boolean> {
-    return (await this.#client.get(clusterResource, { namespace, name }, { signal, metadataOnly: true })) === undefined;
+    return (
+      (await this.#client.get(
+        clusterResource,
+        { namespace, name },
+        { signal, metadataOnly: true },
+      )) === undefined
+    );
   }
 
   secret({ namespace, name }: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
@@ -101,27 +158,68 @@ export class Hub {
   }
 
   /** A revision never changes, so one read is enough. */
-  async revision({ namespace, name }: Named, signal: AbortSignal): Promise<FleetRevision | undefined> {
+  async revision(
+    { namespace, name }: Named,
+    signal: AbortSignal,
+  ): Promise<FleetRevision | undefined> {
     const key = `${namespace}/${name}`;
     const held = this.#revisions.get(key);
     if (held !== undefined) return held;
-    const found = await this.#client.get(hubResources.fleetRevision, { namespace, name }, { signal });
+    const found = await this.#client.get(
+      hubResources.fleetRevision,
+      { namespace, name },
+      { signal },
+    );
     if (found !== undefined) this.#revisions.set(key, found as unknown as FleetRevision);
     return found as FleetRevision | undefined;
   }
 
-  async revisionsOf({ namespace, name }: Named, signal: AbortSignal): Promise<readonly KubeObject[]> {
+  async revisionsOf(
+    { namespace, name }: Named,
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
     const labelSelector = `${labels.fleet}=${name.slice(0, 63)}`;
-    return (await this.#client.list(hubResources.fleetRevision, { namespace, labelSelector, metadataOnly: true, signal })).items;
+    return (
+      await this.#client.list(hubResources.fleetRevision, {
+        namespace,
+        labelSelector,
+        metadataOnly: true,
+        signal,
+      })
+    ).items;
   }
 
-  async writeRevision(fleet: Fleet, name: string, spec: FleetRevisionSpec, signal: AbortSignal): Promise<void> {
+  async writeRevision(
+    fleet: Fleet,
+    name: string,
+    spec: FleetRevisionSpec,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { namespace = "" } = fleet.metadata;
     if ((await this.revision({ namespace, name }, signal)) !== undefined) return;
-    const owner = { apiVersion, kind: "Fleet", name: fleet.metadata.name, uid: fleet.metadata.uid, controller: true, blockOwnerDeletion: false };
-    const metadata = { namespace, name, labels: { [labels.fleet]: fleet.metadata.name.slice(0, 63), "clusterctl.cluster.x-k8s.io/move": "" }, ownerReferences: [owner] };
+    const owner = {
+      apiVersion,
+      kind: "Fleet",
+      name: fleet.metadata.name,
+      uid: fleet.metadata.uid,
+      controller: true,
+      blockOwnerDeletion: false,
+    };
+    const metadata = {
+      namespace,
+      name,
+      labels: {
+        [labels.fleet]: fleet.metadata.name.slice(0, 63),
+        "clusterctl.cluster.x-k8s.io/move": "",
+      },
+      ownerReferences: [owner],
+    };
     try {
-      await this.#client.create(hubResources.fleetRevision, { apiVersion, kind: "FleetRevision", metadata, spec }, { signal });
+      await this.#client.create(
+        hubResources.fleetRevision,
+        { apiVersion, kind: "FleetRevision", metadata, spec },
+        { signal },
+      );
     } catch (error) {
       if (!isConflict(error)) throw error;
     }
@@ -132,24 +230,57 @@ export class Hub {
     await this.#client.delete(hubResources.fleetRevision, revision, { signal });
   }
 
-  async writeMember(name: string, cluster: ClusterFacts, spec: FleetMemberSpec, signal: AbortSignal): Promise<void> {
-    const owner = { apiVersion: "cluster.x-k8s.io/v1beta2", kind: "Cluster", name: cluster.name, uid: cluster.uid, controller: false, blockOwnerDeletion: false };
-    const metadata = { namespace: cluster.namespace, name, labels: memberLabels(spec.fleetRef.name, cluster.name), ownerReferences: [owner] };
-    await this.#client.apply(hubResources.fleetMember, { apiVersion, kind: "FleetMember", metadata, spec }, { manager, metadataOnly: true, signal });
+  async writeMember(
+    name: string,
+    cluster: ClusterFacts,
+    spec: FleetMemberSpec,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const owner = {
+      apiVersion: "cluster.x-k8s.io/v1beta2",
+      kind: "Cluster",
+      name: cluster.name,
+      uid: cluster.uid,
+      controller: false,
+      blockOwnerDeletion: false,
+    };
+    const metadata = {
+      namespace: cluster.namespace,
+      name,
+      labels: memberLabels(spec.fleetRef.name, cluster.name),
+      ownerReferences: [owner],
+    };
+    await this.#client.apply(
+      hubResources.fleetMember,
+      { apiVersion, kind: "FleetMember", metadata, spec },
+      { manager, metadataOnly: true, signal },
+    );
   }
 
   async deleteMember({ namespace, name }: Named, signal: AbortSignal): Promise<void> {
-    const live = await this.#client.get(hubResources.fleetMember, { namespace, name }, { signal, metadataOnly: true });
+    const live = await this.#client.get(
+      hubResources.fleetMember,
+      { namespace, name },
+      { signal, metadataOnly: true },
+    );
     if (live !== undefined) await this.#client.delete(hubResources.fleetMember, live, { signal });
   }
 
   /** Writes the status when it differs. An object that went meanwhile is not an error. */
-  async writeStatus(object: Fleet | FleetMember, status: FleetStatus | FleetMemberStatus, signal: AbortSignal): Promise<boolean> {
+  async writeStatus(
+    object: Fleet | FleetMember,
+    status: FleetStatus | FleetMemberStatus,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     if (canonicalJson(object.status ?? {}) === canonicalJson(status)) return false;
     const { namespace = "", name } = object.metadata;
     const resource = object.kind === "Fleet" ? hubResources.fleet : hubResources.fleetMember;
     try {
-      await this.#client.apply(resource, { apiVersion, kind: object.kind, metadata: { namespace, name }, status }, { manager, metadataOnly: true, subresource: "status", signal });
+      await this.#client.apply(
+        resource,
+        { apiVersion, kind: object.kind, metadata: { namespace, name }, status },
+        { manager, metadataOnly: true, subresource: "status", signal },
+      );
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
@@ -161,11 +292,20 @@ export class Hub {
     const { namespace, name, resourceVersion, finalizers = [] } = fleet.metadata;
     if (finalizers.includes(finalizer) === wanted) return;
     const next = wanted ? [...finalizers, finalizer] : finalizers.filter((f) => f !== finalizer);
-    await this.#client.mergePatch(hubResources.fleet, { namespace, name }, { metadata: { resourceVersion, finalizers: next } }, { signal });
+    await this.#client.mergePatch(
+      hubResources.fleet,
+      { namespace, name },
+      { metadata: { resourceVersion, finalizers: next } },
+      { signal },
+    );
   }
 
   /** Records an Event about a Fleet or a member. `id` makes its name unique. */
-  async emit({ regarding, type, reason, action, note }: HubEvent, { id, time }: { id: string; time: string }, signal: AbortSignal): Promise<void> {
+  async emit(
+    { regarding, type, reason, action, note }: HubEvent,
+    { id, time }: { id: string; time: string },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { namespace = "", name, uid } = regarding.metadata;
     await this.#client.create(
       hubResources.event,

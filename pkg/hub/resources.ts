@@ -1,7 +1,13 @@
 import { group, version } from "../api/index.ts";
 import type { Resource } from "../kube/index.ts";
 
-const ours = (kind: string, plural: string): Resource => ({ group, version, kind, plural, namespaced: true });
+const ours = (kind: string, plural: string): Resource => ({
+  group,
+  version,
+  kind,
+  plural,
+  namespaced: true,
+});
 
 /** The kinds of the hub that Capitan reads and writes. */
 export const hubResources = {
@@ -9,5 +15,11 @@ export const hubResources = {
   fleetMember: ours("FleetMember", "fleetmembers"),
   fleetRevision: ours("FleetRevision", "fleetrevisions"),
   secret: { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true },
-  event: { group: "events.k8s.io", version: "v1", kind: "Event", plural: "events", namespaced: true },
+  event: {
+    group: "events.k8s.io",
+    version: "v1",
+    kind: "Event",
+    plural: "events",
+    namespaced: true,
+  },
 } as const satisfies Record<string, Resource>;

@@ -9,9 +9,17 @@ export const controllerAccount = "capitan-controller";
 const labels = { "app.kubernetes.io/part-of": "capitan" };
 const rbac = "rbac.authorization.k8s.io";
 
-type Rule = { readonly apiGroups: readonly string[]; readonly resources: readonly string[]; readonly verbs: readonly string[] };
+type Rule = {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+};
 
-const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({ apiGroups: [apiGroup], resources, verbs });
+const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
+  apiGroups: [apiGroup],
+  resources,
+  verbs,
+});
 
 /** What the controller may do on the hub: no wildcard, no write on Clusters. */
 const clusterRules: readonly Rule[] = [
@@ -39,12 +47,26 @@ export function installManifests(): readonly KubeObject[] {
   });
   const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
   return [
-    { ...named("v1", "Namespace", systemNamespace), metadata: { name: systemNamespace, labels: { ...labels, "pod-security.kubernetes.io/enforce": "restricted" } } },
+    {
+      ...named("v1", "Namespace", systemNamespace),
+      metadata: {
+        name: systemNamespace,
+        labels: { ...labels, "pod-security.kubernetes.io/enforce": "restricted" },
+      },
+    },
     ...(crds as unknown as readonly KubeObject[]),
     named("v1", "ServiceAccount", controllerAccount, systemNamespace),
     { ...named(`${rbac}/v1`, "ClusterRole", controllerAccount), rules: clusterRules },
-    { ...named(`${rbac}/v1`, "ClusterRoleBinding", controllerAccount), roleRef: { apiGroup: rbac, kind: "ClusterRole", name: controllerAccount }, subjects: [subject] },
+    {
+      ...named(`${rbac}/v1`, "ClusterRoleBinding", controllerAccount),
+      roleRef: { apiGroup: rbac, kind: "ClusterRole", name: controllerAccount },
+      subjects: [subject],
+    },
     { ...named(`${rbac}/v1`, "Role", controllerAccount, systemNamespace), rules: systemRules },
-    { ...named(`${rbac}/v1`, "RoleBinding", controllerAccount, systemNamespace), roleRef: { apiGroup: rbac, kind: "Role", name: controllerAccount }, subjects: [subject] },
+    {
+      ...named(`${rbac}/v1`, "RoleBinding", controllerAccount, systemNamespace),
+      roleRef: { apiGroup: rbac, kind: "Role", name: controllerAccount },
+      subjects: [subject],
+    },
   ];
 }

@@ -1,6 +1,14 @@
 import { createHash } from "node:crypto";
 import { CapitanError } from "../errors/index.ts";
-import { asMap, asNumber, asString, canonicalJson, parseJson, parseKey, type JsonMap } from "../object/index.ts";
+import {
+  asMap,
+  asNumber,
+  asString,
+  canonicalJson,
+  parseJson,
+  parseKey,
+  type JsonMap,
+} from "../object/index.ts";
 import type { Entry, Inventory } from "./inventory.ts";
 
 /** Where the inventory lives in each workload cluster. */
@@ -36,7 +44,10 @@ export function encodeInventory(inventory: Inventory, shardsBefore: number): rea
   const texts = lines.map((shard) => shard.join("\n"));
   const header = canonicalJson({ format, shards });
   if (shards === 1) return [{ name: inventoryName, data: { header, entries: texts[0] ?? "" } }];
-  const documents = texts.map((entries, i) => ({ name: `${inventoryName}-${shards}-${i}`, data: { entries } }));
+  const documents = texts.map((entries, i) => ({
+    name: `${inventoryName}-${shards}-${i}`,
+    data: { entries },
+  }));
   return [...documents, { name: inventoryName, data: { header } }];
 }
 
@@ -48,33 +59,51 @@ function shardOf(key: string, shards: number): number {
  * Reads the documents found in the cluster, which may have been edited by anybody.
  * Throws InventoryInvalid; a missing shard is an error, never an empty list.
  */
-export function decodeInventory(documents: readonly Document[]): { readonly inventory: Inventory; readonly shards: number } {
+export function decodeInventory(documents: readonly Document[]): {
+  readonly inventory: Inventory;
+  readonly shards: number;
+} {
   const byName = new Map(documents.map((document) => [document.name, document.data]));
   const header = byName.get(inventoryName);
   if (header === undefined) return { inventory: new Map(), shards: 1 };
   const shards = shardsOf(header["header"]);
-  const names = shards === 1 ? [inventoryName] : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
+  const names =
+    shards === 1
+      ? [inventoryName]
+      : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
   const entries = names.flatMap((name) => {
     const text = byName.get(name)?.["entries"];
     if (text === undefined) throw invalid(name, "is missing or has no entries");
-    return text.split("\n").filter((line) => line !== "").map((line) => decodeEntry(line, name));
+    return text
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => decodeEntry(line, name));
   });
-  if (entries.length > entriesMax) throw invalid(inventoryName, `has more than ${entriesMax} entries`);
+  if (entries.length > entriesMax)
+    throw invalid(inventoryName, `has more than ${entriesMax} entries`);
   return { inventory: new Map(entries.map((entry) => [entry.key, entry])), shards };
 }
 
 function shardsOf(text: string | undefined): number {
   const header = parseLine(text ?? "", inventoryName);
   const shards = asNumber(header["shards"]) ?? 0;
-  if (header["format"] !== format) throw invalid(inventoryName, "has a format that this version does not know");
-  if (!Number.isInteger(shards) || shards < 1 || shards > shardsMax) throw invalid(inventoryName, "has an impossible number of shards");
+  if (header["format"] !== format)
+    throw invalid(inventoryName, "has a format that this version does not know");
+  if (!Number.isInteger(shards) || shards < 1 || shards > shardsMax)
+    throw invalid(inventoryName, "has an impossible number of shards");
   return shards;
 }
 
 function decodeEntry(line: string, name: string): Entry {
   const { key, version, owner, layer, policy, want, own, uid, created } = parseLine(line, name);
-  const usable = typeof key === "string" && parseKey(key) !== undefined && typeof version === "string" && typeof owner === "string" && typeof layer === "string";
-  if (!usable || (policy !== "Delete" && policy !== "Orphan")) throw invalid(name, "has an entry that is not one of ours");
+  const usable =
+    typeof key === "string" &&
+    parseKey(key) !== undefined &&
+    typeof version === "string" &&
+    typeof owner === "string" &&
+    typeof layer === "string";
+  if (!usable || (policy !== "Delete" && policy !== "Orphan"))
+    throw invalid(name, "has an entry that is not one of ours");
   return {
     key,
     version,
@@ -100,4 +129,5 @@ function parseLine(line: string, name: string): JsonMap {
   }
 }
 
-const invalid = (name: string, what: string) => new CapitanError("InventoryInvalid", `ConfigMap ${inventoryNamespace}/${name} ${what}`);
+const invalid = (name: string, what: string) =>
+  new CapitanError("InventoryInvalid", `ConfigMap ${inventoryNamespace}/${name} ${what}`);

@@ -1,3 +1,20 @@
 /** The exact list of objects that Capitan owns in a workload cluster, and how it is written down there. No I/O. */
-export { type Entry, type Inventory, type DeletionPolicy, emptyInventory, withEntries, withoutKeys, ownedBy, sameEntries, digestOfInventory } from "./inventory.ts";
-export { encodeInventory, decodeInventory, inventoryNamespace, inventoryName, isInventoryName, type Document } from "./codec.ts";
+export {
+  type Entry,
+  type Inventory,
+  type DeletionPolicy,
+  emptyInventory,
+  withEntries,
+  withoutKeys,
+  ownedBy,
+  sameEntries,
+  digestOfInventory,
+} from "./inventory.ts";
+export {
+  encodeInventory,
+  decodeInventory,
+  inventoryNamespace,
+  inventoryName,
+  isInventoryName,
+  type Document,
+} from "./codec.ts";

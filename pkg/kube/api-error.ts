@@ -14,7 +14,17 @@ export class ApiError extends CapitanError {
   /** What the server asked us to wait, in milliseconds, if it did. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(what: string, detail: string, facts: { status: number; reason?: string; causes?: readonly string[]; retryAfterMs?: number; cause?: unknown }) {
+  constructor(
+    what: string,
+    detail: string,
+    facts: {
+      status: number;
+      reason?: string;
+      causes?: readonly string[];
+      retryAfterMs?: number;
+      cause?: unknown;
+    },
+  ) {
     super(codeOf(facts.status), `${what}: ${detail}`, { cause: facts.cause });
     this.name = "ApiError";
     this.detail = detail;
@@ -37,15 +47,27 @@ const messageMax = 400;
  * The error for a reply. A message about a Secret is never repeated: API servers quote values, up to
  * the whole object, in 422 and 500 replies.
  */
-export function apiErrorOf(what: string, status: number, body: string, retryAfter: string | undefined): ApiError {
+export function apiErrorOf(
+  what: string,
+  status: number,
+  body: string,
+  retryAfter: string | undefined,
+): ApiError {
   const parsed = statusObject(body);
   const reason = asString(parsed["reason"]) ?? "";
   const details = asMap(parsed["details"]);
   const causes = asList(details["causes"]).map((c) => asString(asMap(c)["reason"]) ?? "");
-  const about = /\/secrets(\/|$|\?)/.test(what) ? "(message withheld: it may quote the Secret)" : said(parsed);
+  const about = /\/secrets(\/|$|\?)/.test(what)
+    ? "(message withheld: it may quote the Secret)"
+    : said(parsed);
   const retryAfterMs = retryAfterOf(retryAfter, asNumber(details["retryAfterSeconds"]));
   const code = reason === "" ? `HTTP ${status}` : `HTTP ${status} ${reason}`;
-  return new ApiError(what, `${code}${about === "" ? "" : `: ${about}`}`, { status, reason, causes, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+  return new ApiError(what, `${code}${about === "" ? "" : `: ${about}`}`, {
+    status,
+    reason,
+    causes,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
 }
 
 function statusObject(body: string) {

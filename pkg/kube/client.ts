@@ -1,4 +1,11 @@
-import { asList, asMap, asString, encodeJson, parseJson, type KubeObject } from "../object/index.ts";
+import {
+  asList,
+  asMap,
+  asString,
+  encodeJson,
+  parseJson,
+  type KubeObject,
+} from "../object/index.ts";
 import { isNotFound } from "./api-error.ts";
 import type { ConnectionConfig } from "./config.ts";
 import { resourcePath, type Resource } from "./resource.ts";
@@ -18,7 +25,10 @@ export type ListOptions = {
   readonly signal?: AbortSignal | undefined;
 };
 
-export type ListResult = { readonly items: readonly KubeObject[]; readonly resourceVersion: string };
+export type ListResult = {
+  readonly items: readonly KubeObject[];
+  readonly resourceVersion: string;
+};
 
 /** `created` is true when the server answered 201: the object did not exist before. */
 export type ApplyResult = { readonly object: KubeObject; readonly created: boolean };
@@ -51,11 +61,17 @@ export class KubeClient {
   }
 
   /** The object from a quorum read, or undefined when the server says that it does not exist. */
-  async get(resource: Resource, { namespace, name }: Named, options: Signal & { metadataOnly?: boolean } = {}): Promise<KubeObject | undefined> {
+  async get(
+    resource: Resource,
+    { namespace, name }: Named,
+    options: Signal & { metadataOnly?: boolean } = {},
+  ): Promise<KubeObject | undefined> {
     const path = resourcePath(resource, namespace, name);
     const accept = options.metadataOnly === true ? metadataOnlyObject : "application/json";
     try {
-      return toObject(await this.#transport.call({ method: "GET", path, accept, signal: options.signal }));
+      return toObject(
+        await this.#transport.call({ method: "GET", path, accept, signal: options.signal }),
+      );
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -71,19 +87,28 @@ export class KubeClient {
         method: "GET",
         path: resourcePath(resource, options.namespace),
         accept: options.metadataOnly === true ? metadataOnlyList : "application/json",
-        query: { limit: String(pageSize), continue: token, labelSelector: options.labelSelector, fieldSelector: options.fieldSelector },
+        query: {
+          limit: String(pageSize),
+          continue: token,
+          labelSelector: options.labelSelector,
+          fieldSelector: options.fieldSelector,
+        },
         signal: options.signal,
       });
       const page = asMap(parseJson(body));
       const metadata = asMap(page["metadata"]);
       for (const item of asList(page["items"])) items.push(withKind(item, resource));
       token = asString(metadata["continue"]);
-      if (token === undefined || token === "") return { items, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
+      if (token === undefined || token === "")
+        return { items, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
     }
   }
 
   /** Events after `resourceVersion`, bookmarks included. Ends when the server ends it; throws after `idleMs` of silence. */
-  async *watch(resource: Resource, options: ListOptions & { resourceVersion: string; idleMs: number; timeoutSeconds: number }): AsyncGenerator<WatchEvent> {
+  async *watch(
+    resource: Resource,
+    options: ListOptions & { resourceVersion: string; idleMs: number; timeoutSeconds: number },
+  ): AsyncGenerator<WatchEvent> {
     const stream = await this.#transport.stream(
       {
         method: "GET",
@@ -105,7 +130,11 @@ export class KubeClient {
   }
 
   /** Server-side apply with force. `metadataOnly` halves the reply. */
-  async apply(resource: Resource, object: KubeObject, options: Signal & { manager: string; metadataOnly?: boolean; subresource?: string }): Promise<ApplyResult> {
+  async apply(
+    resource: Resource,
+    object: KubeObject,
+    options: Signal & { manager: string; metadataOnly?: boolean; subresource?: string },
+  ): Promise<ApplyResult> {
     const { namespace, name } = object.metadata;
     const reply = await this.#transport.call({
       method: "PATCH",
@@ -120,21 +149,46 @@ export class KubeClient {
   }
 
   /** Creates; 409 AlreadyExists when it is there. `subresource` for instance `token`. */
-  async create(resource: Resource, object: KubeObject, options: Signal & { subresource?: string } = {}): Promise<KubeObject> {
+  async create(
+    resource: Resource,
+    object: KubeObject,
+    options: Signal & { subresource?: string } = {},
+  ): Promise<KubeObject> {
     const { namespace, name } = object.metadata;
-    const path = resourcePath(resource, namespace, options.subresource === undefined ? undefined : name, options.subresource);
+    const path = resourcePath(
+      resource,
+      namespace,
+      options.subresource === undefined ? undefined : name,
+      options.subresource,
+    );
     return this.#write("POST", path, object, options.signal);
   }
 
   /** Replaces; with metadata.resourceVersion set, 409 Conflict when somebody else was faster. */
   async replace(resource: Resource, object: KubeObject, options: Signal = {}): Promise<KubeObject> {
-    return this.#write("PUT", resourcePath(resource, object.metadata.namespace, object.metadata.name), object, options.signal);
+    return this.#write(
+      "PUT",
+      resourcePath(resource, object.metadata.namespace, object.metadata.name),
+      object,
+      options.signal,
+    );
   }
 
   /** JSON merge patch (RFC 7386). */
-  async mergePatch(resource: Resource, { namespace, name }: Named, patch: object, options: Signal & { subresource?: string } = {}): Promise<KubeObject> {
+  async mergePatch(
+    resource: Resource,
+    { namespace, name }: Named,
+    patch: object,
+    options: Signal & { subresource?: string } = {},
+  ): Promise<KubeObject> {
     const path = resourcePath(resource, namespace, name, options.subresource);
-    const reply = await this.#transport.call({ method: "PATCH", path, contentType: "application/merge-patch+json", body: encodeJson(patch), signal: options.signal });
+    const reply = await this.#transport.call({
+      method: "PATCH",
+      path,
+      contentType: "application/merge-patch+json",
+      body: encodeJson(patch),
+      signal: options.signal,
+    });
     return toObject(reply);
   }
 
@@ -145,19 +199,45 @@ export class KubeClient {
    */
   async delete(resource: Resource, live: KubeObject, options: Signal = {}): Promise<boolean> {
     const { namespace, name, uid, resourceVersion } = live.metadata;
-    const body = encodeJson({ apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background", preconditions: { uid, resourceVersion } });
+    const body = encodeJson({
+      apiVersion: "v1",
+      kind: "DeleteOptions",
+      propagationPolicy: "Background",
+      preconditions: { uid, resourceVersion },
+    });
     try {
-      const reply = await this.#transport.call({ method: "DELETE", path: resourcePath(resource, namespace, name), contentType: "application/json", body, signal: options.signal });
+      const reply = await this.#transport.call({
+        method: "DELETE",
+        path: resourcePath(resource, namespace, name),
+        contentType: "application/json",
+        body,
+        signal: options.signal,
+      });
       if (asMap(parseJson(reply.body))["kind"] === "Status") return true;
-      return (await this.get(resource, live.metadata, { ...options, metadataOnly: true })) === undefined;
+      return (
+        (await this.get(resource, live.metadata, { ...options, metadataOnly: true })) === undefined
+      );
     } catch (error) {
       if (isNotFound(error)) return true;
       throw error;
     }
   }
 
-  async #write(method: "POST" | "PUT", path: string, object: KubeObject, signal: AbortSignal | undefined): Promise<KubeObject> {
-    return toObject(await this.#transport.call({ method, path, contentType: "application/json", body: encodeJson(object), signal }));
+  async #write(
+    method: "POST" | "PUT",
+    path: string,
+    object: KubeObject,
+    signal: AbortSignal | undefined,
+  ): Promise<KubeObject> {
+    return toObject(
+      await this.#transport.call({
+        method,
+        path,
+        contentType: "application/json",
+        body: encodeJson(object),
+        signal,
+      }),
+    );
   }
 }
 

@@ -22,12 +22,20 @@ export class Discovery {
   }
 
   /** The resource of exactly this apiVersion and kind, or undefined when it is not served. */
-  async find(apiVersion: string, kind: string, signal?: AbortSignal): Promise<Resource | undefined> {
+  async find(
+    apiVersion: string,
+    kind: string,
+    signal?: AbortSignal,
+  ): Promise<Resource | undefined> {
     return (await this.#resources(signal)).get(`${apiVersion}/${kind}`);
   }
 
   /** The resource of this group and kind at the version that the server prefers. */
-  async findPreferred(group: string, kind: string, signal?: AbortSignal): Promise<Resource | undefined> {
+  async findPreferred(
+    group: string,
+    kind: string,
+    signal?: AbortSignal,
+  ): Promise<Resource | undefined> {
     for (const resource of (await this.#resources(signal)).values()) {
       if (resource.group === group && resource.kind === kind) return resource;
     }
@@ -46,9 +54,16 @@ export class Discovery {
 
   async #load(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
     const options = { accept: aggregated, ...(signal === undefined ? {} : { signal }) };
-    const [core, groups] = await Promise.all([this.#client.raw("/api", options), this.#client.raw("/apis", options)]);
-    const resources = [core, groups].flatMap((doc) => asList(asMap(doc)["items"]).map(asMap).flatMap(resourcesOf));
-    const entries = resources.map((r) => [`${r.group === "" ? r.version : `${r.group}/${r.version}`}/${r.kind}`, r] as const);
+    const [core, groups] = await Promise.all([
+      this.#client.raw("/api", options),
+      this.#client.raw("/apis", options),
+    ]);
+    const resources = [core, groups].flatMap((doc) =>
+      asList(asMap(doc)["items"]).map(asMap).flatMap(resourcesOf),
+    );
+    const entries = resources.map(
+      (r) => [`${r.group === "" ? r.version : `${r.group}/${r.version}`}/${r.kind}`, r] as const,
+    );
     return new Map(entries);
   }
 }
@@ -59,12 +74,14 @@ function resourcesOf(group: JsonMap): readonly Resource[] {
   return asList(group["versions"])
     .map(asMap)
     .flatMap((v) =>
-      asList(v["resources"]).map(asMap).map((r) => ({
-        group: groupName,
-        version: asString(v["version"]) ?? "",
-        kind: asString(asMap(r["responseKind"])["kind"]) ?? "",
-        plural: asString(r["resource"]) ?? "",
-        namespaced: r["scope"] === "Namespaced",
-      })),
+      asList(v["resources"])
+        .map(asMap)
+        .map((r) => ({
+          group: groupName,
+          version: asString(v["version"]) ?? "",
+          kind: asString(asMap(r["responseKind"])["kind"]) ?? "",
+          plural: asString(r["resource"]) ?? "",
+          namespaced: r["scope"] === "Namespaced",
+        })),
     );
 }

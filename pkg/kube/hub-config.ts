@@ -18,7 +18,10 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * pod's ServiceAccount. The hub's kubeconfig is trusted: it may read files and run exec plugins.
  * Throws HubConfigInvalid.
  */
-export async function loadHubConfig(environment: Environment, path?: string): Promise<ConnectionConfig> {
+export async function loadHubConfig(
+  environment: Environment,
+  path?: string,
+): Promise<ConnectionConfig> {
   const file = path ?? environment["KUBECONFIG"];
   if (file !== undefined && file !== "") return fromFile(file, environment);
   if (environment["KUBERNETES_SERVICE_HOST"] !== undefined) return inCluster(environment);
@@ -38,12 +41,16 @@ async function inCluster(environment: Environment): Promise<ConnectionConfig> {
 
 async function fromFile(file: string, environment: Environment): Promise<ConnectionConfig> {
   const text = await readFile(file, "utf8").catch((error: unknown) => {
-    throw new CapitanError("HubConfigInvalid", `cannot read the kubeconfig ${file}: ${messageOf(error)}`);
+    throw new CapitanError(
+      "HubConfigInvalid",
+      `cannot read the kubeconfig ${file}: ${messageOf(error)}`,
+    );
   });
   const { cluster, user } = selectContext(text, file, "HubConfigInvalid");
   const at = (field: string, map: JsonMap) => inlineOrFile(map, field, dirname(file));
   const server = URL.parse(asString(cluster["server"]) ?? "");
-  if (server === null) throw new CapitanError("HubConfigInvalid", `${file}: the cluster has no usable server URL`);
+  if (server === null)
+    throw new CapitanError("HubConfigInvalid", `${file}: the cluster has no usable server URL`);
   const cert = await at("client-certificate", user);
   const key = await at("client-key", user);
   return {
@@ -65,11 +72,17 @@ async function inlineOrFile(map: JsonMap, field: string, dir: string): Promise<s
   return readFile(isAbsolute(path) ? path : join(dir, path), "latin1");
 }
 
-function authorizationOf(user: JsonMap, dir: string, environment: Environment): Pick<Credentials, "authorization"> {
+function authorizationOf(
+  user: JsonMap,
+  dir: string,
+  environment: Environment,
+): Pick<Credentials, "authorization"> {
   const token = asString(user["token"]);
-  if (token !== undefined && token !== "") return { authorization: () => Promise.resolve(`Bearer ${token}`) };
+  if (token !== undefined && token !== "")
+    return { authorization: () => Promise.resolve(`Bearer ${token}`) };
   const tokenFile = asString(user["tokenFile"]);
-  if (tokenFile !== undefined) return { authorization: tokenFrom(isAbsolute(tokenFile) ? tokenFile : join(dir, tokenFile)) };
+  if (tokenFile !== undefined)
+    return { authorization: tokenFrom(isAbsolute(tokenFile) ? tokenFile : join(dir, tokenFile)) };
   const username = asString(user["username"]);
   if (username !== undefined) {
     const basic = Buffer.from(`${username}:${asString(user["password"]) ?? ""}`).toString("base64");
@@ -81,7 +94,10 @@ function authorizationOf(user: JsonMap, dir: string, environment: Environment): 
 
 /** Projected tokens are replaced on disk, so the file is read again once a minute. */
 function tokenFrom(path: string): () => Promise<string> {
-  return cached(async () => ({ value: `Bearer ${(await readFile(path, "utf8")).trim()}`, untilMs: Date.now() + tokenReloadMs }));
+  return cached(async () => ({
+    value: `Bearer ${(await readFile(path, "utf8")).trim()}`,
+    untilMs: Date.now() + tokenReloadMs,
+  }));
 }
 
 /** client.authentication.k8s.io ExecCredential, token only. */
@@ -89,15 +105,25 @@ function tokenByExec(exec: JsonMap, dir: string, environment: Environment): () =
   return cached(async () => {
     const command = asString(exec["command"]) ?? "";
     const args = asList(exec["args"]).map(String);
-    const extra = asList(exec["env"]).map(asMap).map((e) => [String(e["name"]), asString(e["value"]) ?? ""]);
-    const env = { ...environment, ...Object.fromEntries(extra), KUBERNETES_EXEC_INFO: execInfo(exec) };
+    const extra = asList(exec["env"])
+      .map(asMap)
+      .map((e): [string, string] => [asString(e["name"]) ?? "", asString(e["value"]) ?? ""]);
+    const env: NodeJS.ProcessEnv = {
+      ...environment,
+      ...Object.fromEntries(extra),
+      KUBERNETES_EXEC_INFO: execInfo(exec),
+    };
     const program = command.includes("/") && !isAbsolute(command) ? join(dir, command) : command;
     const { stdout } = await promisify(execFile)(program, args, { env, timeout: execTimeoutMs });
     const status = asMap(asMap(parseJson(stdout))["status"]);
     const token = asString(status["token"]);
-    if (token === undefined) throw new CapitanError("HubConfigInvalid", `exec plugin ${command} returned no token`);
+    if (token === undefined)
+      throw new CapitanError("HubConfigInvalid", `exec plugin ${command} returned no token`);
     const expires = Date.parse(asString(status["expirationTimestamp"]) ?? "");
-    return { value: `Bearer ${token}`, untilMs: Number.isNaN(expires) ? Date.now() + tokenReloadMs : expires - 10_000 };
+    return {
+      value: `Bearer ${token}`,
+      untilMs: Number.isNaN(expires) ? Date.now() + tokenReloadMs : expires - 10_000,
+    };
   });
 }
 

@@ -2,7 +2,13 @@
 export { parseWorkloadKubeconfig } from "./workload-kubeconfig.ts";
 export { loadHubConfig } from "./hub-config.ts";
 export { type ConnectionConfig, type Credentials } from "./config.ts";
-export { KubeClient, connect, type ApplyResult, type ListResult, type ListOptions } from "./client.ts";
+export {
+  KubeClient,
+  connect,
+  type ApplyResult,
+  type ListResult,
+  type ListOptions,
+} from "./client.ts";
 export { ApiError, isNotFound, isConflict } from "./api-error.ts";
 export { type Resource, resourcePath } from "./resource.ts";
 export { Discovery } from "./discovery.ts";

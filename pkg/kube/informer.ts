@@ -72,7 +72,7 @@ export class Informer {
   async #relist(signal: AbortSignal): Promise<void> {
     const list = await this.#client.list(this.#resource, { ...this.#options, signal });
     const found = new Map(list.items.map((object) => [keyOf(object), object]));
-    for (const [key, object] of [...this.#items]) {
+    for (const [key, object] of this.#items) {
       if (!found.has(key)) this.#set(key, object, true);
     }
     for (const [key, object] of found) {

@@ -9,11 +9,14 @@ export function selectContext(text: string, what: string, code: Code): SelectedC
   const config = asMap(parse(text, what, code));
   const wanted = asString(config["current-context"]) ?? "";
   const context = named(config["contexts"], wanted, "context");
-  if (context === undefined) throw new CapitanError(code, `${what}: current-context names no context`);
+  if (context === undefined)
+    throw new CapitanError(code, `${what}: current-context names no context`);
   const cluster = named(config["clusters"], asString(context["cluster"]) ?? "", "cluster");
-  if (cluster === undefined) throw new CapitanError(code, `${what}: the current context names no cluster`);
+  if (cluster === undefined)
+    throw new CapitanError(code, `${what}: the current context names no cluster`);
   const user = named(config["users"], asString(context["user"]) ?? "", "user");
-  if (user === undefined) throw new CapitanError(code, `${what}: the current context names no user`);
+  if (user === undefined)
+    throw new CapitanError(code, `${what}: the current context names no user`);
   return { cluster, user };
 }
 
@@ -27,7 +30,9 @@ function parse(text: string, what: string, code: Code): unknown {
 }
 
 function named(items: unknown, name: string, field: string): JsonMap | undefined {
-  const found = asList(items).map(asMap).filter((item) => item["name"] === name);
+  const found = asList(items)
+    .map(asMap)
+    .filter((item) => item["name"] === name);
   const [first] = found;
   return found.length === 1 && first !== undefined ? asMap(first[field]) : undefined;
 }

@@ -3,7 +3,13 @@ import { isConflict } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
 import type { Resource } from "./resource.ts";
 
-const leaseResource: Resource = { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", namespaced: true };
+const leaseResource: Resource = {
+  group: "coordination.k8s.io",
+  version: "v1",
+  kind: "Lease",
+  plural: "leases",
+  namespaced: true,
+};
 
 /** A lease that nobody renewed for this long is free. */
 const leaseMs = 15_000;
@@ -80,11 +86,16 @@ export class LeaderLease {
     const changed = this.#observed?.version !== lease.metadata.resourceVersion;
     if (changed) this.#observe(lease);
     if (holder === "" || holder === this.#options.identity) return true;
-    return this.#observed !== undefined && this.#options.monotonicMs() - this.#observed.atMs > leaseMs;
+    return (
+      this.#observed !== undefined && this.#options.monotonicMs() - this.#observed.atMs > leaseMs
+    );
   }
 
   #observe(lease: KubeObject): void {
-    this.#observed = { version: lease.metadata.resourceVersion ?? "", atMs: this.#options.monotonicMs() };
+    this.#observed = {
+      version: lease.metadata.resourceVersion ?? "",
+      atMs: this.#options.monotonicMs(),
+    };
   }
 
   #write(lease: KubeObject | undefined, signal: AbortSignal): Promise<KubeObject> {
@@ -92,15 +103,30 @@ export class LeaderLease {
     const time = microTime(this.#options.now());
     const held = asMap(lease?.["spec"]);
     const mine = held["holderIdentity"] === identity;
-    const spec = { ...held, holderIdentity: identity, leaseDurationSeconds: leaseMs / 1000, renewTime: time, acquireTime: mine ? held["acquireTime"] : time };
-    const object = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: lease?.metadata ?? { namespace, name }, spec };
-    return lease === undefined ? this.#client.create(leaseResource, object, { signal }) : this.#client.replace(leaseResource, object, { signal });
+    const spec = {
+      ...held,
+      holderIdentity: identity,
+      leaseDurationSeconds: leaseMs / 1000,
+      renewTime: time,
+      acquireTime: mine ? held["acquireTime"] : time,
+    };
+    const object = {
+      apiVersion: "coordination.k8s.io/v1",
+      kind: "Lease",
+      metadata: lease?.metadata ?? { namespace, name },
+      spec,
+    };
+    return lease === undefined
+      ? this.#client.create(leaseResource, object, { signal })
+      : this.#client.replace(leaseResource, object, { signal });
   }
 
   async #release(): Promise<void> {
     const { namespace, name, identity } = this.#options;
     const signal = AbortSignal.timeout(2_000);
-    const lease = await this.#client.get(leaseResource, { namespace, name }, { signal }).catch(() => undefined);
+    const lease = await this.#client
+      .get(leaseResource, { namespace, name }, { signal })
+      .catch(() => undefined);
     if (lease === undefined || asMap(lease["spec"])["holderIdentity"] !== identity) return;
     const object = { ...lease, spec: { ...asMap(lease["spec"]), holderIdentity: "" } };
     await this.#client.replace(leaseResource, object, { signal }).catch(() => undefined);

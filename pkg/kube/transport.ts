@@ -73,7 +73,12 @@ export class Transport {
     const body = await readBody(response.body, what);
     if (response.statusCode < 300) return { status: response.statusCode, body };
     const retryAfter = response.headers["retry-after"];
-    throw apiErrorOf(what, response.statusCode, body, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter);
+    throw apiErrorOf(
+      what,
+      response.statusCode,
+      body,
+      Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
+    );
   }
 
   /** A reply whose body is read as it comes: a watch. Fails after `idleMs` without a byte. */
@@ -84,8 +89,15 @@ export class Transport {
     throw apiErrorOf(what, response.statusCode, await readBody(response.body, what), undefined);
   }
 
-  async #send(call: Call, signal: AbortSignal | undefined, idleMs: number): Promise<Dispatcher.ResponseData> {
-    const query = Object.entries(call.query ?? {}).filter(([, v]) => v !== undefined) as [string, string][];
+  async #send(
+    call: Call,
+    signal: AbortSignal | undefined,
+    idleMs: number,
+  ): Promise<Dispatcher.ResponseData> {
+    const query = Object.entries(call.query ?? {}).filter(([, v]) => v !== undefined) as [
+      string,
+      string,
+    ][];
     const search = query.length === 0 ? "" : `?${new URLSearchParams(query).toString()}`;
     const authorization = await this.#config.credentials.authorization?.();
     try {
@@ -115,7 +127,8 @@ async function readBody(body: AsyncIterable<Buffer>, what: string): Promise<stri
   try {
     for await (const chunk of body) {
       bytes += chunk.length;
-      if (bytes > bodyBytesMax) throw new CapitanError("Unreachable", `${what}: the reply exceeds ${bodyBytesMax} bytes`);
+      if (bytes > bodyBytesMax)
+        throw new CapitanError("Unreachable", `${what}: the reply exceeds ${bodyBytesMax} bytes`);
       chunks.push(chunk);
     }
   } catch (error) {
@@ -125,7 +138,11 @@ async function readBody(body: AsyncIterable<Buffer>, what: string): Promise<stri
 }
 
 function connectionError(what: string, error: unknown): ApiError {
-  return new ApiError(what, messageOf(error), { status: 0, reason: errorCode(error), cause: error });
+  return new ApiError(what, messageOf(error), {
+    status: 0,
+    reason: errorCode(error),
+    cause: error,
+  });
 }
 
 function errorCode(error: unknown): string {
@@ -135,7 +152,15 @@ function errorCode(error: unknown): string {
 }
 
 /** A connection that broke under us: GOAWAY, reset, closed while idle. Safe to repeat: every call of ours is idempotent. */
-const broken = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE", "ERR_HTTP2_STREAM_ERROR", "ERR_HTTP2_GOAWAY_SESSION", "ERR_HTTP2_STREAM_CANCEL", "ERR_HTTP2_INVALID_SESSION"]);
+const broken = new Set([
+  "UND_ERR_SOCKET",
+  "ECONNRESET",
+  "EPIPE",
+  "ERR_HTTP2_STREAM_ERROR",
+  "ERR_HTTP2_GOAWAY_SESSION",
+  "ERR_HTTP2_STREAM_CANCEL",
+  "ERR_HTTP2_INVALID_SESSION",
+]);
 
 function retryDelayMs(error: unknown, attempt: number): number | undefined {
   if (!(error instanceof ApiError)) return undefined;

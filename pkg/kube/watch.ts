@@ -1,5 +1,12 @@
 import { CapitanError } from "../errors/index.ts";
-import { asMap, asNumber, asString, parseJson, type JsonMap, type KubeObject } from "../object/index.ts";
+import {
+  asMap,
+  asNumber,
+  asString,
+  parseJson,
+  type JsonMap,
+  type KubeObject,
+} from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
 import type { Resource } from "./resource.ts";
 
@@ -14,7 +21,10 @@ const lineBytesMax = 16 * 1024 * 1024;
  * Decodes the newline-delimited JSON of a watch. A line that cannot be read throws instead of being
  * skipped: an event would be lost for good otherwise. An ERROR event throws ApiError with its code.
  */
-export async function* decodeWatch(stream: AsyncIterable<Buffer>, resource: Resource): AsyncGenerator<WatchEvent> {
+export async function* decodeWatch(
+  stream: AsyncIterable<Buffer>,
+  resource: Resource,
+): AsyncGenerator<WatchEvent> {
   for await (const line of lines(stream)) yield decodeEvent(line, resource);
 }
 
@@ -32,31 +42,47 @@ async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
     }
     if (start < chunk.length) rest.push(chunk.subarray(start));
     bytes += chunk.length - start;
-    if (bytes > lineBytesMax) throw new CapitanError("Unreachable", `a watch event exceeds ${lineBytesMax} bytes`);
+    if (bytes > lineBytesMax)
+      throw new CapitanError("Unreachable", `a watch event exceeds ${lineBytesMax} bytes`);
   }
-  if (rest.length > 0) throw new ApiError("watch", "ended in the middle of an event", { status: 0, reason: "CutLine" });
+  if (rest.length > 0)
+    throw new ApiError("watch", "ended in the middle of an event", {
+      status: 0,
+      reason: "CutLine",
+    });
 }
 
-function decodeEvent(line: string, { group, version, kind }: Resource): WatchEvent {
+function decodeEvent(line: string, resource: Resource): WatchEvent {
   const { type, object } = parseEvent(line);
-  const metadata = asMap(object["metadata"]);
   switch (type) {
     case "ADDED":
     case "MODIFIED":
-    case "DELETED": {
-      if (asString(metadata["name"]) === undefined) throw poison();
-      const apiVersion = group === "" ? version : `${group}/${version}`;
-      return { type, object: { ...object, apiVersion, kind, metadata: metadata as unknown as KubeObject["metadata"] } };
-    }
+    case "DELETED":
+      return { type, object: objectOf(object, resource) };
     case "BOOKMARK":
-      return { type, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
-    case "ERROR": {
-      const status = asNumber(object["code"]) ?? 500;
-      throw new ApiError(`watch ${kind}`, asString(object["message"]) ?? "error", { status, reason: asString(object["reason"]) ?? "" });
-    }
+      return {
+        type,
+        resourceVersion: asString(asMap(object["metadata"])["resourceVersion"]) ?? "",
+      };
+    case "ERROR":
+      throw errorEvent(object, resource);
     default:
       throw poison();
   }
+}
+
+function objectOf(object: JsonMap, { group, version, kind }: Resource): KubeObject {
+  const metadata = asMap(object["metadata"]);
+  if (asString(metadata["name"]) === undefined) throw poison();
+  const apiVersion = group === "" ? version : `${group}/${version}`;
+  const meta = metadata as unknown as KubeObject["metadata"];
+  return { ...object, apiVersion, kind, metadata: meta };
+}
+
+function errorEvent(object: JsonMap, { kind }: Resource): ApiError {
+  const status = asNumber(object["code"]) ?? 500;
+  const reason = asString(object["reason"]) ?? "";
+  return new ApiError(`watch ${kind}`, asString(object["message"]) ?? "error", { status, reason });
 }
 
 function parseEvent(line: string): { type: string; object: JsonMap } {
@@ -68,4 +94,5 @@ function parseEvent(line: string): { type: string; object: JsonMap } {
   }
 }
 
-const poison = () => new ApiError("watch", "an event cannot be read", { status: 0, reason: "PoisonEvent" });
+const poison = () =>
+  new ApiError("watch", "an event cannot be read", { status: 0, reason: "PoisonEvent" });

@@ -7,8 +7,21 @@ import { selectContext } from "./kubeconfig-file.ts";
 const bytesMax = 256 * 1024;
 
 /** What a workload kubeconfig may say. Every other field is refused, known or not. */
-const allowedInCluster = new Set(["server", "certificate-authority-data", "tls-server-name", "disable-compression", "extensions"]);
-const allowedInUser = new Set(["client-certificate-data", "client-key-data", "token", "username", "password", "extensions"]);
+const allowedInCluster = new Set([
+  "server",
+  "certificate-authority-data",
+  "tls-server-name",
+  "disable-compression",
+  "extensions",
+]);
+const allowedInUser = new Set([
+  "client-certificate-data",
+  "client-key-data",
+  "token",
+  "username",
+  "password",
+  "extensions",
+]);
 
 const whyRefused: Readonly<Record<string, string>> = {
   exec: "wants to run a program on the hub (user.exec)",
@@ -47,7 +60,9 @@ function refuseOthers(map: JsonMap, allowed: ReadonlySet<string>, what: string):
   for (const [key, value] of Object.entries(map)) {
     if (allowed.has(key) || value === null || value === false || value === "") continue;
     const why = Object.hasOwn(whyRefused, key) ? whyRefused[key] : undefined;
-    const message = why ?? `has a field that is not on the allow-list (${key.slice(0, 40).replace(/[^\w.-]/g, "?")})`;
+    const message =
+      why ??
+      `has a field that is not on the allow-list (${key.slice(0, 40).replace(/[^\w.-]/g, "?")})`;
     throw new CapitanError("KubeconfigRefused", `${what}: the kubeconfig ${message}`);
   }
 }
@@ -56,7 +71,10 @@ function serverOf(cluster: JsonMap, what: string): string {
   const url = URL.parse(asString(cluster["server"]) ?? "");
   if (url === null || url.hostname === "") throw invalid(what, "has no usable server URL");
   if (url.protocol !== "https:") {
-    throw new CapitanError("KubeconfigRefused", `${what}: the kubeconfig wants to go without TLS (server is not https)`);
+    throw new CapitanError(
+      "KubeconfigRefused",
+      `${what}: the kubeconfig wants to go without TLS (server is not https)`,
+    );
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     throw invalid(what, "has a server URL with more than host, port and path");
@@ -67,14 +85,16 @@ function serverOf(cluster: JsonMap, what: string): string {
 function serverNameOf(cluster: JsonMap, what: string): string | undefined {
   const name = cluster["tls-server-name"];
   if (name === undefined || name === "") return undefined;
-  if (typeof name !== "string" || !/^[A-Za-z0-9.:-]{1,253}$/.test(name)) throw invalid(what, "has an unusable tls-server-name");
+  if (typeof name !== "string" || !/^[A-Za-z0-9.:-]{1,253}$/.test(name))
+    throw invalid(what, "has an unusable tls-server-name");
   return name;
 }
 
 function credentialsOf(user: JsonMap, what: string): Credentials {
   const cert = pem(user, "client-certificate-data", what);
   const key = pem(user, "client-key-data", what);
-  if ((cert === undefined) !== (key === undefined)) throw invalid(what, "has a client certificate without a key, or the reverse");
+  if ((cert === undefined) !== (key === undefined))
+    throw invalid(what, "has a client certificate without a key, or the reverse");
   const certificate = cert !== undefined && key !== undefined ? { certificate: { cert, key } } : {};
   const authorization = authorizationOf(user, what);
   if (authorization === undefined) {
@@ -105,4 +125,5 @@ function pem(map: JsonMap, field: string, what: string): string | undefined {
   return text;
 }
 
-const invalid = (what: string, message: string) => new CapitanError("KubeconfigInvalid", `${what}: the kubeconfig ${message}`);
+const invalid = (what: string, message: string) =>
+  new CapitanError("KubeconfigInvalid", `${what}: the kubeconfig ${message}`);

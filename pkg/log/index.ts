@@ -2,7 +2,16 @@
 import { pino } from "pino";
 
 /** Fields whose values never reach a log, at any of the first depths. */
-const secretFields = ["data", "stringData", "kubeconfig", "token", "password", "authorization", "key", "cert"];
+const secretFields = [
+  "data",
+  "stringData",
+  "kubeconfig",
+  "token",
+  "password",
+  "authorization",
+  "key",
+  "cert",
+];
 const redacted = secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
 
 export type LogLevel = "debug" | "info" | "warn" | "error";

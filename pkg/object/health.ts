@@ -29,22 +29,41 @@ const alwaysCurrent = new Set([
 ]);
 
 /** False for kinds that are current once applied. */
-export function hasHealthRule({ apiVersion, kind }: Pick<KubeObject, "apiVersion" | "kind">): boolean {
+export function hasHealthRule({
+  apiVersion,
+  kind,
+}: Pick<KubeObject, "apiVersion" | "kind">): boolean {
   return !alwaysCurrent.has(`${groupOf(apiVersion)}/${kind}`);
 }
 
 /** The health of a live object by the rules of kstatus, in its order (cli-utils, Flux's fork for Jobs). */
 export function healthOf(object: KubeObject): Health {
-  const { metadata } = object;
-  if (metadata.deletionTimestamp !== undefined) return { state: "Terminating", message: "is being deleted" };
   const status = asMap(object["status"]);
-  const observed = asNumber(status["observedGeneration"]);
-  if (observed !== undefined && observed !== metadata.generation) return inProgress("has not been observed yet");
   const conditions = conditionsOf(status);
-  if (conditions.get("Reconciling")?.status === "True") return inProgress(conditions.get("Reconciling")?.message ?? "");
-  if (conditions.get("Stalled")?.status === "True") return failed(conditions.get("Stalled")?.message ?? "");
+  const general = generalHealth(object, status, conditions);
+  if (general !== undefined) return general;
   const rule = rules[`${groupOf(object.apiVersion)}/${object.kind}`];
-  return rule === undefined ? byReady(conditions) : rule(asMap(object["spec"]), status, conditions, object);
+  if (rule === undefined) return byReady(conditions);
+  return rule(asMap(object["spec"]), status, conditions, object);
+}
+
+/** What holds for every kind; undefined when the kind's own rule decides. */
+function generalHealth(
+  { metadata }: KubeObject,
+  status: JsonMap,
+  conditions: Conditions,
+): Health | undefined {
+  if (metadata.deletionTimestamp !== undefined) {
+    return { state: "Terminating", message: "is being deleted" };
+  }
+  const observed = asNumber(status["observedGeneration"]);
+  if (observed !== undefined && observed !== metadata.generation) {
+    return inProgress("has not been observed yet");
+  }
+  const reconciling = conditions.get("Reconciling");
+  if (reconciling?.status === "True") return inProgress(reconciling.message);
+  const stalled = conditions.get("Stalled");
+  return stalled?.status === "True" ? failed(stalled.message) : undefined;
 }
 
 type Condition = { readonly status: string; readonly reason: string; readonly message: string };
@@ -54,7 +73,11 @@ type Rule = (spec: JsonMap, status: JsonMap, conditions: Conditions, object: Kub
 function conditionsOf(status: JsonMap): Conditions {
   const entries = asList(status["conditions"]).map((item) => {
     const { type, status, reason, message } = asMap(item);
-    const condition = { status: asString(status) ?? "", reason: asString(reason) ?? "", message: asString(message) ?? "" };
+    const condition = {
+      status: asString(status) ?? "",
+      reason: asString(reason) ?? "",
+      message: asString(message) ?? "",
+    };
     return [asString(type) ?? "", condition] as const;
   });
   return new Map(entries);
@@ -69,14 +92,19 @@ function byReady(conditions: Conditions): Health {
 const count = (value: unknown, otherwise = 0) => asNumber(value) ?? otherwise;
 
 /** The first comparison that does not hold, in words. */
-function firstShort(checks: readonly (readonly [have: number, want: number, what: string])[]): Health | undefined {
+function firstShort(
+  checks: readonly (readonly [have: number, want: number, what: string])[],
+): Health | undefined {
   const short = checks.find(([have, want]) => have < want);
-  return short === undefined ? undefined : inProgress(`${short[0]} of ${short[1]} replicas ${short[2]}`);
+  return short === undefined
+    ? undefined
+    : inProgress(`${short[0]} of ${short[1]} replicas ${short[2]}`);
 }
 
 const deployment: Rule = (spec, status, conditions) => {
   const progressing = conditions.get("Progressing");
-  if (progressing?.reason === "ProgressDeadlineExceeded") return failed("has exceeded its progress deadline");
+  if (progressing?.reason === "ProgressDeadlineExceeded")
+    return failed("has exceeded its progress deadline");
   const want = count(spec["replicas"], 1);
   const have = count(status["replicas"]);
   const updated = count(status["updatedReplicas"]);
@@ -88,8 +116,10 @@ const deployment: Rule = (spec, status, conditions) => {
     [count(status["readyReplicas"]), want, "are ready"],
   ]);
   if (short !== undefined) return short;
-  const rolledOut = progressing?.status === "True" && progressing.reason === "NewReplicaSetAvailable";
-  if (spec["progressDeadlineSeconds"] !== undefined && !rolledOut) return inProgress("is still rolling out");
+  const rolledOut =
+    progressing?.status === "True" && progressing.reason === "NewReplicaSetAvailable";
+  if (spec["progressDeadlineSeconds"] !== undefined && !rolledOut)
+    return inProgress("is still rolling out");
   return conditions.get("Available")?.status === "True" ? current : inProgress("is not Available");
 };
 
@@ -105,10 +135,14 @@ const statefulSet: Rule = (spec, status) => {
   if (short !== undefined) return short;
   const partition = asMap(strategy["rollingUpdate"])["partition"];
   if (typeof partition === "number" && partition > 0) {
-    return firstShort([[count(status["updatedReplicas"]), want - partition, "are updated"]]) ?? current;
+    return (
+      firstShort([[count(status["updatedReplicas"]), want - partition, "are updated"]]) ?? current
+    );
   }
   if (count(status["currentReplicas"]) < want) return inProgress("is still rolling out");
-  return status["currentRevision"] === status["updateRevision"] ? current : inProgress("is still rolling out");
+  return status["currentRevision"] === status["updateRevision"]
+    ? current
+    : inProgress("is still rolling out");
 };
 
 const daemonSet: Rule = (_, status, __, { metadata }) => {
@@ -126,7 +160,8 @@ const daemonSet: Rule = (_, status, __, { metadata }) => {
 };
 
 const replicaSet: Rule = (spec, status, conditions) => {
-  if (conditions.get("ReplicaFailure")?.status === "True") return inProgress("cannot create its replicas");
+  if (conditions.get("ReplicaFailure")?.status === "True")
+    return inProgress("cannot create its replicas");
   const want = count(spec["replicas"], 1);
   const short = firstShort([
     [count(status["fullyLabeledReplicas"]), want, "are labelled"],
@@ -139,7 +174,8 @@ const replicaSet: Rule = (spec, status, conditions) => {
 
 const job: Rule = (spec, _, conditions) => {
   if (spec["suspend"] === true || conditions.get("Complete")?.status === "True") return current;
-  if (conditions.get("Failed")?.status === "True") return failed(conditions.get("Failed")?.message ?? "");
+  if (conditions.get("Failed")?.status === "True")
+    return failed(conditions.get("Failed")?.message ?? "");
   return inProgress("has not completed");
 };
 
@@ -147,23 +183,31 @@ const pod: Rule = (_, status, conditions) => {
   const phase = status["phase"];
   if (phase === "Succeeded" || phase === "Failed") return current;
   if (phase === "Running" && conditions.get("Ready")?.status === "True") return current;
-  const waiting = asList(status["containerStatuses"]).map((c) => asMap(asMap(asMap(c)["state"])["waiting"]));
-  if (waiting.some((w) => w["reason"] === "CrashLoopBackOff")) return failed("a container crashes again and again");
+  const waiting = asList(status["containerStatuses"]).map((c) =>
+    asMap(asMap(asMap(c)["state"])["waiting"]),
+  );
+  if (waiting.some((w) => w["reason"] === "CrashLoopBackOff"))
+    return failed("a container crashes again and again");
   return inProgress(`is ${asString(phase) ?? "Pending"}`);
 };
 
 const definition: Rule = (_, __, conditions) => {
-  if (conditions.get("NamesAccepted")?.status === "False") return failed("its names are not accepted");
+  if (conditions.get("NamesAccepted")?.status === "False")
+    return failed("its names are not accepted");
   const established = conditions.get("Established");
   if (established?.status === "True") return current;
-  if (established !== undefined && established.reason !== "Installing") return failed(established.message);
+  if (established !== undefined && established.reason !== "Installing")
+    return failed(established.message);
   return inProgress("is not Established");
 };
 
 const service: Rule = (spec) =>
-  spec["type"] === "LoadBalancer" && (asString(spec["clusterIP"]) ?? "") === "" ? inProgress("has no cluster IP") : current;
+  spec["type"] === "LoadBalancer" && (asString(spec["clusterIP"]) ?? "") === ""
+    ? inProgress("has no cluster IP")
+    : current;
 
-const claim: Rule = (_, status) => (status["phase"] === "Bound" ? current : inProgress("is not Bound"));
+const claim: Rule = (_, status) =>
+  status["phase"] === "Bound" ? current : inProgress("is not Bound");
 
 const always: Rule = () => current;
 

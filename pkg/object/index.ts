@@ -1,5 +1,12 @@
 /** Kubernetes objects as data: reading, naming, ordering, normalising, judging them. No I/O. */
-export type { Json, JsonMap, KubeObject, ObjectMeta, ManagedField, PartialMetadata } from "./types.ts";
+export type {
+  Json,
+  JsonMap,
+  KubeObject,
+  ObjectMeta,
+  ManagedField,
+  PartialMetadata,
+} from "./types.ts";
 export { isJsonMap, asMap, asString, asNumber, asList } from "./types.ts";
 export { type ObjectId, idOf, keyOf, parseKey, nameOf, groupOf, versionOf } from "./id.ts";
 export { parseManifests, parseYaml } from "./yaml.ts";

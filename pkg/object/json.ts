@@ -26,12 +26,12 @@ export function encodeJson(value: unknown): string {
 const unsafeInYaml = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g;
 const escape = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
-type RawJson = { rawJSON(text: string): unknown };
+/** ECMAScript's `JSON.rawJSON`, which the type library does not know yet. */
+const rawJson = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
 
 function stringify(value: unknown): string {
-  const { rawJSON } = JSON as unknown as RawJson;
   return JSON.stringify(value, (_, v: unknown) =>
-    typeof v === "bigint" ? rawJSON(v.toString()) : v,
+    typeof v === "bigint" ? rawJson.rawJSON(v.toString()) : v,
   );
 }
 

@@ -12,7 +12,8 @@ import { isJsonMap, type JsonMap, type KubeObject } from "./types.ts";
 export function normalize(object: KubeObject, owner: string): KubeObject {
   const { status: _status, ...rest } = object;
   let result = cleaned(rest, hasCaBundle(object)) as JsonMap;
-  if (object.kind === "Secret" && groupOf(object.apiVersion) === "") result = foldStringData(result, object);
+  if (object.kind === "Secret" && groupOf(object.apiVersion) === "")
+    result = foldStringData(result, object);
   if (object.kind === "ClusterRole" && result["aggregationRule"] !== undefined) {
     const { rules: _rules, ...withoutRules } = result;
     result = withoutRules;
@@ -39,7 +40,11 @@ function cleanMetadata({ metadata }: KubeObject, owner: string): KubeObject["met
 }
 
 function hasCaBundle({ kind }: KubeObject): boolean {
-  return kind.endsWith("WebhookConfiguration") || kind === "CustomResourceDefinition" || kind === "APIService";
+  return (
+    kind.endsWith("WebhookConfiguration") ||
+    kind === "CustomResourceDefinition" ||
+    kind === "APIService"
+  );
 }
 
 /** A `caBundle` that somebody else is to inject must not be ours, not even as null. */

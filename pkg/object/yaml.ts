@@ -69,7 +69,10 @@ function kubernetesTags(tags: Tags): Tags {
   const dropped = new Set(["TIME"]);
   const kept = tags.filter((tag) => {
     if (typeof tag === "string") return true;
-    return tag.tag !== "tag:yaml.org,2002:timestamp" && !dropped.has(("format" in tag && tag.format) || "");
+    return (
+      tag.tag !== "tag:yaml.org,2002:timestamp" &&
+      !dropped.has(("format" in tag && tag.format) || "")
+    );
   });
   return [octal, ...kept];
 }
@@ -105,7 +108,8 @@ function flatten(value: Json, where: string): readonly KubeObject[] {
 function toObject(value: Json, where: string): KubeObject {
   if (!isJsonMap(value)) throw invalid(where, "is not an object");
   const { apiVersion, kind, metadata } = value;
-  if (typeof apiVersion !== "string" || apiVersion === "") throw invalid(where, "has no apiVersion");
+  if (typeof apiVersion !== "string" || apiVersion === "")
+    throw invalid(where, "has no apiVersion");
   if (typeof kind !== "string" || kind === "") throw invalid(where, "has no kind");
   if (!isJsonMap(metadata)) throw invalid(where, `is a ${kind} without metadata`);
   checkName(metadata, kind, where);
@@ -116,9 +120,15 @@ const pathSegment = /^[^/%\s]{1,253}$/;
 
 function checkName({ name, namespace }: JsonMap, kind: string, where: string): void {
   if (typeof name !== "string" || !pathSegment.test(name) || name === "." || name === "..") {
-    throw invalid(where, `is a ${kind} without a usable metadata.name (generateName is not supported)`);
+    throw invalid(
+      where,
+      `is a ${kind} without a usable metadata.name (generateName is not supported)`,
+    );
   }
-  if (namespace !== undefined && (typeof namespace !== "string" || !/^[a-z0-9-]{0,63}$/.test(namespace))) {
+  if (
+    namespace !== undefined &&
+    (typeof namespace !== "string" || !/^[a-z0-9-]{0,63}$/.test(namespace))
+  ) {
     throw invalid(where, `is a ${kind} whose metadata.namespace is not a namespace name`);
   }
 }

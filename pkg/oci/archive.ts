@@ -22,17 +22,25 @@ export type ArtifactFiles = ReadonlyMap<string, ArtifactFile>;
  */
 export async function unpack(layer: Uint8Array, what: string): Promise<ArtifactFiles> {
   const entries = await readTar(gunzip(layer, what), what);
-  if (entries.length > entriesMax) throw new CapitanError("ArtifactTooLarge", `${what}: more than ${entriesMax} entries`);
+  if (entries.length > entriesMax)
+    throw new CapitanError("ArtifactTooLarge", `${what}: more than ${entriesMax} entries`);
   const files = new Map<string, ArtifactFile>();
   const folded = new Set<string>();
   for (const { header, data } of entries) {
     const path = safePath(header.name, what);
     if (header.type === "directory") continue;
-    if (header.type !== "file") throw unsafe(what, `${JSON.stringify(path)} is a ${header.type ?? "special file"}, not a regular file`);
+    if (header.type !== "file")
+      throw unsafe(
+        what,
+        `${JSON.stringify(path)} is a ${header.type ?? "special file"}, not a regular file`,
+      );
     const key = path.normalize("NFC").toLowerCase();
     if (path === "" || folded.has(key)) throw unsafe(what, `${JSON.stringify(path)} appears twice`);
     folded.add(key);
-    files.set(path, { content: Buffer.from(data ?? []), executable: ((header.mode ?? 0) & 0o100) !== 0 });
+    files.set(path, {
+      content: Buffer.from(data ?? []),
+      executable: ((header.mode ?? 0) & 0o100) !== 0,
+    });
   }
   return files;
 }
@@ -44,7 +52,10 @@ function gunzip(layer: Uint8Array, what: string): Buffer {
     return gunzipSync(layer, { maxOutputLength });
   } catch (error) {
     if ((error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE") {
-      throw new CapitanError("ArtifactTooLarge", `${what}: unpacks to more than ${maxOutputLength} bytes`);
+      throw new CapitanError(
+        "ArtifactTooLarge",
+        `${what}: unpacks to more than ${maxOutputLength} bytes`,
+      );
     }
     throw new CapitanError("ArtifactCorrupt", `${what}: not a gzip archive (${messageOf(error)})`);
   }
@@ -61,15 +72,20 @@ async function readTar(archive: Buffer, what: string): Promise<readonly ParsedTa
 /** The path without `./` and trailing slashes. "" is the root. */
 function safePath(name: string, what: string): string {
   const shown = JSON.stringify(name.slice(0, 100));
-  // eslint-disable-next-line no-control-regex
-  if (name.length > pathBytesMax || /[\u0000-\u001f\\]/.test(name)) throw unsafe(what, `${shown} is not a usable name`);
+  if (name.length > pathBytesMax || hasControl(name))
+    throw unsafe(what, `${shown} is not a usable name`);
   if (name.startsWith("/")) throw unsafe(what, `${shown} is an absolute name`);
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw unsafe(what, `${shown} leaves the artifact's root`);
   return parts.join("/");
 }
 
-const unsafe = (what: string, message: string) => new CapitanError("ArtifactUnsafe", `${what}: ${message}`);
+/** Control characters, and the backslash that some systems take for a slash. */
+const hasControl = (name: string) =>
+  Array.from(name).some((c) => c < " " || c === "\\" || c === "\u007f");
+
+const unsafe = (what: string, message: string) =>
+  new CapitanError("ArtifactUnsafe", `${what}: ${message}`);
 
 /**
  * Packs files as Flux does: USTAR, a first entry ".", names in order, no owner, no times. The same
@@ -82,11 +98,18 @@ export async function pack(files: ArtifactFiles): Promise<Buffer> {
   const names = [...directories, ...files.keys()].sort();
   const entries = names.map((name) => {
     const file = files.get(name);
-    if (file === undefined) return { header: { ...common, name, type: "directory" as const, size: 0, mode: 0o755 } };
+    if (file === undefined)
+      return { header: { ...common, name, type: "directory" as const, size: 0, mode: 0o755 } };
     const mode = file.executable === true ? 0o755 : 0o644;
-    return { header: { ...common, name, type: "file" as const, size: file.content.length, mode }, body: new Uint8Array(file.content) };
+    return {
+      header: { ...common, name, type: "file" as const, size: file.content.length, mode },
+      body: new Uint8Array(file.content),
+    };
   });
-  const archive = await packTar([{ header: { ...common, name: ".", type: "directory", size: 0, mode: 0o755 } }, ...entries]);
+  const archive = await packTar([
+    { header: { ...common, name: ".", type: "directory", size: 0, mode: 0o755 } },
+    ...entries,
+  ]);
   const layer = gzipSync(archive);
   layer[9] = 255; // the header's OS byte: "unknown", as Go writes it, whatever this machine is
   return layer;

@@ -1,7 +1,12 @@
 /** What a registry asks for in `WWW-Authenticate`. */
 export type Challenge =
   | { readonly scheme: "basic" }
-  | { readonly scheme: "bearer"; readonly realm: URL; readonly service: string; readonly scope: string };
+  | {
+      readonly scheme: "bearer";
+      readonly realm: URL;
+      readonly service: string;
+      readonly scope: string;
+    };
 
 /** Reads a challenge (RFC 9110 §11.6.1, distribution-spec token authentication); undefined when it is neither Basic nor Bearer. */
 export function parseChallenge(header: string): Challenge | undefined {
@@ -11,7 +16,12 @@ export function parseChallenge(header: string): Challenge | undefined {
   const values = new Map([...pairs].map(([, key = "", value = ""]) => [key.toLowerCase(), value]));
   const realm = URL.parse(values.get("realm") ?? "");
   if (realm === null) return undefined;
-  return { scheme: "bearer", realm, service: values.get("service") ?? "", scope: values.get("scope") ?? "" };
+  return {
+    scheme: "bearer",
+    realm,
+    service: values.get("service") ?? "",
+    scope: values.get("scope") ?? "",
+  };
 }
 
 /**
@@ -20,10 +30,18 @@ export function parseChallenge(header: string): Challenge | undefined {
  * domain (registry-1.docker.io and auth.docker.io), and never without TLS unless the registry
  * itself goes without.
  */
-export function mayReceiveCredentials(realm: URL, registryHost: string, insecure: boolean): boolean {
+export function mayReceiveCredentials(
+  realm: URL,
+  registryHost: string,
+  insecure: boolean,
+): boolean {
   if (realm.protocol !== "https:" && !(insecure && realm.protocol === "http:")) return false;
   const registry = registryHost.replace(/:\d+$/, "");
   if (realm.hostname === registry) return true;
   const parent = registry.split(".").slice(1);
-  return parent.length >= 2 && !/^[\d.]+$/.test(registry) && realm.hostname.endsWith(`.${parent.join(".")}`);
+  return (
+    parent.length >= 2 &&
+    !/^[\d.]+$/.test(registry) &&
+    realm.hostname.endsWith(`.${parent.join(".")}`)
+  );
 }

@@ -9,5 +9,9 @@ export function digestOf(bytes: Uint8Array): string {
 /** Throws ArtifactCorrupt when the bytes are not the ones that the digest promises. */
 export function checkDigest(bytes: Uint8Array, digest: string, what: string): void {
   const actual = digestOf(bytes);
-  if (actual !== digest) throw new CapitanError("ArtifactCorrupt", `${what}: expected ${digest}, received ${actual} (${bytes.length} bytes)`);
+  if (actual !== digest)
+    throw new CapitanError(
+      "ArtifactCorrupt",
+      `${what}: expected ${digest}, received ${actual} (${bytes.length} bytes)`,
+    );
 }

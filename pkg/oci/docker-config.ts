@@ -9,7 +9,9 @@ export type DockerConfig = ReadonlyMap<string, Login>;
 /** Reads `.dockerconfigjson`. `what` names the Secret. Throws SecretInvalid, without content. */
 export function parseDockerConfig(text: string, what: string): DockerConfig {
   const auths = asMap(parse(text, what)["auths"]);
-  return new Map(Object.entries(auths).map(([host, entry]) => [hostOf(host), loginOf(asMap(entry), what)]));
+  return new Map(
+    Object.entries(auths).map(([host, entry]) => [hostOf(host), loginOf(asMap(entry), what)]),
+  );
 }
 
 function parse(text: string, what: string): JsonMap {
@@ -30,12 +32,20 @@ function loginOf(entry: JsonMap, what: string): Login {
   if (auth === undefined || auth === "") {
     const username = asString(entry["username"]);
     const password = asString(entry["password"]);
-    if (username === undefined || password === undefined) throw new CapitanError("SecretInvalid", `${what}: an entry has neither auth nor username and password`);
+    if (username === undefined || password === undefined)
+      throw new CapitanError(
+        "SecretInvalid",
+        `${what}: an entry has neither auth nor username and password`,
+      );
     return { username, password };
   }
   const text = Buffer.from(auth, "base64").toString("utf8");
   const colon = text.indexOf(":");
-  if (colon < 0) throw new CapitanError("SecretInvalid", `${what}: an entry's auth is not user:password in base64`);
+  if (colon < 0)
+    throw new CapitanError(
+      "SecretInvalid",
+      `${what}: an entry's auth is not user:password in base64`,
+    );
   return { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 

@@ -6,5 +6,9 @@ const endings = [".jpg", ".jpeg", ".gif", ".png", ".wmv", ".flv", ".tar.gz", ".z
 export function ignoredByPush(path: string): boolean {
   const parts = path.split("/");
   const name = parts.at(-1) ?? "";
-  return parts.some((part) => directories.has(part)) || names.has(name) || endings.some((ending) => name.endsWith(ending));
+  return (
+    parts.some((part) => directories.has(part)) ||
+    names.has(name) ||
+    endings.some((ending) => name.endsWith(ending))
+  );
 }

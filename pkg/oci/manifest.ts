@@ -16,22 +16,40 @@ export const mediaTypes = {
 export const manifestBytesMax = 4 * 1024 * 1024;
 const layersMax = 64;
 
-export type Descriptor = { readonly mediaType: string; readonly digest: string; readonly size: number };
+export type Descriptor = {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+};
 
-export type Manifest = { readonly layers: readonly Descriptor[]; readonly annotations: Readonly<Record<string, string>> };
+export type Manifest = {
+  readonly layers: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+};
 
 /** Reads an image manifest. The config blob is never looked at: it differs between Flux versions. Throws ArtifactCorrupt. */
 export function parseManifest(bytes: Uint8Array, what: string): Manifest {
   const manifest = parse(bytes, what);
   const mediaType = asString(manifest["mediaType"]);
-  if (mediaType === mediaTypes.index || mediaType === mediaTypes.dockerIndex || manifest["manifests"] !== undefined) {
+  if (
+    mediaType === mediaTypes.index ||
+    mediaType === mediaTypes.dockerIndex ||
+    manifest["manifests"] !== undefined
+  ) {
     throw corrupt(what, "is an image index, not an artifact");
   }
   const layers = asList(manifest["layers"]);
-  if (manifest["schemaVersion"] !== 2 || layers.length === 0) throw corrupt(what, "is not an OCI image manifest with layers");
-  if (layers.length > layersMax) throw new CapitanError("ArtifactTooLarge", `${what}: more than ${layersMax} layers`);
-  const annotations = Object.entries(asMap(manifest["annotations"])).filter((e): e is [string, string] => typeof e[1] === "string");
-  return { layers: layers.map((layer) => descriptorOf(asMap(layer), what)), annotations: Object.fromEntries(annotations) };
+  if (manifest["schemaVersion"] !== 2 || layers.length === 0)
+    throw corrupt(what, "is not an OCI image manifest with layers");
+  if (layers.length > layersMax)
+    throw new CapitanError("ArtifactTooLarge", `${what}: more than ${layersMax} layers`);
+  const annotations = Object.entries(asMap(manifest["annotations"])).filter(
+    (e): e is [string, string] => typeof e[1] === "string",
+  );
+  return {
+    layers: layers.map((layer) => descriptorOf(asMap(layer), what)),
+    annotations: Object.fromEntries(annotations),
+  };
 }
 
 function parse(bytes: Uint8Array, what: string): JsonMap {
@@ -46,11 +64,13 @@ function descriptorOf(layer: JsonMap, what: string): Descriptor {
   const mediaType = asString(layer["mediaType"]) ?? "";
   const digest = asString(layer["digest"]) ?? "";
   const size = asNumber(layer["size"]) ?? -1;
-  if (!/^sha256:[a-f0-9]{64}$/.test(digest) || !Number.isSafeInteger(size) || size < 0) throw corrupt(what, "has a layer without a usable digest and size");
+  if (!/^sha256:[a-f0-9]{64}$/.test(digest) || !Number.isSafeInteger(size) || size < 0)
+    throw corrupt(what, "has a layer without a usable digest and size");
   return { mediaType, digest, size };
 }
 
-const corrupt = (what: string, message: string) => new CapitanError("ArtifactCorrupt", `${what}: the manifest ${message}`);
+const corrupt = (what: string, message: string) =>
+  new CapitanError("ArtifactCorrupt", `${what}: the manifest ${message}`);
 
 /** The layer that holds the files: the first of Flux's content type, else the first. As Flux does. */
 export function contentLayer({ layers }: Manifest): Descriptor | undefined {
@@ -63,11 +83,18 @@ const fluxConfig = Buffer.from(
 );
 
 /** The manifest of an artifact with one content layer, and its config blob, as `flux push artifact` writes them. */
-export function buildManifest(layer: Uint8Array, annotations: Readonly<Record<string, string>>): { readonly manifest: Buffer; readonly config: Buffer } {
+export function buildManifest(
+  layer: Uint8Array,
+  annotations: Readonly<Record<string, string>>,
+): { readonly manifest: Buffer; readonly config: Buffer } {
   const manifest = {
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
-    config: { mediaType: mediaTypes.fluxConfig, size: fluxConfig.length, digest: digestOf(fluxConfig) },
+    config: {
+      mediaType: mediaTypes.fluxConfig,
+      size: fluxConfig.length,
+      digest: digestOf(fluxConfig),
+    },
     layers: [{ mediaType: mediaTypes.fluxContent, size: layer.length, digest: digestOf(layer) }],
     annotations,
   };

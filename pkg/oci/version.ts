@@ -11,7 +11,9 @@ export function selectVersion(tags: readonly string[], wanted: string): string |
   const found = tags
     .map((tag) => ({ tag, version: parse(tag.replace(/^v/, "").replaceAll("_", "+")) }))
     .filter(({ version }) => version !== null && range.test(version));
-  return found.sort((a, b) => compareBuild(b.version ?? "0.0.0", a.version ?? "0.0.0") || (a.tag < b.tag ? -1 : 1))[0]?.tag;
+  return found.sort(
+    (a, b) => compareBuild(b.version ?? "0.0.0", a.version ?? "0.0.0") || (a.tag < b.tag ? -1 : 1),
+  )[0]?.tag;
 }
 
 function rangeOf(wanted: string): Range | undefined {

@@ -23,9 +23,15 @@ export type { RegistryAccess } from "./http.ts";
 const layerBytesMax = 32 * 1024 * 1024;
 const listBytesMax = 8 * 1024 * 1024;
 const pagesMax = 100;
-const acceptManifest = Object.values(mediaTypes).filter((type) => /manifest|index|list/.test(type)).join(", ");
+const acceptManifest = Object.values(mediaTypes)
+  .filter((type) => /manifest|index|list/.test(type))
+  .join(", ");
 
-export type PushedArtifact = { readonly repository: string; readonly tag: string; readonly digest: string };
+export type PushedArtifact = {
+  readonly repository: string;
+  readonly tag: string;
+  readonly digest: string;
+};
 type Signal = AbortSignal | undefined;
 
 /** One registry repository: ORAS's verbs. Throws the Registry* and Artifact* codes. */
@@ -54,9 +60,19 @@ export class RegistryClient {
     const tags: string[] = [];
     let url: string | undefined = `/v2/${this.#ref.repository}/tags/list?n=1000`;
     for (let page = 0; url !== undefined && page < pagesMax; page++) {
-      const reply: RegistryReply = await this.#http.send({ method: "GET", url, scope: this.#scope("pull"), bytesMax: listBytesMax, signal });
+      const reply: RegistryReply = await this.#http.send({
+        method: "GET",
+        url,
+        scope: this.#scope("pull"),
+        bytesMax: listBytesMax,
+        signal,
+      });
       if (reply.status !== 200) throw this.#notFound("", reply.status);
-      tags.push(...asList(asMap(parseJson(reply.body.toString("utf8")))["tags"]).filter((t) => typeof t === "string"));
+      tags.push(
+        ...asList(asMap(parseJson(reply.body.toString("utf8")))["tags"]).filter(
+          (t) => typeof t === "string",
+        ),
+      );
       url = nextPage(reply);
     }
     return tags;
@@ -72,8 +88,13 @@ export class RegistryClient {
     checkDigest(manifestBytes, digest, what);
     const layer = contentLayer(parseManifest(manifestBytes, what));
     if (layer === undefined) throw new CapitanError("ArtifactCorrupt", `${what}: no layer`);
-    if (layer.size > layerBytesMax) throw new CapitanError("ArtifactTooLarge", `${what}: the layer has ${layer.size} bytes, more than ${layerBytesMax}`);
-    const bytes = (await cache.get(layer.digest)) ?? (await this.#blob(layer.digest, layer.size, signal));
+    if (layer.size > layerBytesMax)
+      throw new CapitanError(
+        "ArtifactTooLarge",
+        `${what}: the layer has ${layer.size} bytes, more than ${layerBytesMax}`,
+      );
+    const bytes =
+      (await cache.get(layer.digest)) ?? (await this.#blob(layer.digest, layer.size, signal));
     checkDigest(bytes, layer.digest, what);
     const files = await unpack(bytes, what);
     await cache.put(layer.digest, bytes);
@@ -82,47 +103,98 @@ export class RegistryClient {
   }
 
   /** Pushes files as one artifact in Flux's format and tags it. Blobs that are there are not sent again. */
-  async push(files: ArtifactFiles, tag: string, annotations: Readonly<Record<string, string>>): Promise<PushedArtifact> {
+  async push(
+    files: ArtifactFiles,
+    tag: string,
+    annotations: Readonly<Record<string, string>>,
+  ): Promise<PushedArtifact> {
     const layer = await pack(files);
     const { manifest, config } = buildManifest(layer, annotations);
     await this.#upload(config);
     await this.#upload(layer);
     const url = `/v2/${this.#ref.repository}/manifests/${tag}`;
-    const reply = await this.#http.send({ method: "PUT", url, contentType: mediaTypes.manifest, body: manifest, scope: this.#scope("pull,push"), bytesMax: manifestBytesMax });
+    const reply = await this.#http.send({
+      method: "PUT",
+      url,
+      contentType: mediaTypes.manifest,
+      body: manifest,
+      scope: this.#scope("pull,push"),
+      bytesMax: manifestBytesMax,
+    });
     if (reply.status !== 201) throw this.#refused("the manifest", reply);
-    return { repository: `${this.#ref.host}/${this.#ref.repository}`, tag, digest: digestOf(manifest) };
+    return {
+      repository: `${this.#ref.host}/${this.#ref.repository}`,
+      tag,
+      digest: digestOf(manifest),
+    };
   }
 
   async #upload(blob: Buffer): Promise<void> {
     const digest = digestOf(blob);
     const scope = this.#scope("pull,push");
     const root = `/v2/${this.#ref.repository}/blobs`;
-    const head = await this.#http.send({ method: "HEAD", url: `${root}/${digest}`, scope, bytesMax: 0 });
+    const head = await this.#http.send({
+      method: "HEAD",
+      url: `${root}/${digest}`,
+      scope,
+      bytesMax: 0,
+    });
     if (head.status === 200) return;
-    const start = await this.#http.send({ method: "POST", url: `${root}/uploads/`, scope, bytesMax: manifestBytesMax });
+    const start = await this.#http.send({
+      method: "POST",
+      url: `${root}/uploads/`,
+      scope,
+      bytesMax: manifestBytesMax,
+    });
     const { location } = start.headers;
-    if (start.status !== 202 || typeof location !== "string") throw this.#refused("an upload", start);
+    if (start.status !== 202 || typeof location !== "string")
+      throw this.#refused("an upload", start);
     const separator = location.includes("?") ? "&" : "?";
     const url = `${location}${separator}digest=${encodeURIComponent(digest)}`;
-    const reply = await this.#http.send({ method: "PUT", url, contentType: "application/octet-stream", body: blob, scope, bytesMax: manifestBytesMax });
+    const reply = await this.#http.send({
+      method: "PUT",
+      url,
+      contentType: "application/octet-stream",
+      body: blob,
+      scope,
+      bytesMax: manifestBytesMax,
+    });
     if (reply.status !== 201) throw this.#refused("a blob", reply);
   }
 
   async #manifest(tagOrDigest: string, signal: Signal): Promise<{ readonly bytes: Buffer }> {
     const url = `/v2/${this.#ref.repository}/manifests/${tagOrDigest}`;
-    const reply = await this.#http.send({ method: "GET", url, accept: acceptManifest, scope: this.#scope("pull"), bytesMax: manifestBytesMax, signal });
+    const reply = await this.#http.send({
+      method: "GET",
+      url,
+      accept: acceptManifest,
+      scope: this.#scope("pull"),
+      bytesMax: manifestBytesMax,
+      signal,
+    });
     if (reply.status !== 200) throw this.#notFound(tagOrDigest, reply.status);
     const promised = asString(reply.headers["docker-content-digest"]);
-    if (promised !== undefined) checkDigest(reply.body, promised, `${this.#ref.host}/${this.#ref.repository}:${tagOrDigest}`);
+    if (promised !== undefined)
+      checkDigest(reply.body, promised, `${this.#ref.host}/${this.#ref.repository}:${tagOrDigest}`);
     return { bytes: reply.body };
   }
 
   async #blob(digest: string, size: number, signal: Signal): Promise<Buffer> {
     const url = `/v2/${this.#ref.repository}/blobs/${digest}`;
     // One byte more than promised is enough to know that the promise is broken.
-    const reply = await this.#http.send({ method: "GET", url, scope: this.#scope("pull"), bytesMax: size + 1, signal });
+    const reply = await this.#http.send({
+      method: "GET",
+      url,
+      scope: this.#scope("pull"),
+      bytesMax: size + 1,
+      signal,
+    });
     if (reply.status !== 200) throw this.#notFound(digest, reply.status);
-    if (reply.body.length !== size) throw new CapitanError("ArtifactCorrupt", `${this.#ref.host}${url}: ${reply.body.length} bytes, the manifest says ${size}`);
+    if (reply.body.length !== size)
+      throw new CapitanError(
+        "ArtifactCorrupt",
+        `${this.#ref.host}${url}: ${reply.body.length} bytes, the manifest says ${size}`,
+      );
     return reply.body;
   }
 
@@ -132,11 +204,17 @@ export class RegistryClient {
 
   #notFound(what: string, status: number): CapitanError {
     const shown = what === "" ? "" : what.includes(":") ? `@${what}` : `:${what}`;
-    return new CapitanError("ArtifactNotFound", `${this.#ref.host}/${this.#ref.repository}${shown}: HTTP ${status}`);
+    return new CapitanError(
+      "ArtifactNotFound",
+      `${this.#ref.host}/${this.#ref.repository}${shown}: HTTP ${status}`,
+    );
   }
 
   #refused(what: string, { status }: RegistryReply): CapitanError {
-    return new CapitanError("RegistryUnreachable", `${this.#ref.host}/${this.#ref.repository}: the registry did not take ${what}: HTTP ${status}`);
+    return new CapitanError(
+      "RegistryUnreachable",
+      `${this.#ref.host}/${this.#ref.repository}: the registry did not take ${what}: HTTP ${status}`,
+    );
   }
 }
 

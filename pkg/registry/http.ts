@@ -1,6 +1,13 @@
 import { Agent, request } from "undici";
 import { CapitanError, messageOf } from "../errors/index.ts";
-import { credentialsFor, mayReceiveCredentials, parseChallenge, type Challenge, type DockerConfig, type Login } from "../oci/index.ts";
+import {
+  credentialsFor,
+  mayReceiveCredentials,
+  parseChallenge,
+  type Challenge,
+  type DockerConfig,
+  type Login,
+} from "../oci/index.ts";
 import { asMap, asNumber, asString, parseJson } from "../object/index.ts";
 
 /** How to reach a registry. */
@@ -26,7 +33,11 @@ export type RegistryRequest = {
   readonly signal?: AbortSignal | undefined;
 };
 
-export type RegistryReply = { readonly status: number; readonly headers: Readonly<Record<string, string | string[] | undefined>>; readonly body: Buffer };
+export type RegistryReply = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+};
 
 const redirectsMax = 5;
 const tokenBytesMax = 1024 * 1024;
@@ -60,7 +71,9 @@ export class RegistryHttp {
     const first = await this.#follow(req);
     if (first.status !== 401) return this.#checked(first, req);
     const header = first.headers["www-authenticate"];
-    const challenges = (Array.isArray(header) ? header : [header ?? ""]).map(parseChallenge).filter((c) => c !== undefined);
+    const challenges = (Array.isArray(header) ? header : [header ?? ""])
+      .map(parseChallenge)
+      .filter((c) => c !== undefined);
     await this.#answer(challenges, req);
     return this.#checked(await this.#follow(req), req);
   }
@@ -68,10 +81,14 @@ export class RegistryHttp {
   #checked(reply: RegistryReply, req: RegistryRequest): RegistryReply {
     const what = `${req.method} ${this.#host}${pathOf(req.url)}`;
     if (reply.status === 401 || reply.status === 403) {
-      const how = this.#login() === undefined ? "no credentials for this host are configured" : "the configured credentials were not accepted";
+      const how =
+        this.#login() === undefined
+          ? "no credentials for this host are configured"
+          : "the configured credentials were not accepted";
       throw new CapitanError("RegistryDenied", `${what}: HTTP ${reply.status}; ${how}`);
     }
-    if (reply.status === 429 || reply.status >= 500) throw new CapitanError("RegistryUnreachable", `${what}: HTTP ${reply.status}`);
+    if (reply.status === 429 || reply.status >= 500)
+      throw new CapitanError("RegistryUnreachable", `${what}: HTTP ${reply.status}`);
     return reply;
   }
 
@@ -81,23 +98,36 @@ export class RegistryHttp {
     else if (challenges.some((c) => c.scheme === "basic")) this.#basic = true;
   }
 
-  async #fetchToken(challenge: Extract<Challenge, { scheme: "bearer" }>, req: RegistryRequest): Promise<Token> {
-    const url = new URL(challenge.realm);
-    if (challenge.service !== "") url.searchParams.set("service", challenge.service);
-    url.searchParams.set("scope", req.scope);
+  async #fetchToken(
+    challenge: Extract<Challenge, { scheme: "bearer" }>,
+    req: RegistryRequest,
+  ): Promise<Token> {
+    const url = this.#tokenUrl(challenge, req.scope);
     const login = this.#login();
     const trusted = mayReceiveCredentials(url, this.#host, this.#access.insecure);
-    if (url.protocol !== "https:" && !this.#access.insecure) throw new CapitanError("RegistryDenied", `${this.#host} names a token server without TLS: ${url.host}`);
     const authorization = login !== undefined && trusted ? basicOf(login) : undefined;
-    const reply = await this.#once(url, { ...req, method: "GET", bytesMax: tokenBytesMax }, authorization, false);
+    const get: RegistryRequest = { ...req, method: "GET", bytesMax: tokenBytesMax };
+    const reply = await this.#once(url, get, authorization, false);
     if (reply.status !== 200) {
-      const withheld = login !== undefined && !trusted ? " (our credentials are not sent there: it is not below the registry's domain)" : "";
-      throw new CapitanError("RegistryDenied", `the token server ${url.host} of ${this.#host} answered HTTP ${reply.status}${withheld}`);
+      const withheld =
+        authorization === undefined && login !== undefined
+          ? " (our credentials are not sent there: it is not below the registry's domain)"
+          : "";
+      const what = `the token server ${url.host} of ${this.#host}`;
+      throw new CapitanError("RegistryDenied", `${what} answered HTTP ${reply.status}${withheld}`);
     }
-    const parsed = asMap(parseJson(reply.body.toString("utf8")));
-    const value = asString(parsed["token"]) ?? asString(parsed["access_token"]) ?? "";
-    const lifeS = asNumber(parsed["expires_in"]) ?? tokenLifeDefaultS;
-    return { value, untilMs: performance.now() + (lifeS - 10) * 1000 };
+    return tokenOf(reply.body);
+  }
+
+  #tokenUrl({ realm, service }: { realm: URL; service: string }, scope: string): URL {
+    if (realm.protocol !== "https:" && !this.#access.insecure) {
+      const what = `${this.#host} names a token server without TLS: ${realm.host}`;
+      throw new CapitanError("RegistryDenied", what);
+    }
+    const url = new URL(realm);
+    if (service !== "") url.searchParams.set("service", service);
+    url.searchParams.set("scope", scope);
+    return url;
   }
 
   #login(): Login | undefined {
@@ -117,17 +147,34 @@ export class RegistryHttp {
     let url = new URL(req.url, origin);
     for (let hops = 0; hops <= redirectsMax; hops++) {
       const own = url.origin === new URL(origin).origin;
-      const reply = await this.#once(url, req, own ? this.#authorization(req.scope) : undefined, own);
+      const reply = await this.#once(
+        url,
+        req,
+        own ? this.#authorization(req.scope) : undefined,
+        own,
+      );
       const location = reply.headers["location"];
       if (reply.status < 300 || reply.status >= 400 || typeof location !== "string") return reply;
       const next = new URL(location, url);
-      if (next.protocol !== "https:" && !(this.#access.insecure && next.protocol === "http:")) throw new CapitanError("RegistryUnreachable", `${this.#host} redirects to ${next.protocol}//${next.host}, which is refused`);
+      if (next.protocol !== "https:" && !(this.#access.insecure && next.protocol === "http:"))
+        throw new CapitanError(
+          "RegistryUnreachable",
+          `${this.#host} redirects to ${next.protocol}//${next.host}, which is refused`,
+        );
       url = next;
     }
-    throw new CapitanError("RegistryUnreachable", `${this.#host} redirects more than ${redirectsMax} times`);
+    throw new CapitanError(
+      "RegistryUnreachable",
+      `${this.#host} redirects more than ${redirectsMax} times`,
+    );
   }
 
-  async #once(url: URL, req: RegistryRequest, authorization: string | undefined, withBody: boolean): Promise<RegistryReply> {
+  async #once(
+    url: URL,
+    req: RegistryRequest,
+    authorization: string | undefined,
+    withBody: boolean,
+  ): Promise<RegistryReply> {
     const deadline = AbortSignal.timeout(timeoutMs);
     try {
       const response = await request(url, {
@@ -144,24 +191,46 @@ export class RegistryHttp {
         bodyTimeout: idleMs,
         signal: req.signal === undefined ? deadline : AbortSignal.any([req.signal, deadline]),
       });
-      return { status: response.statusCode, headers: response.headers, body: await readLimited(response.body, req.bytesMax, `${url.host}${url.pathname}`) };
+      return {
+        status: response.statusCode,
+        headers: response.headers,
+        body: await readLimited(response.body, req.bytesMax, `${url.host}${url.pathname}`),
+      };
     } catch (error) {
       if (error instanceof CapitanError) throw error;
-      throw new CapitanError("RegistryUnreachable", `${req.method} ${url.host}${url.pathname}: ${messageOf(error)}`, { cause: error });
+      throw new CapitanError(
+        "RegistryUnreachable",
+        `${req.method} ${url.host}${url.pathname}: ${messageOf(error)}`,
+        { cause: error },
+      );
     }
   }
 }
 
-const basicOf = ({ username, password }: Login) => `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+/** Reads the token server's reply (distribution-spec token authentication). */
+function tokenOf(body: Buffer): Token {
+  const parsed = asMap(parseJson(body.toString("utf8")));
+  const value = asString(parsed["token"]) ?? asString(parsed["access_token"]) ?? "";
+  const lifeS = asNumber(parsed["expires_in"]) ?? tokenLifeDefaultS;
+  return { value, untilMs: performance.now() + (lifeS - 10) * 1000 };
+}
+
+const basicOf = ({ username, password }: Login) =>
+  `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
 
 const pathOf = (url: string) => (url.startsWith("/") ? url.split("?")[0] : "");
 
-async function readLimited(body: AsyncIterable<Buffer>, bytesMax: number, what: string): Promise<Buffer> {
+async function readLimited(
+  body: AsyncIterable<Buffer>,
+  bytesMax: number,
+  what: string,
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.length;
-    if (bytes > bytesMax) throw new CapitanError("ArtifactTooLarge", `${what}: more than ${bytesMax} bytes`);
+    if (bytes > bytesMax)
+      throw new CapitanError("ArtifactTooLarge", `${what}: more than ${bytesMax} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

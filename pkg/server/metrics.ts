@@ -16,9 +16,24 @@ export function newMetrics({ connectedClusters }: Gauges): ControllerMetrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const total = new Counter({ name: "capitan_reconcile_total", help: "Passes by controller and result.", labelNames: ["controller", "result"], registers });
-  const duration = new Histogram({ name: "capitan_reconcile_duration_seconds", help: "Duration of a pass.", labelNames: ["controller"], buckets: seconds, registers });
-  const applied = new Counter({ name: "capitan_applied_objects_total", help: "Objects sent to workload clusters by server-side apply.", registers });
+  const total = new Counter({
+    name: "capitan_reconcile_total",
+    help: "Passes by controller and result.",
+    labelNames: ["controller", "result"],
+    registers,
+  });
+  const duration = new Histogram({
+    name: "capitan_reconcile_duration_seconds",
+    help: "Duration of a pass.",
+    labelNames: ["controller"],
+    buckets: seconds,
+    registers,
+  });
+  const applied = new Counter({
+    name: "capitan_applied_objects_total",
+    help: "Objects sent to workload clusters by server-side apply.",
+    registers,
+  });
   registry.registerMetric(
     new Gauge({
       name: "capitan_connected_clusters",

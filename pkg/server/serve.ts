@@ -10,23 +10,36 @@ export type Endpoint = {
 };
 
 /** Serves /healthz, /readyz and /metrics until the signal aborts. Gives the port. */
-export async function serve({ address, registry, ready }: Endpoint, signal: AbortSignal): Promise<number> {
+export async function serve(
+  { address, registry, ready }: Endpoint,
+  signal: AbortSignal,
+): Promise<number> {
   const colon = address.lastIndexOf(":");
-  const server = createServer((request, response) => void answer(request.url ?? "", response, { registry, ready }));
+  const server = createServer(
+    (request, response) => void answer(request.url ?? "", response, { registry, ready }),
+  );
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }, resolve);
+    server.listen(
+      { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) },
+      resolve,
+    );
   });
   signal.addEventListener("abort", () => server.close(), { once: true });
   const bound = server.address();
   return typeof bound === "object" && bound !== null ? bound.port : 0;
 }
 
-async function answer(path: string, response: ServerResponse, { registry, ready }: Omit<Endpoint, "address">): Promise<void> {
+async function answer(
+  path: string,
+  response: ServerResponse,
+  { registry, ready }: Omit<Endpoint, "address">,
+): Promise<void> {
   if (path === "/healthz") return send(response, 200, "ok");
-  if (path === "/readyz") return ready() ? send(response, 200, "ok") : send(response, 503, "not ready");
+  if (path === "/readyz")
+    return ready() ? send(response, 200, "ok") : send(response, 503, "not ready");
   if (path !== "/metrics") return send(response, 404, "not found");
   response.setHeader("content-type", registry.contentType);
   send(response, 200, await registry.metrics());

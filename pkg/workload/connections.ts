@@ -16,20 +16,32 @@ type Held = { readonly identity: string; readonly workload: Workload };
 /** One connection per cluster, made anew when the Cluster or its kubeconfig is another. */
 export class Connections {
   readonly #held = new Map<string, Held>();
-  readonly #options: { readonly onHealthChange: (key: string) => void; readonly random: () => number };
+  readonly #options: {
+    readonly onHealthChange: (key: string) => void;
+    readonly random: () => number;
+  };
 
-  constructor(options: { readonly onHealthChange: (key: string) => void; readonly random: () => number }) {
+  constructor(options: {
+    readonly onHealthChange: (key: string) => void;
+    readonly random: () => number;
+  }) {
     this.#options = options;
   }
 
   /** The cluster's connection; a new one has been dialled. Throws KubeconfigInvalid, KubeconfigRefused, Unreachable, CredentialsRejected. */
-  async get({ key, clusterUid, kubeconfig, what }: ConnectRequest, signal: AbortSignal): Promise<Workload> {
+  async get(
+    { key, clusterUid, kubeconfig, what }: ConnectRequest,
+    signal: AbortSignal,
+  ): Promise<Workload> {
     const identity = `${clusterUid}/${sha256Hex(kubeconfig)}`;
     const held = this.#held.get(key);
     if (held?.identity === identity) return held.workload;
     await this.drop(key);
     const client = connect(parseWorkloadKubeconfig(kubeconfig, what));
-    const workload = new Workload(client, { onHealthChange: () => this.#options.onHealthChange(key), random: this.#options.random });
+    const workload = new Workload(client, {
+      onHealthChange: () => this.#options.onHealthChange(key),
+      random: this.#options.random,
+    });
     try {
       await workload.dial(signal);
     } catch (error) {

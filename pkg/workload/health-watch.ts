@@ -3,7 +3,11 @@ import { Informer, type KubeClient, type Resource } from "../kube/index.ts";
 
 const syncDeadlineMs = 10_000;
 
-type Watched = { readonly informer: Informer; readonly stop: AbortController; readonly objects: Map<string, KubeObject> };
+type Watched = {
+  readonly informer: Informer;
+  readonly stop: AbortController;
+  readonly objects: Map<string, KubeObject>;
+};
 
 /** Watches whole objects of a few kinds while somebody waits for their health. */
 export class HealthWatch {
@@ -38,9 +42,16 @@ export class HealthWatch {
    * The health of an object, as of at least this generation of this uid: what the watch has not
    * caught up with is in progress.
    */
-  healthOf(kind: string, key: string, { uid, generation }: { uid: string; generation: number | undefined }): Health {
+  healthOf(
+    kind: string,
+    key: string,
+    { uid, generation }: { uid: string; generation: number | undefined },
+  ): Health {
     const object = this.#watched.get(kind)?.objects.get(key);
-    const caughtUp = object !== undefined && object.metadata.uid === uid && (object.metadata.generation ?? 0) >= (generation ?? 0);
+    const caughtUp =
+      object !== undefined &&
+      object.metadata.uid === uid &&
+      (object.metadata.generation ?? 0) >= (generation ?? 0);
     return caughtUp ? healthOf(object) : { state: "InProgress", message: "has not been seen yet" };
   }
 
@@ -61,7 +72,11 @@ export class HealthWatch {
   }
 }
 
-async function beforeDeadline(work: Promise<unknown>, deadlineMs: number, signal: AbortSignal): Promise<void> {
+async function beforeDeadline(
+  work: Promise<unknown>,
+  deadlineMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, deadlineMs);
   signal.addEventListener("abort", () => resolve(), { once: true });

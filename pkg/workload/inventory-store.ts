@@ -1,9 +1,29 @@
 import { asMap, type KubeObject } from "../object/index.ts";
-import { decodeInventory, emptyInventory, encodeInventory, inventoryName, inventoryNamespace, type Document, type Inventory } from "../inventory/index.ts";
+import {
+  decodeInventory,
+  emptyInventory,
+  encodeInventory,
+  inventoryName,
+  inventoryNamespace,
+  type Document,
+  type Inventory,
+} from "../inventory/index.ts";
 import { ApiError, type KubeClient, type Resource } from "../kube/index.ts";
 
-const configMap: Resource = { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps", namespaced: true };
-const namespace: Resource = { group: "", version: "v1", kind: "Namespace", plural: "namespaces", namespaced: false };
+const configMap: Resource = {
+  group: "",
+  version: "v1",
+  kind: "ConfigMap",
+  plural: "configmaps",
+  namespaced: true,
+};
+const namespace: Resource = {
+  group: "",
+  version: "v1",
+  kind: "Namespace",
+  plural: "namespaces",
+  namespaced: false,
+};
 const labels = { "app.kubernetes.io/part-of": "capitan" };
 
 /**
@@ -25,9 +45,14 @@ export class InventoryStore {
     const header = await this.#get(inventoryName, signal);
     if (header === undefined) return emptyInventory;
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
-    const names = shards <= 1 || shards > 64 ? [] : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
+    const names =
+      shards <= 1 || shards > 64
+        ? []
+        : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
     const found = await Promise.all(names.map((name) => this.#get(name, signal)));
-    const decoded = decodeInventory([header, ...found.filter((object) => object !== undefined)].map(documentOf));
+    const decoded = decodeInventory(
+      [header, ...found.filter((object) => object !== undefined)].map(documentOf),
+    );
     this.#shards = decoded.shards;
     return decoded.inventory;
   }
@@ -41,7 +66,11 @@ export class InventoryStore {
   }
 
   async #get(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {
-    const object = await this.#client.get(configMap, { namespace: inventoryNamespace, name }, { signal });
+    const object = await this.#client.get(
+      configMap,
+      { namespace: inventoryNamespace, name },
+      { signal },
+    );
     if (object !== undefined) this.#held.set(name, object);
     return object;
   }
@@ -49,15 +78,23 @@ export class InventoryStore {
   async #put({ name, data }: Document, signal: AbortSignal): Promise<void> {
     const held = this.#held.get(name);
     if (held !== undefined && sameData(documentOf(held).data, data)) return;
-    const metadata = held === undefined ? { namespace: inventoryNamespace, name, labels } : held.metadata;
+    const metadata =
+      held === undefined ? { namespace: inventoryNamespace, name, labels } : held.metadata;
     const object: KubeObject = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
-    const written = held === undefined ? await this.#client.create(configMap, object, { signal }) : await this.#client.replace(configMap, object, { signal });
+    const written =
+      held === undefined
+        ? await this.#client.create(configMap, object, { signal })
+        : await this.#client.replace(configMap, object, { signal });
     this.#held.set(name, written);
   }
 
   async #ensureNamespace(signal: AbortSignal): Promise<void> {
     try {
-      await this.#client.create(namespace, { apiVersion: "v1", kind: "Namespace", metadata: { name: inventoryNamespace, labels } }, { signal });
+      await this.#client.create(
+        namespace,
+        { apiVersion: "v1", kind: "Namespace", metadata: { name: inventoryNamespace, labels } },
+        { signal },
+      );
     } catch (error) {
       if (!(error instanceof ApiError) || error.reason !== "AlreadyExists") throw error;
     }
@@ -65,7 +102,9 @@ export class InventoryStore {
 }
 
 function documentOf(object: KubeObject): Document {
-  const data = Object.entries(asMap(object["data"])).filter((e): e is [string, string] => typeof e[1] === "string");
+  const data = Object.entries(asMap(object["data"])).filter(
+    (e): e is [string, string] => typeof e[1] === "string",
+  );
   return { name: object.metadata.name, data: Object.fromEntries(data) };
 }
 

@@ -25,7 +25,10 @@ export class Kinds {
 
   /** The resource of this apiVersion and kind, served or coming; undefined when neither. */
   async find(apiVersion: string, kind: string, signal: AbortSignal): Promise<Resource | undefined> {
-    return (await this.#discovery.find(apiVersion, kind, signal)) ?? this.#coming.get(`${groupOf(apiVersion)}/${versionOf(apiVersion)}/${kind}`);
+    return (
+      (await this.#discovery.find(apiVersion, kind, signal)) ??
+      this.#coming.get(`${groupOf(apiVersion)}/${versionOf(apiVersion)}/${kind}`)
+    );
   }
 
   /** The served resource of this group and kind, at whatever version. */

@@ -1,4 +1,12 @@
-import { asMap, createdByUs, groupOf, healthOf, labels, ownershipOf, type KubeObject } from "../object/index.ts";
+import {
+  asMap,
+  createdByUs,
+  groupOf,
+  healthOf,
+  labels,
+  ownershipOf,
+  type KubeObject,
+} from "../object/index.ts";
 import type { Live } from "../fleet/index.ts";
 
 /** What the decisions need to know of an object, from its metadata. */
@@ -17,7 +25,9 @@ export function liveOf(object: KubeObject): Live {
 
 /** Kinds that others need before they can be applied. */
 export function isBarrier({ apiVersion, kind }: Pick<KubeObject, "apiVersion" | "kind">): boolean {
-  return kind === "CustomResourceDefinition" ? groupOf(apiVersion) === "apiextensions.k8s.io" : kind === "Namespace" && apiVersion === "v1";
+  return kind === "CustomResourceDefinition"
+    ? groupOf(apiVersion) === "apiextensions.k8s.io"
+    : kind === "Namespace" && apiVersion === "v1";
 }
 
 /** Whether a CRD is Established or a Namespace Active. */

@@ -1,0 +1,37 @@
+import { conditionOf, type Fleet, type FleetMember } from "../api/index.ts";
+import { codes } from "../errors/index.ts";
+import type { Clock, EventNote } from "./ports.ts";
+
+type Reporter<T, S> = {
+  writeStatus(object: T, status: S, signal: AbortSignal): Promise<boolean>;
+  emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
+};
+
+/** Writes the status if it differs, and an Event when Ready changed its status or its reason. */
+export async function report<T extends Fleet | FleetMember>(
+  hub: Reporter<T, NonNullable<T["status"]>>,
+  object: T,
+  status: NonNullable<T["status"]>,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<void> {
+  await hub.writeStatus(object, status, signal);
+  const before = conditionOf(object.status?.conditions, "Ready");
+  const after = conditionOf(status.conditions, "Ready");
+  if (after === undefined) return;
+  if (before?.status === after.status && before.reason === after.reason) return;
+  const { reason, message: note } = after;
+  const type = Object.hasOwn(codes, reason) ? "Warning" : "Normal";
+  const time = clock.now().toISOString();
+  const hex = (n: number) => Math.floor(n).toString(16);
+  const id = `${hex(clock.now().getTime())}${hex(clock.random() * 0xffff)}`;
+  await hub.emit(
+    { regarding: object, type, reason, action: "Reconcile", note },
+    { id, time },
+    signal,
+  );
+}
+
+/** The wall time as statuses hold it: RFC 3339, whole seconds. */
+export function timestamp({ now }: Clock): string {
+  return now().toISOString().replace(/\.\d+/, "");
+}
