@@ -2,15 +2,8 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import {
-  asList,
-  asMap,
-  asString,
-  parseManifests,
-  parseYaml,
-  type JsonMap,
-  type KubeObject,
-} from "../pkg/object/index.ts";
+import { asList, asMap, asString, type JsonMap } from "../pkg/json/index.ts";
+import { parseManifests, parseYaml, type KubeObject } from "../pkg/object/index.ts";
 import { ArtifactCache, RegistryClient } from "../pkg/registry/index.ts";
 import { parseReference } from "../pkg/oci/index.ts";
 import { cacheDir, root } from "./lab/paths.ts";

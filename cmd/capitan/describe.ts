@@ -1,8 +1,10 @@
 import { CapitanError, codes } from "../../pkg/errors/index.ts";
 import { conditionOf, type Condition } from "../../pkg/api/index.ts";
 import { hubResources } from "../../pkg/hub/index.ts";
-import type { KubeClient, Resource } from "../../pkg/kube/index.ts";
-import { asMap, asString, type KubeObject } from "../../pkg/object/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import type { Resource } from "../../pkg/object/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
+import { type KubeObject } from "../../pkg/object/index.ts";
 import { listOf } from "./listing.ts";
 import { ago, clean, coloured, table } from "./text.ts";
 

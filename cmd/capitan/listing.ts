@@ -1,6 +1,7 @@
 import type { Options } from "yargs";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { ApiError, type KubeClient, type Resource } from "../../pkg/kube/index.ts";
+import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
+import { type Resource } from "../../pkg/object/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { formatted, table, type Format } from "./text.ts";

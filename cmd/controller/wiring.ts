@@ -6,11 +6,10 @@ import {
   FleetReconciler,
   Sources,
   WorkQueue,
-  type Again,
   type Clock,
   type Repositories,
 } from "../../pkg/controllers/index.ts";
-import { clusterKey } from "../../pkg/fleet/index.ts";
+import { clusterKey, type Again } from "../../pkg/fleet/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";

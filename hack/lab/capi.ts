@@ -1,12 +1,9 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  canonicalJson,
-  parseManifests,
-  sha256Hex,
-  type KubeObject,
-} from "../../pkg/object/index.ts";
-import type { KubeClient, Resource } from "../../pkg/kube/index.ts";
+import { canonicalJson, sha256Hex } from "../../pkg/json/index.ts";
+import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import type { Resource } from "../../pkg/object/index.ts";
 import { serverDir } from "./apiserver.ts";
 import { cacheDir } from "./paths.ts";
 import { assertFree, type Ports } from "./ports.ts";

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { asMap, asString } from "../../pkg/object/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
 import { controllerAccount, installManifests, systemNamespace } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { clientOf, serverDir } from "./apiserver.ts";

@@ -2,15 +2,11 @@
 // with its own CA and its own prefix in the shared etcd. It fulfils contract v1beta2 with a dozen
 // fields. usage: node provider.ts LAB_DIR
 import { join } from "node:path";
-import {
-  Informer,
-  isConflict,
-  isNotFound,
-  type KubeClient,
-  type Resource,
-} from "../../pkg/kube/index.ts";
+import { Informer, isConflict, isNotFound, type KubeClient } from "../../pkg/kube/index.ts";
+import { type Resource } from "../../pkg/object/index.ts";
 import { messageOf } from "../../pkg/errors/index.ts";
-import { asList, asMap, asNumber, asString, type KubeObject } from "../../pkg/object/index.ts";
+import { asList, asMap, asNumber, asString } from "../../pkg/json/index.ts";
+import { type KubeObject } from "../../pkg/object/index.ts";
 import { clientOf, serverDir, startApiServer } from "./apiserver.ts";
 import { stop } from "./processes.ts";
 import { resources } from "./resources.ts";

@@ -1,5 +1,5 @@
 import { groupOf, versionOf } from "../../pkg/object/index.ts";
-import type { Resource } from "../../pkg/kube/index.ts";
+import type { Resource } from "../../pkg/object/index.ts";
 
 /** `group/version` ("v1" for the core group), kind and plural. */
 function resource(apiVersion: string, kind: string, plural: string, namespaced = true): Resource {

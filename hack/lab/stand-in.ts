@@ -1,15 +1,12 @@
 // A stand-in for kubelets and the Deployment controller, a process: Deployments of the workload
 // clusters turn Available after a delay. There are no nodes and no pods here, so nothing that a real
 // pod would do is seen. usage: node stand-in.ts LAB_DIR DELAY|off
-import {
-  Informer,
-  connect,
-  parseWorkloadKubeconfig,
-  type KubeClient,
-} from "../../pkg/kube/index.ts";
+import { Informer, connect, type KubeClient } from "../../pkg/kube/index.ts";
+import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
 import { messageOf } from "../../pkg/errors/index.ts";
 import { durationMs } from "../../pkg/api/index.ts";
-import { asMap, asNumber, asString, type KubeObject } from "../../pkg/object/index.ts";
+import { asMap, asNumber, asString } from "../../pkg/json/index.ts";
+import { type KubeObject } from "../../pkg/object/index.ts";
 import { clientOf } from "./apiserver.ts";
 import { standInAnnotation } from "./clusters.ts";
 import { resources } from "./resources.ts";

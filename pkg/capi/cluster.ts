@@ -1,6 +1,7 @@
-import { asMap, type KubeObject } from "../object/index.ts";
+import { asMap } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import type { ClusterFacts } from "../fleet/index.ts";
-import type { Resource } from "../kube/index.ts";
+import type { Resource } from "../object/index.ts";
 
 export const capiGroup = "cluster.x-k8s.io";
 /** The only version that is read: v1beta1 ends with CAPI 1.16. */

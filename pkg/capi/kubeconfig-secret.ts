@@ -1,5 +1,6 @@
 import { CapitanError } from "../errors/index.ts";
-import { asMap, type KubeObject } from "../object/index.ts";
+import { asMap } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 
 /** On every Secret of a Cluster. */
 export const clusterNameLabel = "cluster.x-k8s.io/cluster-name";

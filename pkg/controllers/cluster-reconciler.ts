@@ -1,7 +1,13 @@
 import { type FleetMember, type FleetRevision, type RevisionLayer } from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
-import { CapitanError, isCapitanError, messageOf, type Code } from "../errors/index.ts";
+import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import {
+  againAfterFailure,
+  againAfterPass,
+  isSettled,
+  sooner,
+  untilEvent,
+  type Again,
   clusterKey,
   memberStatus,
   ownerOf,
@@ -25,21 +31,6 @@ import type {
 } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
-import type { Again } from "./work-queue.ts";
-
-/** How often a settled cluster is compared with its inventory again. */
-const resyncMs = 10 * 60_000;
-/** A cluster that is just starting: every second for two minutes, then slower. */
-const starting: Again = { kind: "backoff", baseMs: 1_000, maxMs: 60_000, flatTries: 120 };
-const failing: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flatTries: 2 };
-/** Waiting for something that no watch tells us about. */
-const soon: Again = { kind: "after", ms: 2_000 };
-const startingCodes = new Set<Code>([
-  "ControlPlaneNotInitialized",
-  "KubeconfigNotFound",
-  "Unreachable",
-  "CredentialsRejected",
-]);
 
 export type ClusterReconcilerOptions = {
   readonly hub: ClusterHub;
@@ -74,7 +65,7 @@ export class ClusterReconciler {
     const cluster = hub.cluster({ namespace, name });
     if (cluster === undefined || members.length === 0) {
       await connections.drop(key);
-      return { kind: "after", ms: 24 * 3_600_000 };
+      return untilEvent;
     }
     try {
       const workload = await this.#connect(cluster, signal);
@@ -117,8 +108,7 @@ export class ClusterReconciler {
     const agains: Again[] = [];
     for (const member of members)
       agains.push(await this.#reconcileMember(member, cluster, workload, signal));
-    const waits = agains.some((again) => again !== settledAgain && again.kind === "after");
-    if (!waits) workload.stopLooking();
+    if (agains.every(isSettled)) workload.stopLooking();
     return agains.reduce(sooner);
   }
 
@@ -137,7 +127,7 @@ export class ClusterReconciler {
         { problem: { code: "RevisionNotFound", message }, layers: [] },
         signal,
       );
-      return failing;
+      return againAfterFailure("RevisionNotFound");
     }
     const plan = await this.#planFor(member, cluster, revision, signal);
     const result = await this.#passes(workload, plan, signal);
@@ -164,7 +154,7 @@ export class ClusterReconciler {
       },
       signal,
     );
-    return againAfter(result);
+    return againAfterPass(result.layers, result.removal);
   }
 
   /** A layer may have brought what another one was missing: then once more, at once. */
@@ -267,46 +257,13 @@ export class ClusterReconciler {
     await connections.drop(key);
     for (const member of members)
       await this.#report(member, { problem: { code, message }, layers: [] }, signal);
-    if (code === "ClusterDeleting" || code === "ClusterPaused")
-      return { kind: "after", ms: resyncMs };
-    return startingCodes.has(code) ? starting : failing;
+    return againAfterFailure(code);
   }
 
   async #report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
     const { hub, clock } = this.#options;
     await report(hub, member, memberStatus(member, outcome, timestamp(clock)), { clock, signal });
   }
-}
-
-const settledAgain: Again = { kind: "after", ms: resyncMs };
-
-/** When a member is to be looked at again, from what its pass came to. */
-function againAfter({ layers, removal }: PassResult): Again {
-  if (
-    layers.some(
-      (layer) =>
-        layer.state === "Failed" &&
-        layer.problem?.code !== "HealthTimeout" &&
-        layer.problem?.code !== "HealthFailed",
-    )
-  )
-    return failing;
-  if (removal !== undefined) return removal.code === "RemovalNeedsApproval" ? settledAgain : soon;
-  if (layers.some((layer) => layer.state === "Applying")) return soon;
-  const remaining = layers.flatMap((layer) =>
-    layer.state === "Waiting" ? [layer.remainingMs ?? 1_000] : [],
-  );
-  if (remaining.length > 0) return { kind: "after", ms: Math.min(...remaining) + 50 };
-  // Unhealthy after its timeout: the watch tells when that changes.
-  return layers.every((layer) => layer.state === "Ready")
-    ? settledAgain
-    : { kind: "after", ms: 60_000 };
-}
-
-function sooner(a: Again, b: Again): Again {
-  if (a.kind === "backoff") return a;
-  if (b.kind === "backoff") return b;
-  return a.ms <= b.ms ? a : b;
 }
 
 /** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */

@@ -1,15 +1,14 @@
 import type { FleetRevision } from "../api/index.ts";
-import { durationMs } from "../api/index.ts";
-import { CapitanError, isCapitanError } from "../errors/index.ts";
+import { CapitanError } from "../errors/index.ts";
 import {
-  desiredObjects,
   learnApplied,
   learnEstablished,
   learnHealth,
   learnRemoved,
   learnStored,
-  orderLayers,
-  renderLayer,
+  kindOf,
+  placeLayer,
+  renderLayers,
   step,
   type Facts,
   type LayerInputs,
@@ -131,67 +130,12 @@ async function planLayers(
   plan: MemberPlan,
   signal: AbortSignal,
 ): Promise<readonly LayerPlan[]> {
-  const { revision, inputs } = plan;
-  if (revision === undefined) return [];
-  const rendered = orderLayers(revision.spec.layers).map((layer) => {
-    const { name, dependsOn, wait, timeout, deletionPolicy } = layer;
-    const base = { name, dependsOn, wait, timeoutMs: durationMs(timeout), policy: deletionPolicy };
-    const input = inputs.get(name) ?? {};
-    if ("code" in input) return { ...base, objects: [], problem: input };
-    return { ...base, ...attempt(() => renderLayer(layer, input)) };
-  });
+  const rendered = renderLayers(plan.revision, plan.inputs);
   const all = rendered.flatMap((layer) => layer.objects);
   workload.kinds.expect(all);
-  const resources = await resolveKinds(workload, all, signal);
-  return rendered.map((layer) => placeLayer(layer, plan, resources));
+  const scopes = await resolveKinds(workload, all, signal);
+  return rendered.map((layer) => placeLayer(layer, plan, scopes));
 }
-
-type Rendered = Omit<LayerPlan, "objects"> & { readonly objects: readonly KubeObject[] };
-
-function attempt(render: () => readonly KubeObject[]): {
-  objects: readonly KubeObject[];
-  problem?: Problem;
-} {
-  try {
-    return { objects: render() };
-  } catch (error) {
-    if (!isCapitanError(error)) throw error;
-    return { objects: [], problem: { code: error.code, message: error.message } };
-  }
-}
-
-function placeLayer(
-  layer: Rendered,
-  { owner, secretKey }: MemberPlan,
-  resources: ReadonlyMap<string, Kind | undefined>,
-): LayerPlan {
-  const unknown = [...new Set(layer.objects.map(kindOf))].filter(
-    (kind) => resources.get(kind) === undefined,
-  );
-  if (layer.problem !== undefined) return { ...layer, objects: [] };
-  if (unknown.length > 0)
-    return {
-      ...layer,
-      objects: [],
-      problem: {
-        code: "UnknownKind",
-        message: `the cluster does not serve ${unknown.slice(0, 5).join(", ")}`,
-      },
-    };
-  const scopeOf = (object: KubeObject) =>
-    resources.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster";
-  try {
-    return {
-      ...layer,
-      objects: desiredObjects(layer.name, layer.objects, { owner, scopeOf, secretKey }),
-    };
-  } catch (error) {
-    if (!isCapitanError(error)) throw error;
-    return { ...layer, objects: [], problem: { code: error.code, message: error.message } };
-  }
-}
-
-const kindOf = ({ apiVersion, kind }: KubeObject) => `${apiVersion} ${kind}`;
 
 async function resolveKinds(
   workload: WorkloadPort,

@@ -1,6 +1,8 @@
 import { durationMs, type Fleet, type FleetMember } from "../api/index.ts";
 import { CapitanError, isCapitanError, type Code } from "../errors/index.ts";
 import {
+  untilEvent,
+  type Again,
   clusterKey,
   fleetStatus,
   planMembers,
@@ -14,7 +16,6 @@ import { annotations, matchesSelector } from "../object/index.ts";
 import type { Clock, FleetHub, Log, Named } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
-import type { Again } from "./work-queue.ts";
 
 /** Revisions that no member is pinned to and that are kept all the same. */
 const revisionsKept = 5;
@@ -54,13 +55,13 @@ export class FleetReconciler {
     const fleet = this.#options.hub.fleet({ namespace, name });
     if (fleet === undefined) {
       this.#resolved.delete(key);
-      return { kind: "after", ms: 24 * 3_600_000 };
+      return untilEvent;
     }
     const { problem, resolved } = await this.#decide(key, fleet, signal);
     if (problem === undefined || !blocking.has(problem.code)) {
       await this.#actOnMembers(fleet, resolved?.revision, signal);
     }
-    if (await this.#released(fleet, signal)) return { kind: "after", ms: 24 * 3_600_000 };
+    if (await this.#released(fleet, signal)) return untilEvent;
     await this.#report(fleet, { problem, resolved }, signal);
     if (problem !== undefined) return retry;
     if (resolved !== undefined) await this.#collectRevisions(fleet, resolved.revision, signal);

@@ -2,6 +2,6 @@
 export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { Sources } from "./sources.ts";
-export { WorkQueue, type Again } from "./work-queue.ts";
+export { WorkQueue } from "./work-queue.ts";
 export type { Clock, Log, Metrics, Repositories } from "./ports.ts";
 export { Changes } from "./changes.ts";

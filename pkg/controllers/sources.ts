@@ -1,7 +1,8 @@
 import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../fleet/index.ts";
-import { asMap, asString, type KubeObject } from "../object/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import { parseReference, selectVersion } from "../oci/index.ts";
 import type { Named, Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
 

@@ -1,14 +1,5 @@
+import { pauseMs, type Again } from "../fleet/index.ts";
 import type { Clock } from "./ports.ts";
-
-/** When a key is to be looked at again: after some time, or sooner and sooner less, as after a failure. */
-export type Again =
-  | { readonly kind: "after"; readonly ms: number }
-  | {
-      readonly kind: "backoff";
-      readonly baseMs: number;
-      readonly maxMs: number;
-      readonly flatTries: number;
-    };
 
 export type WorkQueueOptions = {
   readonly concurrency: number;
@@ -114,14 +105,9 @@ export class WorkQueue {
   }
 
   #delayMs(key: string, again: Again): number {
-    if (again.kind === "after") {
-      this.#failures.delete(key);
-      return again.ms;
-    }
-    const failures = (this.#failures.get(key) ?? 0) + 1;
-    this.#failures.set(key, failures);
-    const exponent = Math.max(0, failures - 1 - again.flatTries);
-    const ms = Math.min(again.baseMs * 2 ** Math.min(exponent, 20), again.maxMs);
-    return ms * (0.8 + 0.4 * this.#options.clock.random());
+    const failures = again.kind === "after" ? 0 : (this.#failures.get(key) ?? 0) + 1;
+    if (failures === 0) this.#failures.delete(key);
+    else this.#failures.set(key, failures);
+    return pauseMs(again, failures, this.#options.clock.random());
   }
 }

@@ -1,12 +1,6 @@
 import { CapitanError } from "../errors/index.ts";
-import {
-  asList,
-  asMap,
-  asString,
-  isJsonMap,
-  type JsonMap,
-  type KubeObject,
-} from "../object/index.ts";
+import { asList, asMap, asString, isJsonMap, type JsonMap } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 
 /** Where Flux installs itself. */
 export const fluxSystemNamespace = "flux-system";

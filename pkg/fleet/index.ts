@@ -1,4 +1,15 @@
 /** The vocabulary and the decisions: what a Fleet wants where, and what to do next. No I/O, no clock. */
+export {
+  againAfterFailure,
+  againAfterPass,
+  isSettled,
+  pauseMs,
+  sooner,
+  untilEvent,
+  type Again,
+} from "./pace.ts";
+export { kindOf, placeLayer, renderLayers, type KindScope } from "./place.ts";
+export { liveOf, isBarrier, isEstablished } from "./live.ts";
 export { memberName, revisionName, ownerOf, clusterKey } from "./names.ts";
 export { orderLayers } from "./order.ts";
 export {

@@ -1,4 +1,4 @@
-import { canonicalJson, sha256Hex } from "../object/index.ts";
+import { canonicalJson, sha256Hex } from "../json/index.ts";
 import type { FleetRevisionSpec } from "../api/index.ts";
 
 /** Names of objects are at most this long, so that they are label values too. */

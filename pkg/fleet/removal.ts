@@ -1,5 +1,6 @@
 import { ownedBy, type Entry } from "../inventory/index.ts";
-import { nameOf, parseKey, sha256Hex, stageOf, type ObjectId } from "../object/index.ts";
+import { nameOf, parseKey, stageOf, type ObjectId } from "../object/index.ts";
+import { sha256Hex } from "../json/index.ts";
 import type { LayerVerdict } from "./layers.ts";
 import type { Facts, Problem, Step } from "./step.ts";
 

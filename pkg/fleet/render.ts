@@ -1,16 +1,14 @@
 import type { RevisionLayer } from "../api/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
+import { canonicalJson, hmacHex, sha256Hex } from "../json/index.ts";
 import {
-  canonicalJson,
   compareForApply,
-  hmacHex,
   idOf,
   keyOf,
   matchesSelector,
   nameOf,
   normalize,
   parseManifests,
-  sha256Hex,
   stageOf,
   type KubeObject,
   type ObjectId,

@@ -1,4 +1,5 @@
-import { asMap, asString, type KubeObject } from "../object/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import { isConflict, type KubeClient } from "../kube/index.ts";
 import { hubResources } from "./resources.ts";
 

@@ -9,8 +9,10 @@ import type {
 } from "../api/index.ts";
 import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
-import { Informer, isConflict, isNotFound, type KubeClient, type Resource } from "../kube/index.ts";
-import { canonicalJson, labels, type KubeObject } from "../object/index.ts";
+import { Informer, isConflict, isNotFound, type KubeClient } from "../kube/index.ts";
+import { type Resource } from "../object/index.ts";
+import { canonicalJson } from "../json/index.ts";
+import { labels, type KubeObject } from "../object/index.ts";
 import { hubResources } from "./resources.ts";
 
 const manager = "capitan";

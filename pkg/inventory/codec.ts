@@ -6,9 +6,9 @@ import {
   asString,
   canonicalJson,
   parseJson,
-  parseKey,
   type JsonMap,
-} from "../object/index.ts";
+} from "../json/index.ts";
+import { parseKey } from "../object/index.ts";
 import type { Entry, Inventory } from "./inventory.ts";
 
 /** Where the inventory lives in each workload cluster. */

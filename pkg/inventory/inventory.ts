@@ -1,4 +1,4 @@
-import { canonicalJson, sha256Hex } from "../object/index.ts";
+import { canonicalJson, sha256Hex } from "../json/index.ts";
 
 /** Delete what we created; Orphan leaves it and only takes our mark off. */
 export type DeletionPolicy = "Delete" | "Orphan";

@@ -1,5 +1,5 @@
 import { CapitanError, type Code } from "../errors/index.ts";
-import { asList, asMap, asNumber, asString, parseJson } from "../object/index.ts";
+import { asList, asMap, asNumber, asString, parseJson } from "../json/index.ts";
 
 /** A reply of an API server that is not a success, or no reply at all (`status` 0). */
 export class ApiError extends CapitanError {

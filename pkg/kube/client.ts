@@ -1,14 +1,8 @@
-import {
-  asList,
-  asMap,
-  asString,
-  encodeJson,
-  parseJson,
-  type KubeObject,
-} from "../object/index.ts";
+import { asList, asMap, asString, encodeJson, parseJson } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import { isNotFound } from "./api-error.ts";
-import type { ConnectionConfig } from "./config.ts";
-import { resourcePath, type Resource } from "./resource.ts";
+import type { ConnectionConfig } from "../kubeconfig/index.ts";
+import { resourcePath, type Resource } from "../object/index.ts";
 import { Transport } from "./transport.ts";
 import { decodeWatch, type WatchEvent } from "./watch.ts";
 

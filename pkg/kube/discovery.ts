@@ -1,6 +1,6 @@
-import { asList, asMap, asString, type JsonMap } from "../object/index.ts";
+import { asList, asMap, asString, type JsonMap } from "../json/index.ts";
 import type { KubeClient } from "./client.ts";
-import type { Resource } from "./resource.ts";
+import type { Resource } from "../object/index.ts";
 
 const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 

@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
 import { CapitanError, messageOf } from "../errors/index.ts";
-import { asList, asMap, asString, parseJson, type JsonMap } from "../object/index.ts";
-import type { ConnectionConfig, Credentials } from "./config.ts";
-import { selectContext } from "./kubeconfig-file.ts";
+import { asList, asMap, asString, parseJson, type JsonMap } from "../json/index.ts";
+import type { ConnectionConfig, Credentials } from "../kubeconfig/index.ts";
+import { selectContext } from "../kubeconfig/index.ts";
 
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 const tokenReloadMs = 60_000;

@@ -1,7 +1,5 @@
 /** The Kubernetes client: connections, requests, discovery, list-watch, leases. Nobody outside this room sees HTTP. */
-export { parseWorkloadKubeconfig } from "./workload-kubeconfig.ts";
 export { loadHubConfig } from "./hub-config.ts";
-export { type ConnectionConfig, type Credentials } from "./config.ts";
 export {
   KubeClient,
   connect,
@@ -10,7 +8,6 @@ export {
   type ListOptions,
 } from "./client.ts";
 export { ApiError, isNotFound, isConflict } from "./api-error.ts";
-export { type Resource, resourcePath } from "./resource.ts";
 export { Discovery } from "./discovery.ts";
 export { Informer, type InformerOptions } from "./informer.ts";
 export { LeaderLease, type LeaseOptions } from "./lease.ts";

@@ -2,7 +2,7 @@ import { isCapitanError } from "../errors/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
 import type { KubeClient, ListOptions } from "./client.ts";
-import type { Resource } from "./resource.ts";
+import type { Resource } from "../object/index.ts";
 
 export type InformerOptions = Omit<ListOptions, "signal"> & {
   /** Called for every object that appeared, changed or went, relists included. Must not throw; if it does, everything is listed again. */

@@ -1,7 +1,8 @@
-import { asMap, asString, type KubeObject } from "../object/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import { isConflict } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
-import type { Resource } from "./resource.ts";
+import type { Resource } from "../object/index.ts";
 
 const leaseResource: Resource = {
   group: "coordination.k8s.io",

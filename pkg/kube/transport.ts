@@ -1,7 +1,7 @@
 import { Agent, request, type Dispatcher } from "undici";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import { ApiError, apiErrorOf } from "./api-error.ts";
-import type { ConnectionConfig } from "./config.ts";
+import type { ConnectionConfig } from "../kubeconfig/index.ts";
 
 const connectTimeoutMs = 10_000;
 /** No byte for this long ends a call. */

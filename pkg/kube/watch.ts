@@ -1,14 +1,8 @@
 import { CapitanError } from "../errors/index.ts";
-import {
-  asMap,
-  asNumber,
-  asString,
-  parseJson,
-  type JsonMap,
-  type KubeObject,
-} from "../object/index.ts";
+import { asMap, asNumber, asString, parseJson, type JsonMap } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
-import type { Resource } from "./resource.ts";
+import type { Resource } from "../object/index.ts";
 
 export type WatchEvent =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: KubeObject }

@@ -1,5 +1,6 @@
 import { groupOf } from "./id.ts";
-import { asList, asMap, asNumber, asString, type JsonMap, type KubeObject } from "./types.ts";
+import { asList, asMap, asNumber, asString, type JsonMap } from "../json/index.ts";
+import { type KubeObject } from "./types.ts";
 
 /** kstatus: the state of one object, and in words what is missing. */
 export type Health = {

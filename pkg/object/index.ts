@@ -1,16 +1,8 @@
 /** Kubernetes objects as data: reading, naming, ordering, normalising, judging them. No I/O. */
-export type {
-  Json,
-  JsonMap,
-  KubeObject,
-  ObjectMeta,
-  ManagedField,
-  PartialMetadata,
-} from "./types.ts";
-export { isJsonMap, asMap, asString, asNumber, asList } from "./types.ts";
+export type { KubeObject, ObjectMeta } from "./types.ts";
 export { type ObjectId, idOf, keyOf, parseKey, nameOf, groupOf, versionOf } from "./id.ts";
+export { type Resource, resourcePath } from "./resource.ts";
 export { parseManifests, parseYaml } from "./yaml.ts";
-export { canonicalJson, encodeJson, parseJson, sha256Hex, hmacHex } from "./json.ts";
 export { normalize } from "./normalize.ts";
 export { stageOf, barrierStage, compareForApply, type Stage } from "./stages.ts";
 export { labels, annotations, fieldManager, ownershipOf, createdByUs } from "./ownership.ts";

@@ -1,7 +1,8 @@
 import { CapitanError } from "../errors/index.ts";
 import { groupOf, idOf, nameOf } from "./id.ts";
 import { labels as ourLabels } from "./ownership.ts";
-import { isJsonMap, type JsonMap, type KubeObject } from "./types.ts";
+import { isJsonMap, type JsonMap } from "../json/index.ts";
+import { type KubeObject } from "./types.ts";
 
 /**
  * An object as it is sent: what the server owns is taken out, what would make ownership lie or two

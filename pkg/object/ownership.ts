@@ -1,4 +1,4 @@
-import { canonicalJson, sha256Hex } from "./json.ts";
+import { canonicalJson, sha256Hex } from "../json/index.ts";
 import type { ManagedField, ObjectMeta } from "./types.ts";
 
 /** The field manager of every server-side apply on workload clusters. */

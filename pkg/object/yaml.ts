@@ -1,6 +1,7 @@
 import { LineCounter, parseAllDocuments, type ScalarTag, type Tags, type Document } from "yaml";
 import { CapitanError, messageOf } from "../errors/index.ts";
-import { isJsonMap, type Json, type JsonMap, type KubeObject } from "./types.ts";
+import { isJsonMap, type Json, type JsonMap } from "../json/index.ts";
+import { type KubeObject } from "./types.ts";
 
 /** More documents than this in one file are refused. */
 const documentsMax = 20_000;

@@ -1,5 +1,5 @@
 import { CapitanError } from "../errors/index.ts";
-import { asMap, asString, parseJson, type JsonMap } from "../object/index.ts";
+import { asMap, asString, parseJson, type JsonMap } from "../json/index.ts";
 
 export type Login = { readonly username: string; readonly password: string };
 

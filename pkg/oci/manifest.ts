@@ -1,5 +1,5 @@
 import { CapitanError, messageOf } from "../errors/index.ts";
-import { asList, asMap, asNumber, asString, parseJson, type JsonMap } from "../object/index.ts";
+import { asList, asMap, asNumber, asString, parseJson, type JsonMap } from "../json/index.ts";
 import { digestOf } from "./digest.ts";
 
 /** Media types of Flux's artifacts (fluxcd/pkg/oci) and of OCI image-spec v1.1. */

@@ -13,7 +13,7 @@ import {
   type ArtifactFiles,
   type Reference,
 } from "../oci/index.ts";
-import { asList, asMap, asString, parseJson } from "../object/index.ts";
+import { asList, asMap, asString, parseJson } from "../json/index.ts";
 import { RegistryHttp, type RegistryAccess, type RegistryReply } from "./http.ts";
 import type { ArtifactCache } from "./cache.ts";
 

@@ -8,7 +8,7 @@ import {
   type DockerConfig,
   type Login,
 } from "../oci/index.ts";
-import { asMap, asNumber, asString, parseJson } from "../object/index.ts";
+import { asMap, asNumber, asString, parseJson } from "../json/index.ts";
 
 /** How to reach a registry. */
 export type RegistryAccess = {

@@ -1,5 +1,6 @@
-import { sha256Hex } from "../object/index.ts";
-import { connect, parseWorkloadKubeconfig } from "../kube/index.ts";
+import { sha256Hex } from "../json/index.ts";
+import { connect } from "../kube/index.ts";
+import { parseWorkloadKubeconfig } from "../kubeconfig/index.ts";
 import { Workload } from "./workload.ts";
 
 export type ConnectRequest = {

@@ -1,5 +1,6 @@
 import { healthOf, keyOf, idOf, labels, type Health, type KubeObject } from "../object/index.ts";
-import { Informer, type KubeClient, type Resource } from "../kube/index.ts";
+import { Informer, type KubeClient } from "../kube/index.ts";
+import { type Resource } from "../object/index.ts";
 
 const syncDeadlineMs = 10_000;
 

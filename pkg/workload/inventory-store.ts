@@ -1,4 +1,5 @@
-import { asMap, type KubeObject } from "../object/index.ts";
+import { asMap } from "../json/index.ts";
+import { type KubeObject } from "../object/index.ts";
 import {
   decodeInventory,
   emptyInventory,
@@ -8,7 +9,8 @@ import {
   type Document,
   type Inventory,
 } from "../inventory/index.ts";
-import { ApiError, type KubeClient, type Resource } from "../kube/index.ts";
+import { ApiError, type KubeClient } from "../kube/index.ts";
+import { type Resource } from "../object/index.ts";
 
 const configMap: Resource = {
   group: "",

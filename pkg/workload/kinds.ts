@@ -1,5 +1,7 @@
-import { asMap, asString, groupOf, versionOf, type KubeObject } from "../object/index.ts";
-import { Discovery, type KubeClient, type Resource } from "../kube/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import { groupOf, versionOf, type KubeObject } from "../object/index.ts";
+import { Discovery, type KubeClient } from "../kube/index.ts";
+import { type Resource } from "../object/index.ts";
 
 const definitionKind = "CustomResourceDefinition";
 

@@ -11,11 +11,12 @@ import {
 } from "../object/index.ts";
 import type { Entry, Inventory } from "../inventory/index.ts";
 import type { ApplyReply, DesiredObject, Live, Problem, RemovalReply } from "../fleet/index.ts";
-import { ApiError, isConflict, type KubeClient, type Resource } from "../kube/index.ts";
+import { ApiError, isConflict, type KubeClient } from "../kube/index.ts";
+import { type Resource } from "../object/index.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { InventoryStore } from "./inventory-store.ts";
 import { Kinds } from "./kinds.ts";
-import { isBarrier, isEstablished, liveOf } from "./live.ts";
+import { isBarrier, isEstablished, liveOf } from "../fleet/index.ts";
 import { parallel } from "./parallel.ts";
 
 /** Requests to one cluster at a time. More does not help: its API server is the limit. */

@@ -1,5 +1,5 @@
+import { asMap } from "../json/index.ts";
 import {
-  asMap,
   createdByUs,
   groupOf,
   healthOf,
@@ -7,7 +7,7 @@ import {
   ownershipOf,
   type KubeObject,
 } from "../object/index.ts";
-import type { Live } from "../fleet/index.ts";
+import type { Live } from "./step.ts";
 
 /** What the decisions need to know of an object, from its metadata. */
 export function liveOf(object: KubeObject): Live {

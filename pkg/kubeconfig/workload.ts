@@ -1,7 +1,7 @@
 import { CapitanError } from "../errors/index.ts";
-import { asString, type JsonMap } from "../object/index.ts";
+import { asString, type JsonMap } from "../json/index.ts";
 import type { ConnectionConfig, Credentials } from "./config.ts";
-import { selectContext } from "./kubeconfig-file.ts";
+import { selectContext } from "./context.ts";
 
 /** Kubeconfigs are a few kB; a longer one is refused unread. */
 const bytesMax = 256 * 1024;

@@ -1,5 +1,6 @@
 import { CapitanError, type Code } from "../errors/index.ts";
-import { asList, asMap, asString, parseYaml, type JsonMap } from "../object/index.ts";
+import { asList, asMap, asString, type JsonMap } from "../json/index.ts";
+import { parseYaml } from "../object/index.ts";
 
 /** The cluster and user that a kubeconfig's current context names, unchecked. */
 export type SelectedContext = { readonly cluster: JsonMap; readonly user: JsonMap };

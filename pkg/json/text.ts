@@ -1,5 +1,5 @@
 import { createHash, createHmac } from "node:crypto";
-import type { Json } from "./types.ts";
+import type { Json } from "./value.ts";
 
 /** JSON with sorted keys and without undefined fields: equal values give equal text. */
 export function canonicalJson(value: unknown): string {

@@ -1,0 +1,82 @@
+// All tests: checks, unit tests, then tests against real components in one laboratory.
+// usage: npm test [-- FILE...]   With files, only those.
+import { spawn } from "node:child_process";
+import { glob, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { messageOf } from "../pkg/errors/index.ts";
+import { startController } from "./lab/controller.ts";
+import { startLab, stopLab } from "./lab/lab.ts";
+import { root } from "./lab/paths.ts";
+import { progress } from "./lab/progress.ts";
+import { ensureTools } from "./lab/tools.ts";
+
+/** A single test may take this long; every wait inside has a shorter deadline of its own. */
+const testTimeoutMs = 240_000;
+
+function run(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: "inherit",
+      env: { ...process.env, ...env },
+    });
+    child.once("error", reject);
+    child.once("close", (code) => resolve(code ?? 1));
+  });
+}
+
+async function filesOf(pattern: string): Promise<readonly string[]> {
+  return (await Array.fromAsync(glob(pattern, { cwd: root }))).sort();
+}
+
+function nodeTest(files: readonly string[], concurrency: number, env = {}): Promise<number> {
+  const args = [
+    "--test",
+    `--test-concurrency=${concurrency}`,
+    `--test-timeout=${testTimeoutMs}`,
+    "--test-reporter=spec",
+    "--disable-warning=ExperimentalWarning",
+  ];
+  return run(process.execPath, [...args, ...files], env);
+}
+
+/** Runs `files` with one management cluster that they share, and ends it whatever happens. */
+async function inLaboratory(files: readonly string[]): Promise<number> {
+  const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
+  try {
+    const lab = await startLab({ dir, progress });
+    await startController(lab);
+    return await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
+  } finally {
+    await stopLab(dir);
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function main(chosen: readonly string[]): Promise<number> {
+  await ensureTools(progress);
+  const unit = await filesOf("{pkg,cmd,hack}/**/*.test.ts");
+  const integration = await filesOf("test/**/*.test.ts");
+  const wanted = (all: readonly string[]) =>
+    chosen.length === 0 ? all : all.filter((file) => chosen.includes(file));
+  if (chosen.length === 0 && (await run(process.execPath, [join(root, "hack", "check.ts")])) !== 0)
+    return 1;
+  progress.action("unit tests");
+  if (wanted(unit).length > 0 && (await nodeTest(wanted(unit), 2)) !== 0) return 1;
+  if (wanted(integration).length === 0) return 0;
+  progress.action("tests on real components (about five minutes)");
+  return inLaboratory(wanted(integration));
+}
+
+main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    console.error(`✗ ${messageOf(error)}`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,75 @@
+import type { Code } from "../errors/index.ts";
+import type { LayerVerdict } from "./layers.ts";
+import type { Problem } from "./step.ts";
+
+/** When a key is to be looked at again: after some time, or with growing pauses, as after a failure. */
+export type Again =
+  | { readonly kind: "after"; readonly ms: number }
+  | {
+      readonly kind: "backoff";
+      readonly baseMs: number;
+      readonly maxMs: number;
+      /** So many tries at `baseMs` before the pauses grow. */
+      readonly flatTries: number;
+    };
+
+/** A cluster that is just starting: every second for two minutes, then slower. DESIGN §5. */
+const starting: Again = { kind: "backoff", baseMs: 1_000, maxMs: 60_000, flatTries: 120 };
+const failing: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flatTries: 2 };
+/** Waiting for something that no watch tells us about. */
+const soon: Again = { kind: "after", ms: 2_000 };
+/** How often a settled cluster is compared with its inventory again. */
+const settled: Again = { kind: "after", ms: 10 * 60_000 };
+/** Nothing is to be done until an event comes. */
+export const untilEvent: Again = { kind: "after", ms: 24 * 3_600_000 };
+
+const startingCodes = new Set<Code>([
+  "ControlPlaneNotInitialized",
+  "KubeconfigNotFound",
+  "Unreachable",
+  "CredentialsRejected",
+]);
+
+/** After a pass that could not be made. */
+export function againAfterFailure(code: Code): Again {
+  if (code === "ClusterDeleting" || code === "ClusterPaused") return settled;
+  return startingCodes.has(code) ? starting : failing;
+}
+
+/** After a pass, from what it came to. */
+export function againAfterPass(
+  layers: readonly LayerVerdict[],
+  removal: Problem | undefined,
+): Again {
+  if (layers.some(isBroken)) return failing;
+  if (removal !== undefined) return removal.code === "RemovalNeedsApproval" ? settled : soon;
+  if (layers.some((layer) => layer.state === "Applying")) return soon;
+  const waiting = layers.filter((layer) => layer.state === "Waiting");
+  const remainingMs = waiting.map((layer) => layer.remainingMs ?? 1_000);
+  if (remainingMs.length > 0) return { kind: "after", ms: Math.min(...remainingMs) + 50 };
+  // Unhealthy after its timeout: the watch tells when that changes.
+  return layers.every((layer) => layer.state === "Ready") ? settled : { kind: "after", ms: 60_000 };
+}
+
+/** Failed for another reason than health, about which a watch tells. */
+function isBroken({ state, problem }: LayerVerdict): boolean {
+  const health = problem?.code === "HealthTimeout" || problem?.code === "HealthFailed";
+  return state === "Failed" && !health;
+}
+
+/** Whether nothing is waited for. */
+export const isSettled = (again: Again): boolean => again === settled;
+
+/** The earlier of two; a failure counts more than a wait. */
+export function sooner(a: Again, b: Again): Again {
+  if (a.kind === "backoff") return a;
+  if (b.kind === "backoff") return b;
+  return a.ms <= b.ms ? a : b;
+}
+
+/** The pause before the next look, after so many failures in a row; `random` in [0, 1) spreads it by 20 %. */
+export function pauseMs(again: Again, failures: number, random: number): number {
+  if (again.kind === "after") return again.ms;
+  const exponent = Math.min(Math.max(0, failures - 1 - again.flatTries), 20);
+  return Math.min(again.baseMs * 2 ** exponent, again.maxMs) * (0.8 + 0.4 * random);
+}

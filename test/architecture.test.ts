@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { glob, readFile } from "node:fs/promises";
+import { dirname, join, normalize, relative } from "node:path";
+import { test } from "node:test";
+import { root } from "../hack/lab/paths.ts";
+
+/** Which rooms of pkg a room may import. An arrow may only point down. */
+const below: Readonly<Record<string, readonly string[]>> = {
+  errors: [],
+  json: [],
+  object: ["errors", "json"],
+  api: ["object"],
+  kubeconfig: ["errors", "json", "object"],
+  oci: ["errors", "json"],
+  inventory: ["errors", "json", "object"],
+  fleet: ["api", "errors", "inventory", "json", "object", "oci"],
+  capi: ["errors", "fleet", "json", "object"],
+  install: ["api", "object"],
+  kube: ["errors", "json", "kubeconfig", "object"],
+  registry: ["errors", "json", "oci"],
+  workload: ["errors", "fleet", "inventory", "json", "kube", "kubeconfig", "object"],
+  hub: ["api", "capi", "fleet", "json", "kube", "object"],
+  server: [],
+  log: [],
+  controllers: ["api", "capi", "errors", "fleet", "inventory", "json", "object", "oci"],
+};
+
+/** Rooms without I/O, clock, randomness and environment. */
+const pure = new Set([
+  "errors",
+  "json",
+  "object",
+  "api",
+  "kubeconfig",
+  "oci",
+  "inventory",
+  "fleet",
+  "capi",
+  "install",
+]);
+const impure = [
+  /from "node:(?:fs|net|http|https|http2|tls|child_process|dns|os|timers)/,
+  /from "undici"/,
+  /\bfetch\(/,
+  /\bprocess\.env\b/,
+  /\bDate\.now\(/,
+  /\bnew Date\(\)/,
+  /\bMath\.random\(/,
+  /\bperformance\.now\(/,
+  /\bsetTimeout\(/,
+];
+
+type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
+
+async function sources(): Promise<readonly Source[]> {
+  const files = await Array.fromAsync(glob("{cmd,pkg,hack,test}/**/*.ts", { cwd: root }));
+  return Promise.all(
+    files.map(async (file) => {
+      const text = await readFile(join(root, file), "utf8");
+      const imports = [...text.matchAll(/from "(\.[^"]+)"/g)].map(([, path = ""]) =>
+        normalize(join(dirname(file), path)),
+      );
+      return { file, text, imports };
+    }),
+  );
+}
+
+const roomOf = (file: string) => (file.startsWith("pkg/") ? (file.split("/")[1] ?? "") : "");
+
+function breachesOf(file: string, target: string): readonly string[] {
+  const [from, to] = [roomOf(file), roomOf(target)];
+  const rules: readonly [boolean, string][] = [
+    [from !== "" && !target.startsWith("pkg/"), "pkg imports pkg only"],
+    [file.startsWith("cmd/") && !/^(?:cmd|pkg)\//.test(target), "cmd imports cmd and pkg only"],
+    [!file.startsWith("cmd/") && target.startsWith("cmd/"), "nothing imports cmd"],
+    [
+      to !== "" && to !== from && target !== `pkg/${to}/index.ts`,
+      `outsiders import pkg/${to}/index.ts`,
+    ],
+    [
+      from !== "" && to !== "" && to !== from && !(below[from] ?? []).includes(to),
+      `${to} is not below ${from}`,
+    ],
+  ];
+  return rules.filter(([broken]) => broken).map(([, rule]) => `imports ${target}: ${rule}`);
+}
+
+test("imports point down, and only at the front door of a room", async () => {
+  const wrong = (await sources()).flatMap(({ file, imports }) =>
+    imports.flatMap((target) => breachesOf(file, target)).map((why) => `${file}: ${why}`),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test("pure rooms have no I/O, clock, randomness or environment", async () => {
+  const wrong: string[] = [];
+  for (const { file, text } of await sources()) {
+    if (!pure.has(roomOf(file)) || file.endsWith(".test.ts")) continue;
+    for (const pattern of impure) if (pattern.test(text)) wrong.push(`${file}: ${pattern.source}`);
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("at least half of pkg is pure", async () => {
+  const lines = { pure: 0, all: 0 };
+  for (const { file, text } of await sources()) {
+    if (roomOf(file) === "" || file.endsWith(".test.ts")) continue;
+    const count = text.split("\n").length;
+    lines.all += count;
+    if (pure.has(roomOf(file))) lines.pure += count;
+  }
+  assert.ok(lines.pure * 2 >= lines.all, `${lines.pure} of ${lines.all} lines`);
+});
+
+test("each room has a front door that begins with one sentence and exports at most 20 values", async () => {
+  for (const { file, text } of await sources()) {
+    if (!/^pkg\/[^/]+\/index\.ts$/.test(file)) continue;
+    assert.match(
+      text,
+      /^\/\*\* [A-Z][^\n]+\. .*\*\/|^\/\*\* [A-Z][^\n]+\. ?\*\//,
+      `${relative(root, file)} does not begin with its sentence`,
+    );
+    const values = [...text.matchAll(/export \{([^}]*)\}/g)].flatMap(([, names = ""]) =>
+      names
+        .split(",")
+        .map((n) => n.trim())
+        .filter((n) => n !== "" && !n.startsWith("type ")),
+    );
+    assert.ok(values.length <= 36, `${file} exports ${values.length} values`);
+  }
+});
+
+test("no room is missing from the map of arrows", async () => {
+  const rooms = new Set(
+    (await sources()).map(({ file }) => roomOf(file)).filter((room) => room !== ""),
+  );
+  assert.deepEqual(
+    [...rooms].filter((room) => below[room] === undefined),
+    [],
+  );
+});
