@@ -1,6 +1,6 @@
 import type { CommandModule } from "yargs";
 import { conditionOf, type Fleet, type FleetMember } from "../../pkg/api/index.ts";
-import { hubResources } from "../../pkg/hub/index.ts";
+import { hubResources } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { causeOf, eventsOf, facts, onlyOne } from "./describe.ts";

@@ -1,6 +1,6 @@
 import { CapitanError, codes } from "../../pkg/errors/index.ts";
 import { conditionOf, type Condition } from "../../pkg/api/index.ts";
-import { hubResources } from "../../pkg/hub/index.ts";
+import { hubResources } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { Resource } from "../../pkg/object/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";

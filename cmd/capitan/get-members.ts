@@ -1,6 +1,6 @@
 import type { CommandModule } from "yargs";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
-import { hubResources } from "../../pkg/hub/index.ts";
+import { hubResources } from "../../pkg/api/index.ts";
 import { listingOptions, printListing, type ListingArguments } from "./listing.ts";
 import { ago } from "./text.ts";
 

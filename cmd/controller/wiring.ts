@@ -9,7 +9,8 @@ import {
   type Clock,
   type Repositories,
 } from "../../pkg/controllers/index.ts";
-import { clusterKey, type Again } from "../../pkg/fleet/index.ts";
+import { clusterKey } from "../../pkg/fleet/index.ts";
+import { type Again } from "../../pkg/engine/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";

@@ -64,7 +64,7 @@ function crd({ kind, plural, shortName, columns, schema, status }: Kind) {
 const readyMessage = `.status.conditions[?(@.type=="Ready")].message`;
 const text = (name: string, jsonPath: string): Column => ({ name, type: "string", jsonPath });
 
-export const fleetCrd = crd({
+const fleetCrd = crd({
   kind: "Fleet",
   plural: "fleets",
   shortName: "fl",
@@ -77,7 +77,7 @@ export const fleetCrd = crd({
   ],
 });
 
-export const fleetRevisionCrd = crd({
+const fleetRevisionCrd = crd({
   kind: "FleetRevision",
   plural: "fleetrevisions",
   shortName: "flr",
@@ -86,7 +86,7 @@ export const fleetRevisionCrd = crd({
   columns: [text("Fleet", ".spec.fleetRef.name")],
 });
 
-export const fleetMemberCrd = crd({
+const fleetMemberCrd = crd({
   kind: "FleetMember",
   plural: "fleetmembers",
   shortName: "flm",

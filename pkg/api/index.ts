@@ -1,13 +1,5 @@
 /** The custom resources of group capitan.dev: one schema each, from which types and CRDs follow. */
-export {
-  fleetCrd,
-  fleetRevisionCrd,
-  fleetMemberCrd,
-  crds,
-  group,
-  version,
-  type CrdManifest,
-} from "./crds.ts";
+export { crds, group, type CrdManifest } from "./crds.ts";
 export type { Fleet, FleetSpec, FleetStatus, Layer } from "./fleet.ts";
 export type { FleetRevision, FleetRevisionSpec, RevisionLayer } from "./fleet-revision.ts";
 export type {
@@ -18,3 +10,4 @@ export type {
 } from "./fleet-member.ts";
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";
+export { hubResources } from "./resources.ts";

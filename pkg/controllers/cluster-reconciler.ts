@@ -8,14 +8,16 @@ import {
   sooner,
   untilEvent,
   type Again,
+  type LayerInputs,
+  type LayerVerdict,
+  type Problem,
+} from "../engine/index.ts";
+import {
   clusterKey,
   memberStatus,
   ownerOf,
   type ClusterFacts,
-  type LayerInputs,
-  type LayerVerdict,
   type MemberOutcome,
-  type Problem,
 } from "../fleet/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";

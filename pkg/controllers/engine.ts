@@ -6,7 +6,6 @@ import {
   learnHealth,
   learnRemoved,
   learnStored,
-  kindOf,
   placeLayer,
   renderLayers,
   step,
@@ -16,9 +15,9 @@ import {
   type LayerVerdict,
   type Problem,
   type Step,
-} from "../fleet/index.ts";
+} from "../engine/index.ts";
 import { ownedBy, type Inventory } from "../inventory/index.ts";
-import { parseKey, type KubeObject } from "../object/index.ts";
+import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
 import type { Clock, Kind, WorkloadPort } from "./ports.ts";
 
 /** A pass of more steps than this is a bug, not work. */

@@ -1,8 +1,7 @@
 import { durationMs, type Fleet, type FleetMember } from "../api/index.ts";
 import { CapitanError, isCapitanError, type Code } from "../errors/index.ts";
+import { untilEvent, type Again, type Problem } from "../engine/index.ts";
 import {
-  untilEvent,
-  type Again,
   clusterKey,
   fleetStatus,
   planMembers,
@@ -10,7 +9,6 @@ import {
   type ClusterFacts,
   type FleetOutcome,
   type MemberAction,
-  type Problem,
 } from "../fleet/index.ts";
 import { annotations, matchesSelector } from "../object/index.ts";
 import type { Clock, FleetHub, Log, Named } from "./ports.ts";

@@ -7,13 +7,8 @@ import type {
   FleetRevisionSpec,
   FleetStatus,
 } from "../api/index.ts";
-import type {
-  ApplyReply,
-  ClusterFacts,
-  DesiredObject,
-  Live,
-  RemovalReply,
-} from "../fleet/index.ts";
+import type { ApplyReply, DesiredObject, Live, RemovalReply } from "../engine/index.ts";
+import type { ClusterFacts } from "../fleet/index.ts";
 import type { Entry, Inventory } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
 import type { ArtifactFiles, Reference } from "../oci/index.ts";

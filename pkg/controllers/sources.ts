@@ -1,6 +1,6 @@
 import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../fleet/index.ts";
+import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { type KubeObject } from "../object/index.ts";
 import { parseReference, selectVersion } from "../oci/index.ts";

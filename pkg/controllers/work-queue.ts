@@ -1,4 +1,4 @@
-import { pauseMs, type Again } from "../fleet/index.ts";
+import { pauseMs, type Again } from "../engine/index.ts";
 import type { Clock } from "./ports.ts";
 
 export type WorkQueueOptions = {

@@ -40,8 +40,3 @@ export function readyConditions(
   const type = progress === "reconciling" ? "Reconciling" : "Stalled";
   return [ready, { type, status: "True", reason: ready.reason, message: ready.message }];
 }
-
-/** What the Ready condition says, for tables and messages. */
-export function readyMessage(conditions: readonly Condition[] | undefined): string {
-  return conditionOf(conditions, "Ready")?.message ?? "";
-}

@@ -3,7 +3,7 @@ import { conditionOf, type Fleet, type FleetMember, type FleetStatus } from "../
 import { annotations } from "../object/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
 import { isSelected, type ClusterFacts } from "./members.ts";
-import type { Problem } from "./step.ts";
+import type { Problem } from "../engine/index.ts";
 
 export type FleetOutcome = {
   readonly clusters: readonly ClusterFacts[];

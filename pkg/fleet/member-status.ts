@@ -2,7 +2,7 @@ import { codes } from "../errors/index.ts";
 import { annotations } from "../object/index.ts";
 import type { FleetMember, FleetMemberStatus, LayerStatus } from "../api/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
-import type { LayerVerdict, Problem } from "./step.ts";
+import type { LayerVerdict, Problem } from "../engine/index.ts";
 
 /** What one pass over a member came to. */
 export type MemberOutcome = {

@@ -1,7 +1,7 @@
 import { asMap, asString } from "../json/index.ts";
 import { type KubeObject } from "../object/index.ts";
 import { isConflict, type KubeClient } from "../kube/index.ts";
-import { hubResources } from "./resources.ts";
+import { hubResources } from "../api/index.ts";
 
 const name = "capitan-hub-key";
 

@@ -13,7 +13,7 @@ import { Informer, isConflict, isNotFound, type KubeClient } from "../kube/index
 import { type Resource } from "../object/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject } from "../object/index.ts";
-import { hubResources } from "./resources.ts";
+import { hubResources } from "../api/index.ts";
 
 const manager = "capitan";
 /** The finalizer of Fleets, the only one that Capitan sets on the hub. */

@@ -25,11 +25,6 @@ const entriesPerShard = 2_000;
 const shardsMax = 64;
 const entriesMax = entriesPerShard * shardsMax;
 
-/** Whether a ConfigMap of this name belongs to the inventory. */
-export function isInventoryName(name: string): boolean {
-  return name === inventoryName || /^inventory-\d+-\d+$/.test(name);
-}
-
 /**
  * The documents of an inventory, in the order in which they must be written: shards first, the
  * header last, so that a reader never finds a header without its shards. The number of shards is in

@@ -15,6 +15,5 @@ export {
   decodeInventory,
   inventoryNamespace,
   inventoryName,
-  isInventoryName,
   type Document,
 } from "./codec.ts";

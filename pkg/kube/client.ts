@@ -2,8 +2,9 @@ import { asList, asMap, asString, encodeJson, parseJson } from "../json/index.ts
 import { type KubeObject } from "../object/index.ts";
 import { isNotFound } from "./api-error.ts";
 import type { ConnectionConfig } from "../kubeconfig/index.ts";
-import { resourcePath, type Resource } from "../object/index.ts";
+import { type Resource } from "../object/index.ts";
 import { Transport } from "./transport.ts";
+import { resourcePath } from "./path.ts";
 import { decodeWatch, type WatchEvent } from "./watch.ts";
 
 const metadataOnlyObject = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";

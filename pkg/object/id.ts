@@ -43,3 +43,8 @@ export function parseKey(key: string): ObjectId | undefined {
 export function nameOf({ kind, namespace, name }: ObjectId): string {
   return namespace === "" ? `${kind}/${name}` : `${kind}/${namespace}/${name}`;
 }
+
+/** `apiVersion Kind`: what a cluster is asked about. */
+export function kindOf({ apiVersion, kind }: KubeObject): string {
+  return `${apiVersion} ${kind}`;
+}

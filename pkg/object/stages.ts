@@ -4,9 +4,6 @@ import type { KubeObject } from "./types.ts";
 /** 0 is applied first; the objects of one stage are independent of each other. */
 export type Stage = 0 | 1 | 2 | 3;
 
-/** After this stage the engine waits until CRDs are Established and Namespaces are Active. */
-export const barrierStage: Stage = 0;
-
 const first = new Set(["CustomResourceDefinition", "Namespace", "ClusterRole"]);
 const last = new Set([
   "MutatingWebhookConfiguration",

@@ -10,13 +10,13 @@ import {
   type KubeObject,
 } from "../object/index.ts";
 import type { Entry, Inventory } from "../inventory/index.ts";
-import type { ApplyReply, DesiredObject, Live, Problem, RemovalReply } from "../fleet/index.ts";
+import type { ApplyReply, DesiredObject, Live, Problem, RemovalReply } from "../engine/index.ts";
 import { ApiError, isConflict, type KubeClient } from "../kube/index.ts";
 import { type Resource } from "../object/index.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { InventoryStore } from "./inventory-store.ts";
 import { Kinds } from "./kinds.ts";
-import { isBarrier, isEstablished, liveOf } from "../fleet/index.ts";
+import { isBarrier, isEstablished, liveOf } from "../engine/index.ts";
 import { parallel } from "./parallel.ts";
 
 /** Requests to one cluster at a time. More does not help: its API server is the limit. */

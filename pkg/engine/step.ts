@@ -6,13 +6,12 @@ import {
   type Entry,
   type Inventory,
 } from "../inventory/index.ts";
-import type { Health } from "../object/index.ts";
+import { versionOf, type Health } from "../object/index.ts";
 import { judgeLayers, type LayerVerdict } from "./layers.ts";
 import { planRemoval } from "./removal.ts";
 import type { DesiredObject } from "./render.ts";
 
 export type { LayerVerdict } from "./layers.ts";
-export { dangerousRemoval } from "./removal.ts";
 
 /** Why something does not go on, in a code and in words. */
 export type Problem = { readonly code: Code; readonly message: string };
@@ -117,8 +116,6 @@ function intentOf(
 ): Entry {
   return { key, version: versionOf(object.apiVersion), owner, layer, policy };
 }
-
-const versionOf = (apiVersion: string) => apiVersion.slice(apiVersion.indexOf("/") + 1);
 
 /** Entries whose object moved to another layer, or whose layer changed its policy. */
 function withPolicies({ layers, inventory, owner }: Facts): Inventory {

@@ -42,13 +42,6 @@ function componentOf(object: KubeObject): string | undefined {
   return object.metadata.labels?.[componentLabel];
 }
 
-/** The version that the manifests say they are: `v2.9.4`. */
-export function fluxVersionOf(objects: readonly KubeObject[]): string | undefined {
-  return objects
-    .map((object) => object.metadata.labels?.["app.kubernetes.io/version"])
-    .find((version) => version !== undefined);
-}
-
 function withPodOptions(
   deployment: KubeObject,
   { registry, imagePullSecret }: FluxOptions,

@@ -1,6 +1,6 @@
 import { durationMs, type FleetRevision } from "../api/index.ts";
 import { isCapitanError } from "../errors/index.ts";
-import type { KubeObject } from "../object/index.ts";
+import { kindOf, type KubeObject } from "../object/index.ts";
 import { orderLayers } from "./order.ts";
 import { desiredObjects, renderLayer, type LayerInputs } from "./render.ts";
 import type { LayerPlan, Problem } from "./step.ts";
@@ -12,9 +12,6 @@ export type RenderedLayer = Omit<LayerPlan, "objects"> & {
 
 /** How a kind is scoped in the cluster; undefined when the cluster does not know it. */
 export type KindScope = { readonly namespaced: boolean } | undefined;
-
-/** `apiVersion Kind`: what a cluster is asked about. */
-export const kindOf = ({ apiVersion, kind }: KubeObject): string => `${apiVersion} ${kind}`;
 
 /** Renders every layer of a revision, in order. A layer that cannot be rendered has a problem and no objects. */
 export function renderLayers(

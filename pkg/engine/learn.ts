@@ -1,5 +1,5 @@
 import { withEntries, withoutKeys, type Entry, type Inventory } from "../inventory/index.ts";
-import type { Health } from "../object/index.ts";
+import { versionOf, type Health } from "../object/index.ts";
 import type { DesiredObject } from "./render.ts";
 import type { Facts, Live, Problem } from "./step.ts";
 
@@ -45,7 +45,7 @@ function appliedEntry(
   { object, layer, digest }: DesiredObject,
   { live, created }: { live: Live; created: boolean },
 ): Entry {
-  const version = object.apiVersion.slice(object.apiVersion.indexOf("/") + 1);
+  const version = versionOf(object.apiVersion);
   return {
     ...entry,
     version,

@@ -1,4 +1,4 @@
-import { barrierStage, hasHealthRule, nameOf, type Stage } from "../object/index.ts";
+import { hasHealthRule, nameOf, type Stage } from "../object/index.ts";
 import type { DesiredObject } from "./render.ts";
 import type { Facts, LayerPlan, Problem, Step } from "./step.ts";
 
@@ -15,6 +15,8 @@ export type LayerVerdict = {
   readonly next?: Step | undefined;
 };
 
+/** After this stage the engine waits until CRDs are Established and Namespaces are Active. */
+const barrierStage: Stage = 0;
 const stages: readonly Stage[] = [0, 1, 2, 3];
 
 /** Judges every layer, in order, each by its own objects and by the layers that it depends on. */

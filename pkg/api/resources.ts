@@ -1,5 +1,5 @@
-import { group, version } from "../api/index.ts";
 import type { Resource } from "../object/index.ts";
+import { group, version } from "./crds.ts";
 
 const ours = (kind: string, plural: string): Resource => ({
   group,
