@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { RevisionLayer } from "../api/index.ts";
+import { parseManifests, type KubeObject } from "../object/index.ts";
+import { checkFiles, orderLayers, placeLayer, renderLayer, renderLayers } from "./index.ts";
+
+const files = (map: Record<string, string>) =>
+  new Map(Object.entries(map).map(([name, text]) => [name, { content: Buffer.from(text) }]));
+const configMap = (name: string) =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, namespace: a}\n`;
+
+test("reads .yaml, .yml and .json, and nothing else", () => {
+  const objects = checkFiles(
+    files({
+      "a.yaml": configMap("a"),
+      "b/b.yml": configMap("b"),
+      "c.json": JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "c" } }),
+      "README.md": "# no",
+    }),
+  );
+  assert.deepEqual(
+    objects.map((o) => o.metadata.name),
+    ["a", "b", "c"],
+  );
+});
+
+for (const [what, map, code] of [
+  [
+    "a kustomization",
+    { "a.yaml": configMap("a"), "x/kustomization.yaml": "resources: []" },
+    "KustomizeNotRendered",
+  ],
+  [
+    "the same object twice",
+    { "a.yaml": configMap("a"), "b.yaml": configMap("a") },
+    "DuplicateObject",
+  ],
+  ["no object at all", { "README.md": "x" }, "ManifestInvalid"],
+  ["a file that is no YAML", { "a.yaml": "a: [" }, "ManifestInvalid"],
+] as const) {
+  test(`refuses an artifact with ${what}`, () =>
+    assert.throws(() => checkFiles(files(map)), { code }));
+}
+
+const labels = (component: string) =>
+  `labels: {app.kubernetes.io/component: ${component}, app.kubernetes.io/version: v2.9.4}`;
+const flux = parseManifests(
+  `
+apiVersion: v1
+kind: Namespace
+metadata: {name: flux-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: source-controller, namespace: flux-system, ${labels("source-controller")}}
+spec: {template: {spec: {containers: [{name: manager, image: "ghcr.io/fluxcd/source-controller:v1.9.4"}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: helm-controller, namespace: flux-system, ${labels("helm-controller")}}
+spec: {template: {spec: {containers: [{name: manager, image: "ghcr.io/fluxcd/helm-controller:v1.6.3"}]}}}
+`,
+  "f",
+);
+
+const layer = (more: object): RevisionLayer => ({
+  name: "flux",
+  wait: true,
+  timeout: "5m",
+  deletionPolicy: "Orphan",
+  dependsOn: [],
+  ...more,
+});
+const fluxLayer = (more: object) =>
+  layer({ flux: { url: "oci://a/b", digest: "d", revision: "r", version: "v2.9.4", ...more } });
+const deploymentsOf = (objects: readonly KubeObject[]) =>
+  objects.filter((o) => o.kind === "Deployment");
+
+test("components filters what is labelled and keeps what is shared", () => {
+  const objects = renderLayer(fluxLayer({ components: ["source-controller"] }), { artifact: flux });
+  assert.deepEqual(
+    objects.map((o) => o.metadata.name),
+    ["flux-system", "source-controller"],
+  );
+});
+
+test("without components everything in the artifact is installed", () => {
+  assert.equal(renderLayer(fluxLayer({}), { artifact: flux }).length, 3);
+});
+
+test("an unknown component is named, with those that there are", () => {
+  assert.throws(() => renderLayer(fluxLayer({ components: ["nope"] }), { artifact: flux }), {
+    code: "ComponentUnknown",
+    message: /nope; it has helm-controller, source-controller/,
+  });
+});
+
+test("registry relocates every image and keeps its tag", () => {
+  const text = JSON.stringify(
+    deploymentsOf(
+      renderLayer(fluxLayer({ registry: "mirror.example:5000/flux" }), { artifact: flux }),
+    ),
+  );
+  assert.match(text, /mirror\.example:5000\/flux\/source-controller:v1\.9\.4/);
+  assert.doesNotMatch(text, /ghcr/);
+});
+
+test("imagePullSecret is named in each Deployment and planted beside them", () => {
+  const imagePullSecret: KubeObject = {
+    apiVersion: "v1",
+    kind: "Secret",
+    type: "kubernetes.io/dockerconfigjson",
+    metadata: { name: "pull", namespace: "fleet", uid: "x" },
+    data: { ".dockerconfigjson": "e30=" },
+  };
+  const objects = renderLayer(fluxLayer({ imagePullSecret: "pull" }), {
+    artifact: flux,
+    imagePullSecret,
+  });
+  for (const d of deploymentsOf(objects))
+    assert.match(JSON.stringify(d), /"imagePullSecrets":\[\{"name":"pull"\}\]/);
+  assert.deepEqual(objects.at(-1), {
+    apiVersion: "v1",
+    kind: "Secret",
+    type: "kubernetes.io/dockerconfigjson",
+    metadata: { name: "pull", namespace: "flux-system" },
+    data: { ".dockerconfigjson": "e30=" },
+  });
+});
+
+test("include keeps what matches; matching nothing is an error, not an empty layer", () => {
+  const include = { matchLabels: { "app.kubernetes.io/component": "helm-controller" } };
+  assert.equal(renderLayer(layer({ oci: {}, include }), { artifact: flux }).length, 1);
+  assert.throws(
+    () => renderLayer(layer({ oci: {}, include: { matchLabels: { a: "b" } } }), { artifact: flux }),
+    { code: "ManifestInvalid", message: /^layer flux: include matches no object/ },
+  );
+});
+
+test("layers come after those they depend on, else in their order", () => {
+  const names = orderLayers([{ name: "c", dependsOn: ["a"] }, { name: "b" }, { name: "a" }]).map(
+    (l) => l.name,
+  );
+  assert.deepEqual(names, ["b", "a", "c"]);
+});
+
+const circles: readonly (readonly [string, readonly { name: string; dependsOn: string[] }[]])[] = [
+  ["a layer that is not there", [{ name: "a", dependsOn: ["b"] }]],
+  ["itself", [{ name: "a", dependsOn: ["a"] }]],
+  [
+    "each other",
+    [
+      { name: "a", dependsOn: ["b"] },
+      { name: "b", dependsOn: ["a"] },
+    ],
+  ],
+];
+for (const [what, layers] of circles) {
+  test(`a layer that depends on ${what} is DependencyInvalid`, () =>
+    assert.throws(() => orderLayers(layers), { code: "DependencyInvalid" }));
+}
+
+const revision = {
+  apiVersion: "v",
+  kind: "FleetRevision",
+  metadata: { name: "r" },
+  spec: { fleetRef: { name: "f" }, layers: [fluxLayer({})] },
+} as const;
+const placement = { owner: "me", secretKey: Buffer.from("k") };
+
+test("a kind that the cluster does not know is UnknownKind, and the layer has no object", () => {
+  const [rendered] = renderLayers(revision, new Map([["flux", { artifact: flux }]]));
+  assert.ok(rendered !== undefined);
+  const placed = placeLayer(
+    rendered,
+    placement,
+    new Map([["v1 Namespace", { namespaced: false }]]),
+  );
+  assert.equal(placed.objects.length, 0);
+  assert.deepEqual(placed.problem, {
+    code: "UnknownKind",
+    message: "the cluster does not serve apps/v1 Deployment",
+  });
+});
+
+test("namespaced objects without a namespace go to default, cluster-scoped ones to none, digests of Secrets need the key", () => {
+  const objects = parseManifests(
+    `${configMap("a")}---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ns1, namespace: x}\n`,
+    "f",
+  );
+  const scopes = new Map([
+    ["v1 ConfigMap", { namespaced: true }],
+    ["v1 Secret", { namespaced: true }],
+    ["v1 Namespace", { namespaced: false }],
+  ]);
+  const rendered = {
+    name: "l",
+    dependsOn: [],
+    wait: true,
+    timeoutMs: 1,
+    policy: "Delete",
+    objects,
+  } as const;
+  const place = (secretKey: string) =>
+    placeLayer(rendered, { owner: "me", secretKey: Buffer.from(secretKey) }, scopes);
+  assert.deepEqual(
+    place("k").objects.map((o) => o.key),
+    ["/Namespace//ns1", "/ConfigMap/a/a", "/Secret/default/s"],
+  );
+  const digests = (secretKey: string) => place(secretKey).objects.map((o) => o.digest);
+  assert.deepEqual(digests("k").slice(0, 2), digests("other").slice(0, 2));
+  assert.notEqual(digests("k")[2], digests("other")[2]);
+});

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { apiErrorOf } from "./api-error.ts";
+import { decodeWatch } from "./watch.ts";
+
+const resource = {
+  group: "",
+  version: "v1",
+  kind: "ConfigMap",
+  plural: "configmaps",
+  namespaced: true,
+};
+const event = (type: string, name: string) =>
+  `${JSON.stringify({ type, object: { metadata: { name, resourceVersion: "5" } } })}\n`;
+
+async function decode(...chunks: readonly (string | Buffer)[]): Promise<readonly string[]> {
+  async function* stream() {
+    for (const chunk of chunks) yield Buffer.from(chunk);
+  }
+  const seen: string[] = [];
+  for await (const e of decodeWatch(stream(), resource))
+    seen.push(
+      e.type === "BOOKMARK"
+        ? `B${e.resourceVersion}`
+        : `${e.type} ${e.object.kind} ${e.object.metadata.name}`,
+    );
+  return seen;
+}
+
+test("decodes events however the bytes are cut, also inside a character", async () => {
+  const text = Buffer.from(event("ADDED", "a") + event("MODIFIED", "ä") + event("BOOKMARK", ""));
+  const want = ["ADDED ConfigMap a", "MODIFIED ConfigMap ä", "B5"];
+  assert.deepEqual(await decode(text), want);
+  assert.deepEqual(await decode(...[...text].map((byte) => Buffer.from([byte]))), want);
+});
+
+for (const [what, line] of [
+  ["a line that is no JSON", "{\n"],
+  ["an unknown type", event("SURPRISE", "a")],
+  ["an object without a name", '{"type":"ADDED","object":{"metadata":{}}}\n'],
+] as const) {
+  test(`U9 ${what} ends the watch instead of losing an event`, async () => {
+    await assert.rejects(decode(event("ADDED", "a"), line, event("ADDED", "b")), {
+      reason: "PoisonEvent",
+    });
+  });
+}
+
+test("U9 a cut line ends the watch", async () => {
+  await assert.rejects(decode(event("ADDED", "a"), '{"type":"ADD'), { reason: "CutLine" });
+});
+
+test("U6 an ERROR event throws with its code", async () => {
+  await assert.rejects(
+    decode('{"type":"ERROR","object":{"code":410,"reason":"Expired","message":"too old"}}\n'),
+    { status: 410, reason: "Expired" },
+  );
+});
+
+test("a single endless line is refused", async () => {
+  const chunk = "x".repeat(1024 * 1024);
+  await assert.rejects(decode(...Array.from({ length: 18 }, () => chunk)), { code: "Unreachable" });
+});
+
+test("L2 what an API server says about a Secret is never repeated", () => {
+  const body = JSON.stringify({
+    kind: "Status",
+    reason: "Invalid",
+    message: 'Secret "x": data: hunter2',
+    details: {},
+  });
+  assert.doesNotMatch(
+    apiErrorOf("PATCH /api/v1/namespaces/a/secrets/x", 422, body, undefined).message,
+    /hunter2/,
+  );
+  assert.match(
+    apiErrorOf("PATCH /api/v1/namespaces/a/configmaps/x", 422, body, undefined).message,
+    /hunter2/,
+  );
+});
+
+test("E2 Retry-After is obeyed within reason, and nonsense is ignored", () => {
+  const after = (header: string) => apiErrorOf("GET /x", 429, "", header).retryAfterMs;
+  assert.deepEqual(["1", "3600", "-1", "garbage"].map(after), [1000, 10_000, undefined, undefined]);
+});
