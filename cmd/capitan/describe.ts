@@ -43,7 +43,7 @@ export function onlyOne(found: readonly KubeObject[], what: string): KubeObject 
   if (first !== undefined && found.length === 1) return first;
   const names = found.map(({ metadata }) => `${metadata.namespace ?? ""}/${metadata.name}`);
   throw new CapitanError(
-    "InternalError",
+    "NotFound",
     names.length === 0
       ? `there is no ${what}`
       : `several match ${what}: ${names.join(", ")}; choose with -n NAMESPACE or by the member's name`,

@@ -68,7 +68,7 @@ export async function listOf(
   } catch (error) {
     if (error instanceof ApiError && error.status === 404)
       throw new CapitanError(
-        "InternalError",
+        "NotFound",
         `the hub does not serve ${resource.plural}.${resource.group}: run capitan install first`,
         { cause: error },
       );

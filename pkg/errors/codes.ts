@@ -203,6 +203,12 @@ export const codes = {
       "An object that is to go is held by a finalizer, or the API server refuses to delete it.",
     remedy: "Look at the object that the message names on the workload cluster.",
   },
+  NotFound: {
+    retry: "never",
+    meaning: "The object that the command names does not exist, or the hub does not know its kind.",
+    remedy:
+      "List what there is with: capitan get fleets, capitan get members. On a new hub, first: capitan install.",
+  },
   InternalError: {
     retry: "backoff",
     meaning: "Something happened that Capitan did not expect.",
