@@ -45,7 +45,7 @@ async function fromRegistry(): Promise<FluxManifests | undefined> {
     const digest = await registry.resolve(fluxVersion, signal);
     const files = await registry.pull(
       digest,
-      new ArtifactCache(join(cacheDir, "artifacts")),
+      new ArtifactCache(join(cacheDir, "artifacts"), () => undefined),
       signal,
     );
     const text = files.get("gotk-components.yaml")?.content.toString("utf8");

@@ -1,7 +1,7 @@
 // All tests: checks, unit tests, then tests against real components in one laboratory.
 // usage: npm test [-- FILE...]   With files, only those.
 import { spawn } from "node:child_process";
-import { glob, mkdtemp, rm } from "node:fs/promises";
+import { glob, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf } from "../pkg/errors/index.ts";
@@ -51,11 +51,19 @@ async function inLaboratory(files: readonly string[]): Promise<number> {
   try {
     const lab = await startLab({ dir, progress });
     await startController(lab);
-    return await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
+    const code = await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
+    if (code !== 0) await showLog(dir, "controller");
+    return code;
   } finally {
     await stopLab(dir);
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** The end of a log of the laboratory, for whoever looks at a failed run. */
+async function showLog(dir: string, name: string): Promise<void> {
+  const text = await readFile(join(dir, "log", `${name}.log`), "utf8").catch(() => "");
+  console.error(`last lines of ${name}.log:\n${text.split("\n").slice(-40).join("\n")}`);
 }
 
 async function main(chosen: readonly string[]): Promise<number> {

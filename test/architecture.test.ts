@@ -15,15 +15,27 @@ const below: Readonly<Record<string, readonly string[]>> = {
   inventory: ["errors", "json", "object"],
   engine: ["api", "errors", "inventory", "json", "object", "oci"],
   fleet: ["api", "engine", "errors", "json", "object"],
+  pace: ["engine", "errors"],
   capi: ["errors", "fleet", "json", "object"],
   install: ["api", "object"],
   kube: ["errors", "json", "kubeconfig", "object"],
   registry: ["errors", "json", "oci"],
   workload: ["engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
-  hub: ["api", "capi", "fleet", "json", "kube", "object"],
+  hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   server: [],
   log: [],
-  controllers: ["api", "capi", "engine", "errors", "fleet", "inventory", "json", "object", "oci"],
+  controllers: [
+    "api",
+    "capi",
+    "engine",
+    "errors",
+    "fleet",
+    "inventory",
+    "json",
+    "object",
+    "oci",
+    "pace",
+  ],
 };
 
 /** Rooms without I/O, clock, randomness and environment. */
@@ -37,6 +49,7 @@ const pure = new Set([
   "inventory",
   "engine",
   "fleet",
+  "pace",
   "capi",
   "install",
 ]);

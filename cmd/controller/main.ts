@@ -56,6 +56,7 @@ async function main(): Promise<void> {
     identity: options.identity,
     monotonicMs: clock.monotonicMs,
     now: clock.now,
+    failed: (error) => log.warn({}, `Lease: ${messageOf(error)}`),
   });
   if (options.leaderElection) await lease.acquire(stopping.signal);
   log.info({ identity: options.identity }, "leading");

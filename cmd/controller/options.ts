@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -56,6 +57,6 @@ export function parseOptions(args: readonly string[]): Options {
     logLevel: level as LogLevel,
     leaderElection: values["leader-election"],
     concurrency,
-    identity: `${hostname()}_${process.pid}`,
+    identity: `${hostname()}_${randomUUID()}`,
   };
 }

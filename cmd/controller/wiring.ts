@@ -10,7 +10,7 @@ import {
   type Repositories,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey } from "../../pkg/fleet/index.ts";
-import { type Again } from "../../pkg/engine/index.ts";
+import { type Again } from "../../pkg/pace/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
@@ -33,6 +33,8 @@ export type Parts = {
 
 /** Fleet events are gathered this long: a rollout changes many members at once. */
 const fleetDebounceMs = 100;
+/** How long a pass waits for the first list of Clusters. */
+const clustersSyncMs = 5_000;
 
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
@@ -43,7 +45,7 @@ export function buildControllers(parts: Parts) {
     handlers(parts, () => built),
     clock.random,
   );
-  const sources = new Sources(hub, repositories(options.cacheDir));
+  const sources = new Sources(hub, repositories(parts));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
   const clusters = new ClusterReconciler({
@@ -82,7 +84,26 @@ type Built = {
 function handlers({ log }: Parts, built: () => Built): HubHandlers {
   const changes = new Changes();
   return {
-    fleetChanged: (fleet) => built().fleetQueue.add(clusterKey(fleet)),
+    fleetChanged: ({ metadata }, gone) => {
+      const name = { namespace: metadata.namespace ?? "", name: metadata.name };
+      const key = clusterKey(name);
+      const { hub, fleetQueue, clusterQueue } = built();
+      // Our own status writes come back as events; they are no work.
+      const facts = [
+        metadata.uid,
+        metadata.generation,
+        metadata.annotations,
+        metadata.deletionTimestamp,
+      ];
+      if (gone) changes.forget(`fleet/${key}`);
+      else if (!changes.isNew(`fleet/${key}`, facts)) return;
+      fleetQueue.add(key);
+      // Members may have been there before their Fleet, after a restore.
+      for (const member of hub.membersOf(name)) {
+        const { namespace = "" } = member.metadata;
+        clusterQueue.add(clusterKey({ namespace, name: member.spec.clusterRef.name }));
+      }
+    },
     clusterChanged: (cluster, gone) => {
       const key = clusterKey(cluster);
       // Cluster API writes Clusters often; only these facts are of interest.
@@ -108,8 +129,10 @@ function handlers({ log }: Parts, built: () => Built): HubHandlers {
 }
 
 /** OCI repositories with one cache on disk. */
-function repositories(cacheDir: string): Repositories {
-  const cache = new ArtifactCache(cacheDir);
+function repositories({ options, log }: Parts): Repositories {
+  const failed = (error: unknown) =>
+    log.warn({ dir: options.cacheDir }, `cache: ${messageOf(error)}`);
+  const cache = new ArtifactCache(options.cacheDir, failed);
   return (reference, { insecure, ca, dockerConfig }) => {
     const login =
       dockerConfig === undefined
@@ -133,8 +156,22 @@ function hubCheck({ discovery }: Parts, clustersSynced: () => Promise<void>) {
       discovery.forget();
       throw new CapitanError("CapiVersionUnsupported", `the hub does not serve ${apiVersion}`);
     }
-    await clustersSynced();
+    if (await within(clustersSynced(), clustersSyncMs, signal)) return;
+    const message = `the hub serves ${apiVersion}, but its Clusters cannot be listed: see the controller's log`;
+    throw new CapitanError("CapiVersionUnsupported", message);
   };
+}
+
+/** Whether the work ended within the time. */
+async function within(work: Promise<void>, ms: number, signal: AbortSignal): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const end = () => resolve(false);
+  const timer = setTimeout(end, ms);
+  signal.addEventListener("abort", end, { once: true });
+  const done = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  signal.removeEventListener("abort", end);
+  return done;
 }
 
 function queue(

@@ -1,4 +1,9 @@
-import { type FleetMember, type FleetRevision, type RevisionLayer } from "../api/index.ts";
+import {
+  type Fleet,
+  type FleetMember,
+  type FleetRevision,
+  type RevisionLayer,
+} from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import {
@@ -8,10 +13,8 @@ import {
   sooner,
   untilEvent,
   type Again,
-  type LayerInputs,
-  type LayerVerdict,
-  type Problem,
-} from "../engine/index.ts";
+} from "../pace/index.ts";
+import { type LayerInputs, type LayerVerdict, type Problem } from "../engine/index.ts";
 import {
   clusterKey,
   memberStatus,
@@ -33,6 +36,9 @@ import type {
 } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
+
+/** One look at a cluster, with all its members, takes no longer: a hostile server must not keep a worker. */
+const passMaxMs = 3 * 60_000;
 
 export type ClusterReconcilerOptions = {
   readonly hub: ClusterHub;
@@ -69,9 +75,10 @@ export class ClusterReconciler {
       await connections.drop(key);
       return untilEvent;
     }
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(passMaxMs)]);
     try {
-      const workload = await this.#connect(cluster, signal);
-      return await this.#reconcileMembers(members, cluster, workload, signal);
+      const workload = await this.#connect(cluster, deadline);
+      return await this.#reconcileMembers(members, cluster, workload, deadline);
     } catch (error) {
       if (signal.aborted) throw error;
       return this.#failed(members, cluster, error, signal);
@@ -108,10 +115,28 @@ export class ClusterReconciler {
     signal: AbortSignal,
   ): Promise<Again> {
     const agains: Again[] = [];
-    for (const member of members)
-      agains.push(await this.#reconcileMember(member, cluster, workload, signal));
+    for (const member of members) {
+      agains.push(await this.#reconcileOrReport(member, cluster, workload, signal));
+    }
     if (agains.every(isSettled)) workload.stopLooking();
     return agains.reduce(sooner);
+  }
+
+  /** What goes wrong for one Fleet does not hold the others; a lost connection does. */
+  async #reconcileOrReport(
+    member: FleetMember,
+    cluster: ClusterFacts,
+    workload: WorkloadPort,
+    signal: AbortSignal,
+  ): Promise<Again> {
+    try {
+      return await this.#reconcileMember(member, cluster, workload, signal);
+    } catch (error) {
+      const { code } = problemOf(error);
+      if (signal.aborted || code === "Unreachable" || code === "CredentialsRejected") throw error;
+      await this.#reportProblem([member], cluster, error, signal);
+      return againAfterFailure(code);
+    }
   }
 
   async #reconcileMember(
@@ -210,6 +235,8 @@ export class ClusterReconciler {
       approval: metadata.annotations?.[annotations.approveRemoval],
       secretKey: this.#options.secretKey,
       appliedSinceMs: this.#sinceOf(member),
+      knownObjects: member.status?.objects ?? 0,
+      leavesBehind: (layer) => leavesBehind(this.#options.hub.fleet(spec.fleetRef), layer),
     };
   }
 
@@ -251,21 +278,40 @@ export class ClusterReconciler {
     error: unknown,
     signal: AbortSignal,
   ): Promise<Again> {
-    const { connections, log } = this.#options;
-    const key = clusterKey(cluster);
-    const code = isCapitanError(error) ? error.code : "InternalError";
-    const message = isCapitanError(error) ? error.message : `unexpected: ${messageOf(error)}`;
-    log.warn({ cluster: key, code, ...(code === "InternalError" ? { err: error } : {}) }, message);
-    await connections.drop(key);
-    for (const member of members)
-      await this.#report(member, { problem: { code, message }, layers: [] }, signal);
-    return againAfterFailure(code);
+    await this.#options.connections.drop(clusterKey(cluster));
+    await this.#reportProblem(members, cluster, error, signal);
+    return againAfterFailure(problemOf(error).code);
+  }
+
+  async #reportProblem(
+    members: readonly FleetMember[],
+    cluster: ClusterFacts,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const problem = problemOf(error);
+    const unexpected = problem.code === "InternalError" ? { err: error } : {};
+    const facts = { cluster: clusterKey(cluster), code: problem.code, ...unexpected };
+    this.#options.log.warn(facts, problem.message);
+    for (const member of members) await this.#report(member, { problem, layers: [] }, signal);
   }
 
   async #report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
     const { hub, clock } = this.#options;
     await report(hub, member, memberStatus(member, outcome, timestamp(clock)), { clock, signal });
   }
+}
+
+function problemOf(error: unknown): Problem {
+  if (isCapitanError(error)) return { code: error.code, message: error.message };
+  return { code: "InternalError", message: `unexpected: ${messageOf(error)}` };
+}
+
+/** What the Fleet says now about the objects of a layer that leaves, also of one that it has no more. */
+function leavesBehind(fleet: Fleet | undefined, name: string): boolean {
+  const layer = fleet?.spec.layers.find((l) => l.name === name);
+  const otherwise = layer?.flux === undefined ? fleet?.spec.deletionPolicy : "Orphan";
+  return (layer?.deletionPolicy ?? otherwise) === "Orphan";
 }
 
 /** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */

@@ -6,7 +6,8 @@ import {
   learnHealth,
   learnRemoved,
   learnStored,
-  placeLayer,
+  placeLayers,
+  startFacts,
   renderLayers,
   step,
   type Facts,
@@ -33,6 +34,10 @@ export type MemberPlan = {
   readonly approval: string | undefined;
   readonly secretKey: Uint8Array;
   readonly appliedSinceMs: ReadonlyMap<string, number>;
+  /** What the Fleet says now about leaving objects behind; overrides what the inventory remembers, never towards deletion. */
+  readonly leavesBehind: (layer: string) => boolean;
+  /** How many objects the member's status remembers. */
+  readonly knownObjects: number;
 };
 
 export type PassResult = {
@@ -55,23 +60,11 @@ export async function runPass(
   signal: AbortSignal,
 ): Promise<PassResult> {
   const stored = await workload.inventory.read(signal);
-  const layers = await planLayers(workload, plan, signal);
-  const kinds = await kindsToObserve(workload, layers, stored, { owner: plan.owner, signal });
-  const { owner, cluster, approval, appliedSinceMs } = plan;
-  const live = await workload.observe(kinds, signal);
-  let facts: Facts = {
-    owner,
-    cluster,
-    layers,
-    stored,
-    inventory: stored,
-    live,
-    problems: new Map(),
-    held: new Set(),
-    approval,
-    nowMs: clock.monotonicMs(),
-    appliedSinceMs,
-  };
+  const planned = await planLayers(workload, plan, signal);
+  const kinds = await kindsToObserve(workload, planned, stored, { owner: plan.owner, signal });
+  const observed = await workload.observe(kinds, signal);
+  const layers = plan.revision === undefined ? undefined : planned;
+  let facts = startFacts({ ...plan, ...observed, layers, stored, nowMs: clock.monotonicMs() });
   let applied = 0;
   let appliedTime: string | undefined;
   for (let steps = 0; steps < stepsMax; steps++) {
@@ -90,7 +83,10 @@ export async function runPass(
       appliedTime = clock.now().toISOString();
     }
   }
-  throw new CapitanError("InternalError", `cluster ${cluster}: ${stepsMax} steps were not enough`);
+  throw new CapitanError(
+    "InternalError",
+    `cluster ${plan.cluster}: ${stepsMax} steps were not enough`,
+  );
 }
 
 /** Performs one request, or one batch, and gives the facts as they are afterwards. */
@@ -133,7 +129,7 @@ async function planLayers(
   const all = rendered.flatMap((layer) => layer.objects);
   workload.kinds.expect(all);
   const scopes = await resolveKinds(workload, all, signal);
-  return rendered.map((layer) => placeLayer(layer, plan, scopes));
+  return placeLayers(rendered, plan, scopes);
 }
 
 async function resolveKinds(

@@ -1,6 +1,7 @@
 import { durationMs, type Fleet, type FleetMember } from "../api/index.ts";
-import { CapitanError, isCapitanError, type Code } from "../errors/index.ts";
-import { untilEvent, type Again, type Problem } from "../engine/index.ts";
+import { CapitanError, isCapitanError, messageOf, type Code } from "../errors/index.ts";
+import { untilEvent, type Again } from "../pace/index.ts";
+import { type Problem } from "../engine/index.ts";
 import {
   clusterKey,
   fleetStatus,
@@ -70,7 +71,7 @@ export class FleetReconciler {
   async #released(fleet: Fleet, signal: AbortSignal): Promise<boolean> {
     const { hub } = this.#options;
     if (fleet.metadata.deletionTimestamp === undefined) return false;
-    if (hub.membersOf(nameOf(fleet)).length > 0) return false;
+    if (await hub.hasMembers(nameOf(fleet), signal)) return false;
     await hub.setFinalizer(fleet, false, signal);
     return true;
   }
@@ -89,9 +90,12 @@ export class FleetReconciler {
       if (fleet.spec.suspend) return {};
       return { resolved: await this.#resolve(key, fleet, signal) };
     } catch (error) {
-      if (!isCapitanError(error)) throw error;
-      this.#options.log.warn({ fleet: key, code: error.code }, error.message);
-      return { problem: { code: error.code, message: error.message } };
+      if (signal.aborted) throw error;
+      const code = isCapitanError(error) ? error.code : "InternalError";
+      const message = isCapitanError(error) ? error.message : `unexpected: ${messageOf(error)}`;
+      const unexpected = code === "InternalError" ? { err: error } : {};
+      this.#options.log.warn({ fleet: key, code, ...unexpected }, message);
+      return { problem: { code, message } };
     }
   }
 

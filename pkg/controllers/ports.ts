@@ -7,7 +7,7 @@ import type {
   FleetRevisionSpec,
   FleetStatus,
 } from "../api/index.ts";
-import type { ApplyReply, DesiredObject, Live, RemovalReply } from "../engine/index.ts";
+import type { ApplyReply, DesiredObject, Live, RemovalReply, Problem } from "../engine/index.ts";
 import type { ClusterFacts } from "../fleet/index.ts";
 import type { Entry, Inventory } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
@@ -46,6 +46,7 @@ export type FleetHub = {
   fleet(name: Named): Fleet | undefined;
   clusters(): readonly ClusterFacts[];
   membersOf(fleet: Named): readonly FleetMember[];
+  hasMembers(fleet: Named, signal: AbortSignal): Promise<boolean>;
   clusterIsGone(cluster: Named, signal: AbortSignal): Promise<boolean>;
   revisionsOf(fleet: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
   writeRevision(
@@ -103,7 +104,10 @@ export type WorkloadPort = {
     read(signal: AbortSignal): Promise<Inventory>;
     store(inventory: Inventory, signal: AbortSignal): Promise<void>;
   };
-  observe(kinds: readonly Kind[], signal: AbortSignal): Promise<Map<string, Live>>;
+  observe(
+    kinds: readonly Kind[],
+    signal: AbortSignal,
+  ): Promise<{ readonly live: Map<string, Live>; readonly unlisted: ReadonlyMap<string, Problem> }>;
   apply(
     objects: readonly DesiredObject[],
     signal: AbortSignal,

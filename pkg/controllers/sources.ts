@@ -2,7 +2,7 @@ import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/inde
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
 import { asMap, asString } from "../json/index.ts";
-import { type KubeObject } from "../object/index.ts";
+import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
 import { parseReference, selectVersion } from "../oci/index.ts";
 import type { Named, Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
 
@@ -37,7 +37,11 @@ export class Sources {
     const layers = await Promise.all(
       fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, signal)),
     );
-    for (const layer of layers) renderLayer(layer, await this.load(namespace, layer, signal));
+    const seen = new Map<string, string>();
+    for (const layer of layers) {
+      const objects = renderLayer(layer, await this.load(namespace, layer, signal));
+      for (const object of objects) refuseShared(object, layer.name, seen);
+    }
     return { fleetRef: { name }, layers };
   }
 
@@ -185,6 +189,16 @@ export class Sources {
       );
     return secret;
   }
+}
+
+/** One object in two layers would be fought over by them. */
+function refuseShared(object: KubeObject, layer: string, seen: Map<string, string>): void {
+  const id = idOf(object);
+  const other = seen.get(keyOf(id));
+  seen.set(keyOf(id), layer);
+  if (other === undefined || other === layer) return;
+  const message = `layer ${layer}: ${nameOf(id)} is also in layer ${other}`;
+  throw new CapitanError("DuplicateObject", message);
 }
 
 type Reference =

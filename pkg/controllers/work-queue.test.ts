@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pauseMs, type Again } from "../engine/index.ts";
+import { pauseMs, type Again } from "../pace/index.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 const clock = { now: () => new Date(), monotonicMs: () => performance.now(), random: () => 0.5 };

@@ -1,4 +1,4 @@
-import { pauseMs, type Again } from "../engine/index.ts";
+import { pauseMs, type Again } from "../pace/index.ts";
 import type { Clock } from "./ports.ts";
 
 export type WorkQueueOptions = {
@@ -8,6 +8,9 @@ export type WorkQueueOptions = {
   readonly reconcile: (key: string, signal: AbortSignal) => Promise<Again>;
   readonly failed: (key: string, error: unknown) => void;
 };
+
+/** A longer timer fires at once: Node counts in 32 bits. */
+const timerMaxMs = 2 ** 31 - 1;
 
 const failureBackoff: Again = { kind: "backoff", baseMs: 500, maxMs: 60_000, flatTries: 0 };
 
@@ -58,7 +61,8 @@ export class WorkQueue {
   }
 
   #delay(key: string, ms: number): void {
-    const atMs = this.#options.clock.monotonicMs() + ms;
+    const waitMs = Math.min(ms, timerMaxMs);
+    const atMs = this.#options.clock.monotonicMs() + waitMs;
     const held = this.#timers.get(key);
     if (held !== undefined && held.atMs <= atMs) return;
     this.#cancel(key);
@@ -66,7 +70,7 @@ export class WorkQueue {
     const timer = setTimeout(() => {
       this.#timers.delete(key);
       this.add(key);
-    }, ms);
+    }, waitMs);
     this.#timers.set(key, { timer, atMs });
   }
 

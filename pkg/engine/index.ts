@@ -1,17 +1,9 @@
 /** The apply engine's decisions: what a layer wants in a cluster, and the next step towards it. No I/O, no clock. */
-export {
-  againAfterFailure,
-  againAfterPass,
-  isSettled,
-  pauseMs,
-  sooner,
-  untilEvent,
-  type Again,
-} from "./pace.ts";
-export { placeLayer, renderLayers, type KindScope } from "./place.ts";
+export { placeLayers, renderLayers, type KindScope } from "./place.ts";
 export { liveOf, isBarrier, isEstablished } from "./live.ts";
 export { orderLayers } from "./order.ts";
 export { checkFiles, renderLayer, type LayerInputs, type DesiredObject } from "./render.ts";
+export { startFacts } from "./start.ts";
 export {
   step,
   type LayerPlan,

@@ -1,6 +1,7 @@
 import { durationMs, type FleetRevision } from "../api/index.ts";
 import { isCapitanError } from "../errors/index.ts";
-import { kindOf, type KubeObject } from "../object/index.ts";
+import { inventoryNamespace } from "../inventory/index.ts";
+import { idOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
 import { orderLayers } from "./order.ts";
 import { desiredObjects, renderLayer, type LayerInputs } from "./render.ts";
 import type { LayerPlan, Problem } from "./step.ts";
@@ -27,10 +28,20 @@ export function renderLayers(
   });
 }
 
-/** The layer as it is to be in this cluster; UnknownKind when the cluster does not know all its kinds. */
-export function placeLayer(
+type Placement = { readonly owner: string; readonly secretKey: Uint8Array };
+
+/** The layers as they are to be in this cluster; one that cannot be has a problem and no objects. */
+export function placeLayers(
+  layers: readonly RenderedLayer[],
+  placement: Placement,
+  scopes: ReadonlyMap<string, KindScope>,
+): readonly LayerPlan[] {
+  return refuseShared(layers.map((layer) => placeLayer(layer, placement, scopes)));
+}
+
+function placeLayer(
   layer: RenderedLayer,
-  { owner, secretKey }: { readonly owner: string; readonly secretKey: Uint8Array },
+  { owner, secretKey }: Placement,
   scopes: ReadonlyMap<string, KindScope>,
 ): LayerPlan {
   if (layer.problem !== undefined) return { ...layer, objects: [] };
@@ -40,10 +51,34 @@ export function placeLayer(
     const message = `the cluster does not serve ${unknown.slice(0, 5).join(", ")}`;
     return { ...layer, objects: [], problem: { code: "UnknownKind", message } };
   }
+  const own = layer.objects.find(isCapitans);
+  if (own !== undefined) {
+    const message = `${nameOf(idOf(own))} belongs to Capitan itself; a layer must not contain it`;
+    return { ...layer, objects: [], problem: { code: "ManifestInvalid", message } };
+  }
   const scopeOf = (object: KubeObject) =>
     scopes.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster";
   const placement = { owner, scopeOf, secretKey } as const;
   return { ...layer, ...orProblem(() => desiredObjects(layer.name, layer.objects, placement)) };
+}
+
+/** The inventory and our own kinds: a layer that could write them could make us delete anything. */
+function isCapitans({ kind, metadata }: KubeObject): boolean {
+  if (metadata.namespace === inventoryNamespace) return true;
+  if (kind === "Namespace") return metadata.name === inventoryNamespace;
+  return kind === "CustomResourceDefinition" && metadata.name.endsWith(".capitan.dev");
+}
+
+/** An object that two layers name would be fought over; the later layer has the problem. */
+function refuseShared(layers: readonly LayerPlan[]): readonly LayerPlan[] {
+  const owners = new Map<string, string>();
+  return layers.map((layer) => {
+    const shared = layer.objects.find(({ key }) => owners.has(key));
+    for (const { key } of layer.objects) if (!owners.has(key)) owners.set(key, layer.name);
+    if (shared === undefined) return layer;
+    const message = `${nameOf(shared.id)} is also in layer ${owners.get(shared.key) ?? ""}`;
+    return { ...layer, objects: [], problem: { code: "DuplicateObject", message } };
+  });
 }
 
 function orProblem<T>(render: () => readonly T[]): { objects: readonly T[]; problem?: Problem } {

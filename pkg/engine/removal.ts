@@ -1,4 +1,4 @@
-import { ownedBy, type Entry } from "../inventory/index.ts";
+import { ownedBy, withEntries, type Entry } from "../inventory/index.ts";
 import { nameOf, parseKey, stageOf, type ObjectId } from "../object/index.ts";
 import { sha256Hex } from "../json/index.ts";
 import type { LayerVerdict } from "./layers.ts";
@@ -22,15 +22,30 @@ const dangerousKinds = new Set([
 export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Removal {
   if (!layers.every((layer) => layer.applied)) return {};
   const wanted = new Set(facts.layers.flatMap((layer) => layer.objects.map((o) => o.key)));
-  const leftovers = ownedBy(facts.inventory, facts.owner).filter((entry) => !wanted.has(entry.key));
+  const leftovers = ownedBy(facts.inventory, facts.owner).filter((e) => !wanted.has(e.key));
   const released = leftovers.filter((entry) => isReleased(entry, facts));
   const deleted = leftovers.filter((entry) => !isReleased(entry, facts));
-  const dangerous = dangerousRemoval(facts.cluster, deleted);
-  if (dangerous !== undefined && dangerous.approval !== facts.approval)
-    return { problem: dangerous.problem };
+  const asked = askApproval(deleted, facts);
+  if (asked !== undefined) return asked;
   const release = released.filter((entry) => !isTried(entry, facts));
   if (release.length > 0) return { next: { kind: "release", entries: release } };
-  return deleteStage(deleted, facts);
+  const deletion = deleteStage(deleted, facts);
+  const [stuck] = released;
+  if (deletion.next !== undefined || stuck === undefined) return deletion;
+  return deletion.problem === undefined ? { problem: blockedBy(stuck, facts) } : deletion;
+}
+
+/**
+ * Dangerous deletions are approved as a set, and the approval is written down before the first of
+ * them goes: what is left of the set afterwards needs no second approval.
+ */
+function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefined {
+  const unapproved = deleted.filter((entry) => entry.approved !== true);
+  const dangerous = dangerousRemoval(facts.cluster, unapproved);
+  if (dangerous === undefined) return undefined;
+  if (dangerous.approval !== facts.approval) return { problem: dangerous.problem };
+  const approved = unapproved.map((entry) => ({ ...entry, approved: true }));
+  return { next: { kind: "store", inventory: withEntries(facts.inventory, approved) } };
 }
 
 /** Whether an object stays in the cluster, without our mark. */
@@ -51,9 +66,12 @@ function deleteStage(entries: readonly Entry[], facts: Facts): Removal {
   const untried = current.filter((entry) => !isTried(entry, facts));
   if (untried.length > 0) return { next: { kind: "delete", entries: untried } };
   const [stuck] = current;
-  if (stuck === undefined) return {};
-  const why = facts.problems.get(stuck.key)?.message ?? "is held by a finalizer";
-  return { problem: { code: "RemovalBlocked", message: `${nameOf(idOfEntry(stuck))} ${why}` } };
+  return stuck === undefined ? {} : { problem: blockedBy(stuck, facts) };
+}
+
+function blockedBy(entry: Entry, { problems }: Facts): Problem {
+  const why = problems.get(entry.key)?.message ?? "is held by a finalizer, or changes all the time";
+  return { code: "RemovalBlocked", message: `${nameOf(idOfEntry(entry))} ${why}` };
 }
 
 /** What needs approval before these entries are deleted: the approval of exactly this set, and the words that ask for it. */

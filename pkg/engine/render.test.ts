@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RevisionLayer } from "../api/index.ts";
 import { parseManifests, type KubeObject } from "../object/index.ts";
-import { checkFiles, orderLayers, placeLayer, renderLayer, renderLayers } from "./index.ts";
+import { checkFiles, orderLayers, placeLayers, renderLayer, renderLayers } from "./index.ts";
 
 const files = (map: Record<string, string>) =>
   new Map(Object.entries(map).map(([name, text]) => [name, { content: Buffer.from(text) }]));
@@ -171,13 +171,13 @@ const placement = { owner: "me", secretKey: Buffer.from("k") };
 test("a kind that the cluster does not know is UnknownKind, and the layer has no object", () => {
   const [rendered] = renderLayers(revision, new Map([["flux", { artifact: flux }]]));
   assert.ok(rendered !== undefined);
-  const placed = placeLayer(
-    rendered,
+  const [placed] = placeLayers(
+    [rendered],
     placement,
     new Map([["v1 Namespace", { namespaced: false }]]),
   );
-  assert.equal(placed.objects.length, 0);
-  assert.deepEqual(placed.problem, {
+  assert.equal(placed?.objects.length, 0);
+  assert.deepEqual(placed?.problem, {
     code: "UnknownKind",
     message: "the cluster does not serve apps/v1 Deployment",
   });
@@ -201,13 +201,32 @@ test("namespaced objects without a namespace go to default, cluster-scoped ones 
     policy: "Delete",
     objects,
   } as const;
-  const place = (secretKey: string) =>
-    placeLayer(rendered, { owner: "me", secretKey: Buffer.from(secretKey) }, scopes);
+  const place = (secretKey: string) => {
+    const placement = { owner: "me", secretKey: Buffer.from(secretKey) };
+    return placeLayers([rendered], placement, scopes)[0]?.objects ?? [];
+  };
   assert.deepEqual(
-    place("k").objects.map((o) => o.key),
+    place("k").map((o) => o.key),
     ["/Namespace//ns1", "/ConfigMap/a/a", "/Secret/default/s"],
   );
-  const digests = (secretKey: string) => place(secretKey).objects.map((o) => o.digest);
+  const digests = (secretKey: string) => place(secretKey).map((o) => o.digest);
   assert.deepEqual(digests("k").slice(0, 2), digests("other").slice(0, 2));
   assert.notEqual(digests("k")[2], digests("other")[2]);
+});
+
+test("an object in two layers is DuplicateObject in the later one; Capitan's own objects are refused", () => {
+  const place = (...names: readonly (readonly [string, string])[]) => {
+    const layers = names.map(([name, ns]) => ({
+      name,
+      dependsOn: [],
+      wait: true,
+      timeoutMs: 1,
+      policy: "Delete" as const,
+      objects: parseManifests(configMap("a").replace("namespace: a", `namespace: ${ns}`), "f"),
+    }));
+    return placeLayers(layers, placement, new Map([["v1 ConfigMap", { namespaced: true }]]));
+  };
+  const codes = (layers: ReturnType<typeof place>) => layers.map((l) => l.problem?.code);
+  assert.deepEqual(codes(place(["x", "a"], ["y", "a"])), [undefined, "DuplicateObject"]);
+  assert.deepEqual(codes(place(["x", "capitan-system"])), ["ManifestInvalid"]);
 });

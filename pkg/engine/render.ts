@@ -36,6 +36,8 @@ export type LayerInputs = {
   readonly imagePullSecret?: KubeObject | undefined;
 };
 
+/** Reading YAML takes about a third of a second per megabyte, and nothing else happens meanwhile. */
+const manifestBytesMax = 8 * 1024 * 1024;
 const manifestFile = /\.(ya?ml|json)$/i;
 const kustomizationFile = /(^|\/)kustomization\.ya?ml$|(^|\/)Kustomization$/;
 
@@ -45,6 +47,12 @@ export function checkFiles(files: ArtifactFiles): readonly KubeObject[] {
   const kustomization = paths.find((path) => kustomizationFile.test(path));
   if (kustomization !== undefined)
     throw new CapitanError("KustomizeNotRendered", `the artifact contains ${kustomization}`);
+  const manifests = paths.filter((path) => manifestFile.test(path));
+  const bytes = manifests.reduce((sum, path) => sum + (files.get(path)?.content.length ?? 0), 0);
+  if (bytes > manifestBytesMax) {
+    const what = `the manifests have ${bytes} bytes, more than ${manifestBytesMax}`;
+    throw new CapitanError("ArtifactTooLarge", what);
+  }
   const objects = paths
     .filter((path) => manifestFile.test(path))
     .flatMap((path) => parseManifests(files.get(path)?.content.toString("utf8") ?? "", path));

@@ -202,7 +202,10 @@ for (const [apiVersion, kind] of [
     const problem = rest(leftover(object)).removal;
     assert.equal(problem?.code, "RemovalNeedsApproval");
     const approval = /approve-removal=(\w+)$/.exec(problem?.message ?? "")?.[1];
-    assert.equal(step({ ...leftover(object), approval }).kind, "delete");
+    const approved = step({ ...leftover(object), approval });
+    assert.ok(approved.kind === "store");
+    const { inventory } = approved;
+    assert.equal(step({ ...leftover(object), inventory, stored: inventory }).kind, "delete");
     assert.equal(step({ ...leftover(object), approval: "0123456789abcdef" }).kind, "rest");
     const two = facts([], {}, [entryOf(object), entryOf(want(apiVersion, kind, "y"))]);
     assert.equal(step({ ...two, approval }).kind, "rest");
@@ -214,7 +217,7 @@ test("an object that stays, held by a finalizer, is named and stays in the inven
   const { removal } = rest({ ...leftover(map), held: new Set([map.key]) });
   assert.deepEqual(removal, {
     code: "RemovalBlocked",
-    message: "ConfigMap/a is held by a finalizer",
+    message: "ConfigMap/a is held by a finalizer, or changes all the time",
   });
 });
 

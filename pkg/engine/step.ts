@@ -117,15 +117,16 @@ function intentOf(
   return { key, version: versionOf(object.apiVersion), owner, layer, policy };
 }
 
-/** Entries whose object moved to another layer, or whose layer changed its policy. */
+/** Entries whose object moved to another layer, whose layer changed its policy, or that are wanted again. */
 function withPolicies({ layers, inventory, owner }: Facts): Inventory {
   const changed = layers.flatMap((layer) =>
     layer.objects.flatMap(({ key }) => {
       const entry = inventory.get(key);
       if (entry === undefined || entry.owner !== owner) return [];
-      return entry.layer === layer.name && entry.policy === layer.policy
-        ? []
-        : [{ ...entry, layer: layer.name, policy: layer.policy }];
+      const same = entry.layer === layer.name && entry.policy === layer.policy;
+      if (same && entry.approved === undefined) return [];
+      const { approved: _approved, ...rest } = entry;
+      return [{ ...rest, layer: layer.name, policy: layer.policy }];
     }),
   );
   return changed.length === 0 ? inventory : withEntries(inventory, changed);

@@ -50,10 +50,7 @@ export function fleetStatus(fleet: Fleet, outcome: FleetOutcome, now: string): F
     ...(requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt }),
     ...(resolvedTime === undefined ? {} : { lastResolvedTime: resolvedTime }),
     clusters: { matched: of.length, ready, updating: count("updating"), failed: count("failed") },
-    worst: of
-      .filter((s) => s.kind !== "ready")
-      .slice(0, worstMax)
-      .map(worstOf),
+    worst: worst(of, leaving(fleet, outcome)),
     conditions: applyConditions(before?.conditions, readyConditions(decided, progressOf(decided)), {
       generation,
       now,
@@ -66,6 +63,11 @@ function standings(fleet: Fleet, { clusters, members, revision }: FleetOutcome) 
   return clusters
     .filter((cluster) => isSelected(fleet, cluster))
     .map((cluster) => standingOf(cluster, byCluster.get(cluster.name), revision));
+}
+
+function worst(of: readonly Standing[], going: readonly Standing[]) {
+  const open = [...of.filter((s) => s.kind !== "ready"), ...going];
+  return open.slice(0, worstMax).map(worstOf);
 }
 
 function worstOf({ cluster, reason, message }: Standing) {
@@ -109,43 +111,50 @@ function withoutMember({ name, paused }: ClusterFacts): Standing {
   return { kind: "updating", cluster: name, reason: "ClusterPaused", message };
 }
 
-function judge(
-  fleet: Fleet,
-  { problem, elsewhere }: FleetOutcome,
-  of: readonly Standing[],
-): Decided {
-  const ready = (status: Decided["status"], reason: string, message: string): Decided => ({
-    type: "Ready",
-    status,
-    reason,
-    message,
-  });
-  if (problem !== undefined) return ready("False", problem.code, problem.message);
-  if (fleet.metadata.deletionTimestamp !== undefined)
-    return ready("Unknown", "Deleting", "withdrawing from its clusters");
-  if (of.length === 0) {
-    const others =
-      elsewhere === 0 ? "" : `; ${elsewhere} Clusters in other namespaces carry these labels`;
-    return ready(
-      "True",
-      "NoClusters",
-      `no Cluster in namespace ${fleet.metadata.namespace ?? ""} matches clusterSelector${others}`,
-    );
+function judge(fleet: Fleet, outcome: FleetOutcome, of: readonly Standing[]): Decided {
+  const { problem } = outcome;
+  if (problem !== undefined) return decided("False", problem.code, problem.message);
+  const [stuck] = leaving(fleet, outcome);
+  if (stuck !== undefined) {
+    const message = `withdrawing from ${stuck.cluster}: ${stuck.message}`;
+    return stuck.kind === "failed"
+      ? decided("False", stuck.reason, message)
+      : decided("Unknown", "Progressing", message);
   }
+  if (of.length === 0) return withoutClusters(fleet, outcome);
   const open = of.filter((s) => s.kind !== "ready");
   const [first] = [...open.filter((s) => s.kind === "failed"), ...open];
-  if (fleet.spec.suspend)
-    return ready(
-      first === undefined ? "True" : "Unknown",
-      "Suspended",
-      "suspended: nothing is resolved and no member is changed",
-    );
-  if (first === undefined)
-    return ready("True", "ReconciliationSucceeded", `${of.length} of ${of.length} clusters ready`);
-  const message = `${of.length - open.length} of ${of.length} clusters ready; ${first.cluster}: ${first.message}`;
+  if (fleet.spec.suspend) {
+    const message = "suspended: nothing is resolved and no member is changed";
+    return decided(first === undefined ? "True" : "Unknown", "Suspended", message);
+  }
+  const count = `${of.length - open.length} of ${of.length} clusters ready`;
+  if (first === undefined) return decided("True", "ReconciliationSucceeded", count);
+  const message = `${count}; ${first.cluster}: ${first.message}`;
   return first.kind === "failed"
-    ? ready("False", first.reason, message)
-    : ready("Unknown", "Progressing", message);
+    ? decided("False", first.reason, message)
+    : decided("Unknown", "Progressing", message);
+}
+
+function decided(status: Decided["status"], reason: string, message: string): Decided {
+  return { type: "Ready", status, reason, message };
+}
+
+function withoutClusters({ metadata }: Fleet, { elsewhere }: FleetOutcome): Decided {
+  const where = `no Cluster in namespace ${metadata.namespace ?? ""} matches clusterSelector`;
+  const others = `; ${elsewhere} Clusters in other namespaces carry these labels`;
+  return decided("True", "NoClusters", elsewhere === 0 ? where : `${where}${others}`);
+}
+
+/** Members that are to go and have not gone: first those that something holds. */
+function leaving(fleet: Fleet, { clusters, members }: FleetOutcome): readonly Standing[] {
+  const byName = new Map(clusters.map((cluster) => [cluster.name, cluster]));
+  const gone = members.flatMap((member) => {
+    const cluster = byName.get(member.spec.clusterRef.name);
+    if (cluster === undefined || cluster.deleting || isSelected(fleet, cluster)) return [];
+    return [standingOf(cluster, member, undefined)];
+  });
+  return [...gone.filter((s) => s.kind === "failed"), ...gone.filter((s) => s.kind !== "failed")];
 }
 
 function isNever(reason: string): boolean {

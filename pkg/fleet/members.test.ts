@@ -56,6 +56,19 @@ const ready = {
     },
   ],
 };
+const removed = (observedGeneration: number) => ({
+  state: "Removed",
+  conditions: [
+    {
+      type: "Ready",
+      status: "True",
+      reason: "Removed",
+      message: "",
+      lastTransitionTime: "t",
+      observedGeneration,
+    },
+  ],
+});
 const plan = (
   clusters: readonly ClusterFacts[],
   members: readonly FleetMember[],
@@ -106,20 +119,12 @@ const cases: readonly (readonly [
   ],
   [
     "a report about an older generation does not count",
-    () =>
-      plan(
-        [cluster("a", { labels: {} })],
-        [member("a", { state: "Removed" }, { state: "Removed", observedGeneration: 0 })],
-      ),
+    () => plan([cluster("a", { labels: {} })], [member("a", { state: "Removed" }, removed(0))]),
     [],
   ],
   [
     "then it goes",
-    () =>
-      plan(
-        [cluster("a", { labels: {} })],
-        [member("a", { state: "Removed" }, { state: "Removed" })],
-      ),
+    () => plan([cluster("a", { labels: {} })], [member("a", { state: "Removed" }, removed(1))]),
     ["delete a"],
   ],
   [

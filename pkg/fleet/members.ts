@@ -1,4 +1,4 @@
-import type { Fleet, FleetMember, FleetMemberSpec } from "../api/index.ts";
+import { conditionOf, type Fleet, type FleetMember, type FleetMemberSpec } from "../api/index.ts";
 import { labels, matchesSelector } from "../object/index.ts";
 import { memberName } from "./names.ts";
 
@@ -104,7 +104,9 @@ const sameSpec = (a: FleetMemberSpec, b: FleetMemberSpec) =>
   a.revision === b.revision && a.state === b.state;
 
 function isRemoved({ metadata, status }: FleetMember): boolean {
-  return status?.state === "Removed" && status.observedGeneration === metadata.generation;
+  const ready = conditionOf(status?.conditions, "Ready");
+  const said = ready?.status === "True" && ready.reason === "Removed";
+  return said && ready.observedGeneration === metadata.generation;
 }
 
 /** The labels by which people find a member. */

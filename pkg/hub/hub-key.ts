@@ -1,3 +1,4 @@
+import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { type KubeObject } from "../object/index.ts";
 import { isConflict, type KubeClient } from "../kube/index.ts";
@@ -40,5 +41,8 @@ export async function ensureHubKey(
 }
 
 function keyOf(secret: KubeObject): Uint8Array {
-  return Buffer.from(asString(asMap(secret["data"])["key"]) ?? "", "base64");
+  const key = Buffer.from(asString(asMap(secret["data"])["key"]) ?? "", "base64");
+  if (key.length >= 32) return key;
+  const what = `Secret ${secret.metadata.namespace ?? ""}/${secret.metadata.name}`;
+  throw new CapitanError("SecretInvalid", `${what} has no key of 32 bytes`);
 }

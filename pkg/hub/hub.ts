@@ -9,7 +9,7 @@ import type {
 } from "../api/index.ts";
 import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
-import { Informer, isConflict, isNotFound, type KubeClient } from "../kube/index.ts";
+import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { type Resource } from "../object/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject } from "../object/index.ts";
@@ -24,7 +24,7 @@ type Named = { readonly namespace: string; readonly name: string };
 
 /** Called when something changed that may matter to a Fleet or to a Cluster. */
 export type HubHandlers = {
-  readonly fleetChanged: (fleet: Named) => void;
+  readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
   readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
   readonly memberChanged: (member: FleetMember, gone: boolean) => void;
   /** A Secret of a Cluster came, changed or went; its kubeconfig may be another. */
@@ -62,11 +62,9 @@ export class Hub {
         random,
         ...more,
       });
-    const named = ({ metadata }: KubeObject) => ({
-      namespace: metadata.namespace ?? "",
-      name: metadata.name,
-    });
-    this.#fleets = watch(hubResources.fleet, (object) => handlers.fleetChanged(named(object)));
+    this.#fleets = watch(hubResources.fleet, (object, gone) =>
+      handlers.fleetChanged(object as unknown as Fleet, gone),
+    );
     this.#members = watch(hubResources.fleetMember, (object, gone) =>
       handlers.memberChanged(asMember(object), gone),
     );
@@ -122,6 +120,17 @@ export class Hub {
     return this.#allMembers().filter(
       ({ spec }) => spec.fleetRef.name === name && spec.fleetRef.namespace === namespace,
     );
+  }
+
+  /** Asks the API server, because the cache may lag behind our own writes. */
+  async hasMembers({ namespace, name }: Named, signal: AbortSignal): Promise<boolean> {
+    const labelSelector = `${labels.fleet}=${name.slice(0, 63)}`;
+    const { items } = await this.#client.list(hubResources.fleetMember, {
+      namespace,
+      labelSelector,
+      signal,
+    });
+    return items.map(asMember).some(({ spec }) => spec.fleetRef.name === name);
   }
 
   membersOn({ namespace, name }: Named): readonly FleetMember[] {
@@ -198,7 +207,6 @@ export class Hub {
     signal: AbortSignal,
   ): Promise<void> {
     const { namespace = "" } = fleet.metadata;
-    if ((await this.revision({ namespace, name }, signal)) !== undefined) return;
     const owner = {
       apiVersion,
       kind: "Fleet",
@@ -216,15 +224,13 @@ export class Hub {
       },
       ownerReferences: [owner],
     };
-    try {
-      await this.#client.create(
-        hubResources.fleetRevision,
-        { apiVersion, kind: "FleetRevision", metadata, spec },
-        { signal },
-      );
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-    }
+    // Applied, not created: one of the same content may be there, of an earlier Fleet of this name.
+    const revision = { apiVersion, kind: "FleetRevision", metadata, spec };
+    await this.#client.apply(hubResources.fleetRevision, revision, {
+      manager,
+      metadataOnly: true,
+      signal,
+    });
   }
 
   async deleteRevision(revision: KubeObject, signal: AbortSignal): Promise<void> {

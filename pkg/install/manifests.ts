@@ -26,7 +26,7 @@ const clusterRules: readonly Rule[] = [
   rule(group, ["fleets"], ["get", "list", "watch", "patch"]),
   rule(group, ["fleets/status", "fleetmembers/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "list", "watch", "create", "patch", "delete"]),
-  rule(group, ["fleetrevisions"], ["get", "list", "create", "delete"]),
+  rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
   rule("cluster.x-k8s.io", ["clusters"], ["get", "list", "watch"]),
   // Kubeconfigs are Secrets of any name in any namespace of Clusters; RBAC cannot select by label.
   rule("", ["secrets"], ["get", "list", "watch"]),

@@ -90,7 +90,10 @@ function shardsOf(text: string | undefined): number {
 }
 
 function decodeEntry(line: string, name: string): Entry {
-  const { key, version, owner, layer, policy, want, own, uid, created } = parseLine(line, name);
+  const { key, version, owner, layer, policy, want, own, uid, created, approved } = parseLine(
+    line,
+    name,
+  );
   const usable =
     typeof key === "string" &&
     parseKey(key) !== undefined &&
@@ -109,6 +112,7 @@ function decodeEntry(line: string, name: string): Entry {
     ...optional("own", asString(own)),
     ...optional("uid", asString(uid)),
     ...optional("created", typeof created === "boolean" ? created : undefined),
+    ...optional("approved", approved === true ? approved : undefined),
   };
 }
 

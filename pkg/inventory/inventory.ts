@@ -20,6 +20,8 @@ export type Entry = {
   readonly uid?: string;
   /** Whether our apply created it. An object that was there before is never deleted. */
   readonly created?: boolean;
+  /** Its deletion, which needs approval, has been approved. */
+  readonly approved?: boolean;
 };
 
 /** Entries by key, of all Fleets on the cluster. */
@@ -51,7 +53,17 @@ export function sameEntries(a: Inventory, b: Inventory): boolean {
 
 function sameEntry(a: Entry, b: Entry | undefined): boolean {
   if (a === b) return true;
-  const fields = ["version", "owner", "layer", "policy", "want", "own", "uid", "created"] as const;
+  const fields = [
+    "version",
+    "owner",
+    "layer",
+    "policy",
+    "want",
+    "own",
+    "uid",
+    "created",
+    "approved",
+  ] as const;
   return b !== undefined && fields.every((field) => a[field] === b[field]);
 }
 

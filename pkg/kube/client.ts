@@ -1,6 +1,6 @@
 import { asList, asMap, asString, encodeJson, parseJson } from "../json/index.ts";
 import { type KubeObject } from "../object/index.ts";
-import { isNotFound } from "./api-error.ts";
+import { ApiError, isNotFound } from "./api-error.ts";
 import type { ConnectionConfig } from "../kubeconfig/index.ts";
 import { type Resource } from "../object/index.ts";
 import { Transport } from "./transport.ts";
@@ -10,6 +10,8 @@ import { decodeWatch, type WatchEvent } from "./watch.ts";
 const metadataOnlyObject = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const metadataOnlyList = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const pageSize = 500;
+/** A list of more pages is no honest server's. */
+const pagesMax = 1_000;
 
 export type ListOptions = {
   readonly namespace?: string | undefined;
@@ -77,7 +79,7 @@ export class KubeClient {
   async list(resource: Resource, options: ListOptions = {}): Promise<ListResult> {
     const items: KubeObject[] = [];
     let token: string | undefined;
-    for (;;) {
+    for (let page = 0; page < pagesMax; page++) {
       const { body } = await this.#transport.call({
         method: "GET",
         path: resourcePath(resource, options.namespace),
@@ -90,13 +92,14 @@ export class KubeClient {
         },
         signal: options.signal,
       });
-      const page = asMap(parseJson(body));
-      const metadata = asMap(page["metadata"]);
-      for (const item of asList(page["items"])) items.push(withKind(item, resource));
+      const list = asMap(parseJson(body));
+      const metadata = asMap(list["metadata"]);
+      for (const item of asList(list["items"])) items.push(withKind(item, resource));
       token = asString(metadata["continue"]);
       if (token === undefined || token === "")
         return { items, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
     }
+    throw new ApiError(`LIST ${resource.plural}`, `more than ${pagesMax} pages`, { status: 0 });
   }
 
   /** Events after `resourceVersion`, bookmarks included. Ends when the server ends it; throws after `idleMs` of silence. */

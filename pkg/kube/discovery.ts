@@ -76,6 +76,7 @@ function resourcesOf(group: JsonMap): readonly Resource[] {
     .flatMap((v) =>
       asList(v["resources"])
         .map(asMap)
+        .filter(isManageable)
         .map((r) => ({
           group: groupName,
           version: asString(v["version"]) ?? "",
@@ -84,4 +85,10 @@ function resourcesOf(group: JsonMap): readonly Resource[] {
           namespaced: r["scope"] === "Namespaced",
         })),
     );
+}
+
+/** Kinds that can be applied and listed; others (TokenReview) are no objects that one could keep. */
+function isManageable(resource: JsonMap): boolean {
+  const verbs = new Set(asList(resource["verbs"]));
+  return verbs.has("list") && verbs.has("patch");
 }

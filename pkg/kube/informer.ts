@@ -16,6 +16,8 @@ export type InformerOptions = Omit<ListOptions, "signal"> & {
 };
 
 const idleDefaultMs = 90_000;
+/** A watch that lasted this long was a good one. */
+const steadyMs = 5_000;
 const backoffMinMs = 100;
 const backoffMaxMs = 30_000;
 
@@ -55,17 +57,26 @@ export class Informer {
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
-      try {
-        if (this.#version === "") await this.#relist(signal);
-        const watched = await this.#follow(signal);
-        failures = watched ? 0 : failures + 1;
-      } catch (error) {
-        if (signal.aborted) return;
-        failures += 1;
-        if (!canResume(error)) this.#version = "";
-        this.#options.onError?.(error);
-      }
+      const startedMs = performance.now();
+      const failure = await this.#once(signal);
+      if (signal.aborted) return;
+      // However it ended: a watch that lived is no failure, one that ended at once is one.
+      const lived = performance.now() - startedMs > steadyMs;
+      failures = lived ? 0 : failures + 1;
+      if (failure !== undefined) this.#options.onError?.(failure);
       if (failures > 0) await pause(this.#backoffMs(failures), signal);
+    }
+  }
+
+  /** Lists if need be, then follows one watch to its end. Gives what made it fail. */
+  async #once(signal: AbortSignal): Promise<unknown> {
+    try {
+      if (this.#version === "") await this.#relist(signal);
+      await this.#follow(signal);
+      return undefined;
+    } catch (error) {
+      if (!canResume(error)) this.#version = "";
+      return error;
     }
   }
 
@@ -83,9 +94,7 @@ export class Informer {
     this.#synced.resolve();
   }
 
-  /** Follows one watch to its end; true when it delivered something. */
-  async #follow(signal: AbortSignal): Promise<boolean> {
-    let delivered = false;
+  async #follow(signal: AbortSignal): Promise<void> {
     const events = this.#client.watch(this.#resource, {
       ...this.#options,
       resourceVersion: this.#version,
@@ -94,7 +103,6 @@ export class Informer {
       signal,
     });
     for await (const event of events) {
-      delivered = true;
       if (event.type === "BOOKMARK") {
         this.#version = event.resourceVersion;
         continue;
@@ -102,13 +110,20 @@ export class Informer {
       this.#set(keyOf(event.object), event.object, event.type === "DELETED");
       this.#version = event.object.metadata.resourceVersion ?? this.#version;
     }
-    return delivered;
   }
 
+  /** Takes note and tells. When telling fails, the note is undone, so that the next list tells again. */
   #set(key: string, object: KubeObject, gone: boolean): void {
+    const held = this.#items.get(key);
     if (gone) this.#items.delete(key);
     else this.#items.set(key, object);
-    this.#options.onChange(object, gone);
+    try {
+      this.#options.onChange(object, gone);
+    } catch (error) {
+      if (gone) this.#items.set(key, held ?? object);
+      else this.#items.delete(key);
+      throw error;
+    }
   }
 
   #backoffMs(failures: number): number {

@@ -26,6 +26,8 @@ export type LeaseOptions = {
   /** A monotonic clock in milliseconds: wall-clock jumps must not move leadership. */
   readonly monotonicMs: () => number;
   readonly now: () => Date;
+  /** Told why the Lease could not be asked for. */
+  readonly failed: (error: unknown) => void;
 };
 
 type Observed = { readonly version: string; readonly atMs: number };
@@ -48,7 +50,12 @@ export class LeaderLease {
 
   /** Resolves when the lease is ours; rejects when the signal aborts. */
   async acquire(signal: AbortSignal): Promise<void> {
-    while (!(await this.#attempt(signal).catch(() => false))) await sleep(retryMs, signal);
+    const attempt = () =>
+      this.#attempt(signal).catch((error: unknown) => {
+        this.#options.failed(error);
+        return false;
+      });
+    while (!(await attempt())) await sleep(retryMs, signal);
   }
 
   /** Keeps the lease. Resolves when it is lost or the signal aborts; on abort it is given free. */

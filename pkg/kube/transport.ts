@@ -8,7 +8,7 @@ const connectTimeoutMs = 10_000;
 const idleTimeoutMs = 30_000;
 /** No call but a watch lasts longer. */
 const totalTimeoutMs = 60_000;
-const bodyBytesMax = 256 * 1024 * 1024;
+const bodyBytesMax = 64 * 1024 * 1024;
 const triesMax = 4;
 
 export type Call = {
@@ -30,6 +30,7 @@ export type Reply = { readonly status: number; readonly body: string };
 export class Transport {
   readonly #agent: Agent;
   readonly #config: ConnectionConfig;
+  readonly #closing = new AbortController();
 
   constructor(config: ConnectionConfig) {
     this.#config = config;
@@ -47,9 +48,12 @@ export class Transport {
     });
   }
 
-  /** Ends all connections; calls in flight fail. */
-  async close(): Promise<void> {
-    await this.#agent.destroy();
+  /** Ends all connections; calls in flight fail. What a frozen peer still owes us times out behind our back. */
+  close(): Promise<void> {
+    this.#closing.abort();
+    // Not `destroy`: under an open HTTP/2 stream it raises an error that nobody can catch.
+    this.#agent.close().catch(() => undefined);
+    return Promise.resolve();
   }
 
   /** A call with a complete reply. 429 and lost connections are retried a few times. Throws ApiError. */
@@ -66,8 +70,7 @@ export class Transport {
   }
 
   async #once(call: Call): Promise<Reply> {
-    const deadline = AbortSignal.timeout(totalTimeoutMs);
-    const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
+    const signal = this.#signalFor(call, AbortSignal.timeout(totalTimeoutMs));
     const what = `${call.method} ${call.path}`;
     const response = await this.#send(call, signal, idleTimeoutMs);
     const body = await readBody(response.body, what);
@@ -83,42 +86,79 @@ export class Transport {
 
   /** A reply whose body is read as it comes: a watch. Fails after `idleMs` without a byte. */
   async stream(call: Call, idleMs: number): Promise<AsyncIterable<Buffer>> {
-    const response = await this.#send(call, call.signal, idleMs);
+    const response = await this.#send(call, this.#signalFor(call), idleMs);
     if (response.statusCode < 300) return response.body as AsyncIterable<Buffer>;
     const what = `${call.method} ${call.path}`;
     throw apiErrorOf(what, response.statusCode, await readBody(response.body, what), undefined);
   }
 
-  async #send(
-    call: Call,
-    signal: AbortSignal | undefined,
-    idleMs: number,
-  ): Promise<Dispatcher.ResponseData> {
-    const query = Object.entries(call.query ?? {}).filter(([, v]) => v !== undefined) as [
-      string,
-      string,
-    ][];
-    const search = query.length === 0 ? "" : `?${new URLSearchParams(query).toString()}`;
-    const authorization = await this.#config.credentials.authorization?.();
+  #signalFor({ signal }: Call, deadline?: AbortSignal): AbortSignal {
+    return AbortSignal.any([this.#closing.signal, signal, deadline].filter((s) => s !== undefined));
+  }
+
+  /**
+   * The response, or a rejection as soon as the signal aborts. undici never sees the signal: a
+   * request that it aborts before the headers have come leaves its HTTP/2 stream open for good, and
+   * some dozens of those make every later request on the connection hang. So the headers are
+   * awaited behind our back and the body is destroyed then.
+   */
+  async #send(call: Call, signal: AbortSignal, idleMs: number): Promise<Dispatcher.ResponseData> {
+    if (signal.aborted) throw abortedError(call, signal);
+    const pending = this.#request(call, idleMs);
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = () => reject(abortedError(call, signal));
+    signal.addEventListener("abort", onAbort, { once: true });
     try {
-      return await request(`${this.#config.server}${call.path}${search}`, {
-        dispatcher: this.#agent,
-        method: call.method,
-        headers: {
-          accept: call.accept ?? "application/json",
-          "user-agent": "capitan",
-          ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
-          ...(authorization === undefined ? {} : { authorization }),
-        },
-        body: call.body ?? null,
-        signal: signal ?? null,
-        headersTimeout: idleTimeoutMs,
-        bodyTimeout: idleMs,
-      });
+      const response = await Promise.race([pending, aborted]);
+      const destroy = () => response.body.destroy(abortedError(call, signal));
+      signal.addEventListener("abort", destroy, { once: true });
+      response.body.once("close", () => signal.removeEventListener("abort", destroy));
+      return response;
     } catch (error) {
-      throw connectionError(`${call.method} ${call.path}`, error);
+      pending.then(discard, () => undefined);
+      throw error instanceof ApiError
+        ? error
+        : connectionError(`${call.method} ${call.path}`, error);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
     }
   }
+
+  async #request(call: Call, idleMs: number): Promise<Dispatcher.ResponseData> {
+    const query = Object.entries(call.query ?? {}).filter(
+      (e): e is [string, string] => e[1] !== undefined,
+    );
+    const search = query.length === 0 ? "" : `?${new URLSearchParams(query).toString()}`;
+    const authorization = await this.#config.credentials.authorization?.();
+    return request(`${this.#config.server}${call.path}${search}`, {
+      dispatcher: this.#agent,
+      method: call.method,
+      headers: {
+        accept: call.accept ?? "application/json",
+        "user-agent": "capitan",
+        ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
+        ...(authorization === undefined ? {} : { authorization }),
+      },
+      body: call.body ?? null,
+      headersTimeout: idleTimeoutMs,
+      bodyTimeout: idleMs,
+    });
+  }
+}
+
+/** Nobody wants this response any more. */
+function discard({ body }: Dispatcher.ResponseData): void {
+  body.on("error", () => undefined);
+  body.destroy();
+}
+
+function abortedError({ method, path }: Call, signal: AbortSignal): ApiError {
+  const late = signal.reason instanceof DOMException && signal.reason.name === "TimeoutError";
+  const message = late ? `no complete answer within ${totalTimeoutMs / 1000} s` : "aborted";
+  return new ApiError(`${method} ${path}`, message, {
+    status: 0,
+    reason: late ? "Timeout" : "AbortError",
+  });
 }
 
 async function readBody(body: AsyncIterable<Buffer>, what: string): Promise<string> {

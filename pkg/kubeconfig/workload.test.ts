@@ -205,7 +205,7 @@ const invalid: readonly (readonly [what: string, text: string])[] = [
   ["a token with a line break", kubeconfig(goodCluster, { token: "a\r\nx-evil: 1" })],
   ["a server with credentials in it", kubeconfig({ server: "https://u:p@a" })],
   ["a server name with spaces", kubeconfig({ ...goodCluster, "tls-server-name": "a b" })],
-  ["more than 256 KiB", " ".repeat(300_000)],
+  ["more than 64 KiB", " ".repeat(70_000)],
 ];
 
 for (const [what, text] of invalid) {

@@ -4,7 +4,7 @@ import type { ConnectionConfig, Credentials } from "./config.ts";
 import { selectContext } from "./context.ts";
 
 /** Kubeconfigs are a few kB; a longer one is refused unread. */
-const bytesMax = 256 * 1024;
+const bytesMax = 64 * 1024;
 
 /** What a workload kubeconfig may say. Every other field is refused, known or not. */
 const allowedInCluster = new Set([

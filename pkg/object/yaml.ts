@@ -1,4 +1,13 @@
-import { LineCounter, parseAllDocuments, type ScalarTag, type Tags, type Document } from "yaml";
+import {
+  isScalar,
+  LineCounter,
+  parseAllDocuments,
+  visit,
+  type Document,
+  type ScalarTag,
+  type Tags,
+  type YAMLMap,
+} from "yaml";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import { isJsonMap, type Json, type JsonMap } from "../json/index.ts";
 import { type KubeObject } from "./types.ts";
@@ -36,6 +45,8 @@ function parseDocuments(text: string, file: string): readonly Parsed[] {
     schema: "yaml-1.1",
     customTags: kubernetesTags,
     merge: true,
+    // The library compares each key with each other; `refuseDoubleKeys` needs one look at each.
+    uniqueKeys: false,
     intAsBigInt: true,
     prettyErrors: false,
     stringKeys: false,
@@ -57,12 +68,32 @@ function toJson(document: Document.Parsed, lines: LineCounter, file: string, whe
     const line = lines.linePos(problem.pos[0]).line;
     throw new CapitanError("ManifestInvalid", `${file}:${line}: ${problem.code}: not valid YAML`);
   }
+  refuseDoubleKeys(document, lines, file);
   try {
     return plainNumbers(document.toJS({ maxAliasCount: 100 }) as Json, where);
   } catch (error) {
     if (error instanceof CapitanError) throw error;
     throw new CapitanError("ManifestInvalid", `${where}: ${messageOf(error)}`);
   }
+}
+
+function refuseDoubleKeys(document: Document.Parsed, lines: LineCounter, file: string): void {
+  visit(document, {
+    Map: (_key, map: YAMLMap) => {
+      const seen = new Set<unknown>();
+      for (const { key } of map.items) {
+        const value: unknown = isScalar(key) ? key.value : key;
+        if (seen.has(value) && value !== "<<") {
+          const line = isScalar(key) ? lines.linePos(key.range?.[0] ?? 0).line : 0;
+          throw new CapitanError(
+            "ManifestInvalid",
+            `${file}:${line}: a key appears twice in one map`,
+          );
+        }
+        seen.add(value);
+      }
+    },
+  });
 }
 
 /** Timestamps and base-60 numbers of YAML 1.1 stay strings for Kubernetes; `0o777` is a number. */

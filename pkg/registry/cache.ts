@@ -5,10 +5,12 @@ import { digestOf } from "../oci/index.ts";
 /** Blobs on disk by their digest. What is in it was checked, and is checked again when read. */
 export class ArtifactCache {
   readonly #dir: string;
+  readonly #failed: (error: unknown) => void;
   #counter = 0;
 
-  constructor(dir: string) {
+  constructor(dir: string, failed: (error: unknown) => void) {
     this.#dir = dir;
+    this.#failed = failed;
   }
 
   /** The bytes, or undefined when they are not there or no longer what they were. */
@@ -17,7 +19,7 @@ export class ArtifactCache {
     return bytes !== undefined && digestOf(bytes) === digest ? bytes : undefined;
   }
 
-  /** Keeps the bytes; readers never see half of them. A full disk is not an error: the cache is only a cache. */
+  /** Keeps the bytes; readers never see half of them. A disk that is full or not writable is told, not thrown: the cache is only a cache. */
   async put(digest: string, bytes: Uint8Array): Promise<void> {
     const file = this.#file(digest);
     const temporary = `${file}.${process.pid}.${this.#counter++}`;
@@ -26,17 +28,12 @@ export class ArtifactCache {
       await writeFile(temporary, bytes);
       await rename(temporary, file);
     } catch (error) {
-      await rm(temporary, { force: true });
-      if (!isDiskFull(error)) throw error;
+      this.#failed(error);
+      await rm(temporary, { force: true }).catch(this.#failed);
     }
   }
 
   #file(digest: string): string {
     return join(this.#dir, digest.replace(":", "-"));
   }
-}
-
-function isDiskFull(error: unknown): boolean {
-  const { code } = error as { code?: string };
-  return code === "ENOSPC" || code === "EDQUOT" || code === "EROFS";
 }

@@ -13,7 +13,7 @@ import {
   type ArtifactFiles,
   type Reference,
 } from "../oci/index.ts";
-import { asList, asMap, asString, parseJson } from "../json/index.ts";
+import { asList, asMap, asString, parseJson, type JsonMap } from "../json/index.ts";
 import { RegistryHttp, type RegistryAccess, type RegistryReply } from "./http.ts";
 import type { ArtifactCache } from "./cache.ts";
 
@@ -69,9 +69,7 @@ export class RegistryClient {
       });
       if (reply.status !== 200) throw this.#notFound("", reply.status);
       tags.push(
-        ...asList(asMap(parseJson(reply.body.toString("utf8")))["tags"]).filter(
-          (t) => typeof t === "string",
-        ),
+        ...asList(jsonOf(reply, this.#ref.host)["tags"]).filter((t) => typeof t === "string"),
       );
       url = nextPage(reply);
     }
@@ -215,6 +213,16 @@ export class RegistryClient {
       "RegistryUnreachable",
       `${this.#ref.host}/${this.#ref.repository}: the registry did not take ${what}: HTTP ${status}`,
     );
+  }
+}
+
+function jsonOf({ body }: RegistryReply, host: string): JsonMap {
+  try {
+    return asMap(parseJson(body.toString("utf8")));
+  } catch (error) {
+    throw new CapitanError("RegistryUnreachable", `${host} did not answer with JSON`, {
+      cause: error,
+    });
   }
 }
 

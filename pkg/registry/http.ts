@@ -116,7 +116,7 @@ export class RegistryHttp {
       const what = `the token server ${url.host} of ${this.#host}`;
       throw new CapitanError("RegistryDenied", `${what} answered HTTP ${reply.status}${withheld}`);
     }
-    return tokenOf(reply.body);
+    return tokenOf(reply.body, this.#host);
   }
 
   #tokenUrl({ realm, service }: { realm: URL; service: string }, scope: string): URL {
@@ -144,7 +144,7 @@ export class RegistryHttp {
   /** Follows redirects of reads; only to http(s), never from TLS to none, and without credentials to another host. */
   async #follow(req: RegistryRequest): Promise<RegistryReply> {
     const origin = `${this.#access.insecure ? "http" : "https"}://${this.#host}`;
-    let url = new URL(req.url, origin);
+    let url = urlOf(req.url, origin, this.#host);
     for (let hops = 0; hops <= redirectsMax; hops++) {
       const own = url.origin === new URL(origin).origin;
       const reply = await this.#once(
@@ -155,7 +155,7 @@ export class RegistryHttp {
       );
       const location = reply.headers["location"];
       if (reply.status < 300 || reply.status >= 400 || typeof location !== "string") return reply;
-      const next = new URL(location, url);
+      const next = urlOf(location, url, this.#host);
       if (next.protocol !== "https:" && !(this.#access.insecure && next.protocol === "http:"))
         throw new CapitanError(
           "RegistryUnreachable",
@@ -208,11 +208,23 @@ export class RegistryHttp {
 }
 
 /** Reads the token server's reply (distribution-spec token authentication). */
-function tokenOf(body: Buffer): Token {
-  const parsed = asMap(parseJson(body.toString("utf8")));
-  const value = asString(parsed["token"]) ?? asString(parsed["access_token"]) ?? "";
-  const lifeS = asNumber(parsed["expires_in"]) ?? tokenLifeDefaultS;
-  return { value, untilMs: performance.now() + (lifeS - 10) * 1000 };
+function tokenOf(body: Buffer, host: string): Token {
+  try {
+    const parsed = asMap(parseJson(body.toString("utf8")));
+    const value = asString(parsed["token"]) ?? asString(parsed["access_token"]) ?? "";
+    const lifeS = asNumber(parsed["expires_in"]) ?? tokenLifeDefaultS;
+    return { value, untilMs: performance.now() + (lifeS - 10) * 1000 };
+  } catch (error) {
+    const message = `the token server of ${host} did not answer with JSON`;
+    throw new CapitanError("RegistryDenied", message, { cause: error });
+  }
+}
+
+/** A URL that the registry gave us. */
+function urlOf(text: string, base: string | URL, host: string): URL {
+  const url = URL.parse(text, base.toString());
+  if (url === null) throw new CapitanError("RegistryUnreachable", `${host} names a broken URL`);
+  return url;
 }
 
 const basicOf = ({ username, password }: Login) =>

@@ -79,8 +79,10 @@ async function beforeDeadline(
   signal: AbortSignal,
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, deadlineMs);
-  signal.addEventListener("abort", () => resolve(), { once: true });
+  const end = () => resolve();
+  const timer = setTimeout(end, deadlineMs);
+  signal.addEventListener("abort", end, { once: true });
   await Promise.race([work, promise]);
   clearTimeout(timer);
+  signal.removeEventListener("abort", end);
 }

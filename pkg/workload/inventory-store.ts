@@ -45,6 +45,7 @@ export class InventoryStore {
   async read(signal: AbortSignal): Promise<Inventory> {
     this.#held = new Map();
     const header = await this.#get(inventoryName, signal);
+    this.#shards = 1;
     if (header === undefined) return emptyInventory;
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
     const names =
@@ -80,14 +81,20 @@ export class InventoryStore {
   async #put({ name, data }: Document, signal: AbortSignal): Promise<void> {
     const held = this.#held.get(name);
     if (held !== undefined && sameData(documentOf(held).data, data)) return;
-    const metadata =
-      held === undefined ? { namespace: inventoryNamespace, name, labels } : held.metadata;
+    const found = held ?? (await this.#leftBehind(name, signal));
+    const metadata = found?.metadata ?? { namespace: inventoryNamespace, name, labels };
     const object: KubeObject = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
     const written =
-      held === undefined
+      found === undefined
         ? await this.#client.create(configMap, object, { signal })
         : await this.#client.replace(configMap, object, { signal });
     this.#held.set(name, written);
+  }
+
+  /** A shard that no header names yet: written by somebody who did not come to the header. */
+  async #leftBehind(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {
+    if (name === inventoryName) return undefined;
+    return this.#client.get(configMap, { namespace: inventoryNamespace, name }, { signal });
   }
 
   async #ensureNamespace(signal: AbortSignal): Promise<void> {

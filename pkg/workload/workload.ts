@@ -5,6 +5,7 @@ import {
   keyOf,
   labels,
   nameOf,
+  ownershipOf,
   parseKey,
   type Health,
   type KubeObject,
@@ -78,16 +79,26 @@ export class Workload {
     await this.#client.close();
   }
 
-  /** Every object that carries an owner label, of these kinds: one metadata LIST per kind. */
-  async observe(resources: readonly Resource[], signal: AbortSignal): Promise<Map<string, Live>> {
-    const lists = await parallel(resources, width, (resource) =>
-      this.#client.list(resource, { labelSelector: labels.owner, metadataOnly: true, signal }),
-    );
-    return new Map(
-      lists.flatMap(({ items }) =>
-        items.map((object) => [keyOf(idOf(object)), { ...liveOf(object), established: true }]),
-      ),
-    );
+  /** Every object that carries an owner label, of these kinds: one metadata LIST per kind. A kind that cannot be listed has a problem. */
+  async observe(
+    resources: readonly Resource[],
+    signal: AbortSignal,
+  ): Promise<{ readonly live: Map<string, Live>; readonly unlisted: Map<string, Problem> }> {
+    const unlisted = new Map<string, Problem>();
+    const options = { labelSelector: labels.owner, metadataOnly: true, signal };
+    const lists = await parallel(resources, width, async (resource) => {
+      try {
+        return (await this.#client.list(resource, options)).items;
+      } catch (error) {
+        const what = `listing ${resource.plural}`;
+        unlisted.set(`${resource.group}/${resource.kind}`, problemOf("ApplyFailed", what, error));
+        return [];
+      }
+    });
+    const found = lists
+      .flat()
+      .map((o) => [keyOf(idOf(o)), { ...liveOf(o), established: true }] as const);
+    return { live: new Map(found), unlisted };
   }
 
   /** Applies objects that are independent of each other. */
@@ -220,13 +231,9 @@ export class Workload {
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, RemovalReply>> {
     return this.#remove(entries, signal, async (resource, live) => {
-      const { uid, resourceVersion } = live.metadata;
-      await this.#client.mergePatch(
-        resource,
-        live.metadata,
-        { metadata: { uid, resourceVersion, labels: { [labels.owner]: null } } },
-        { signal },
-      );
+      // No resourceVersion: statuses change all the time, and only our own label is touched.
+      const metadata = { uid: live.metadata.uid, labels: { [labels.owner]: null } };
+      await this.#client.mergePatch(resource, live.metadata, { metadata }, { signal });
       return "gone";
     });
   }
@@ -242,6 +249,13 @@ export class Workload {
     });
   }
 
+  /** A kind that discovery does not list is gone only when no CRD of its group is left. */
+  async #isKindGone(group: string, signal: AbortSignal): Promise<boolean> {
+    this.kinds.forget();
+    const { items } = await this.#client.list(definitionResource, { metadataOnly: true, signal });
+    return !items.some(({ metadata }) => metadata.name.endsWith(`.${group}`));
+  }
+
   async #remove(
     entries: readonly Entry[],
     signal: AbortSignal,
@@ -254,7 +268,10 @@ export class Workload {
         const id = parseKey(entry.key);
         const resource =
           id === undefined ? undefined : await this.kinds.findServed(id.group, id.kind, signal);
-        if (id === undefined || resource === undefined) return [entry.key, "gone"];
+        if (id === undefined) return [entry.key, "gone"];
+        if (resource === undefined) {
+          return [entry.key, (await this.#isKindGone(id.group, signal)) ? "gone" : "held"];
+        }
         try {
           const live = await this.#client.get(resource, id, { signal, metadataOnly: true });
           // Somebody else's object by now, or never ours: only our entry goes.
@@ -275,13 +292,11 @@ export class Workload {
   }
 }
 
-/** Ours is what carries our label, or is the very object that we applied and has lost its label. */
+/** Ours is what carries our label, or is the very object that we applied, with fields of ours, and has lost its label. */
 function isOurs({ metadata }: KubeObject, entry: Entry): boolean {
   const owner = metadata.labels?.[labels.owner];
-  return (
-    owner === entry.owner ||
-    (owner === undefined && entry.uid !== undefined && entry.uid === metadata.uid)
-  );
+  if (owner !== undefined) return owner === entry.owner;
+  return entry.uid !== undefined && entry.uid === metadata.uid && ownershipOf(metadata) !== "";
 }
 
 function kindOfKey(key: string): string {

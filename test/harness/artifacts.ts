@@ -53,4 +53,4 @@ export async function layerOf(entries: Entries): Promise<Uint8Array> {
 }
 
 /** A cache that is gone with the test's directory. */
-export const cacheIn = (dir: string) => new ArtifactCache(dir);
+export const cacheIn = (dir: string) => new ArtifactCache(dir, () => undefined);

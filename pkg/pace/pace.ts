@@ -1,6 +1,6 @@
 import type { Code } from "../errors/index.ts";
-import type { LayerVerdict } from "./layers.ts";
-import type { Problem } from "./step.ts";
+import type { LayerVerdict } from "../engine/index.ts";
+import type { Problem } from "../engine/index.ts";
 
 /** When a key is to be looked at again: after some time, or with growing pauses, as after a failure. */
 export type Again =
@@ -42,8 +42,8 @@ export function againAfterPass(
   removal: Problem | undefined,
 ): Again {
   if (layers.some(isBroken)) return failing;
-  if (removal !== undefined) return removal.code === "RemovalNeedsApproval" ? settled : soon;
-  if (layers.some((layer) => layer.state === "Applying")) return soon;
+  const blocked = removal !== undefined && removal.code !== "RemovalNeedsApproval";
+  if (blocked || layers.some((layer) => layer.state === "Applying")) return soon;
   const waiting = layers.filter((layer) => layer.state === "Waiting");
   const remainingMs = waiting.map((layer) => layer.remainingMs ?? 1_000);
   if (remainingMs.length > 0) return { kind: "after", ms: Math.min(...remainingMs) + 50 };
