@@ -60,11 +60,15 @@ function isBroken({ state, problem }: LayerVerdict): boolean {
 /** Whether nothing is waited for. */
 export const isSettled = (again: Again): boolean => again === settled;
 
-/** The earlier of two; a failure counts more than a wait. */
+/**
+ * The earlier of what two Fleets on one cluster ask for. One that fails must not make another wait
+ * for its growing pauses, so a wait shorter than the first pause goes first.
+ */
 export function sooner(a: Again, b: Again): Again {
-  if (a.kind === "backoff") return a;
-  if (b.kind === "backoff") return b;
-  return a.ms <= b.ms ? a : b;
+  const [first, second] = a.kind === "after" ? [a, b] : [b, a];
+  if (first.kind === "backoff") return first;
+  if (second.kind === "backoff") return first.ms <= 2 * second.baseMs ? first : second;
+  return first.ms <= second.ms ? first : second;
 }
 
 /** The pause before the next look, after so many failures in a row; `random` in [0, 1) spreads it by 20 %. */

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { Informer, type KubeClient } from "../../pkg/kube/index.ts";
+import type { KubeObject } from "../../pkg/object/index.ts";
+import {
+  clientOf,
+  relaunchApiServer,
+  startApiServer,
+  startEtcd,
+} from "../../hack/lab/apiserver.ts";
+import { claimPorts, releasePorts, type Ports } from "../../hack/lab/ports.ts";
+import { signal, stop } from "../../hack/lab/processes.ts";
+import { silent } from "../../hack/lab/progress.ts";
+import { ensureTools, type Tools } from "../../hack/lab/tools.ts";
+import { configMap, resources, until } from "../harness/index.ts";
+
+/** An API server and an etcd of this file's own, since it stops, freezes and compacts them. */
+let dir: string;
+let tools: Tools;
+let ports: Ports;
+let client: KubeClient;
+const name = "apiserver-x";
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), "capitan-informer-"));
+  tools = await ensureTools(silent);
+  ports = await claimPorts(dir);
+  await startEtcd(dir, tools.etcd, ports);
+  const server = await startApiServer(dir, tools["kube-apiserver"], serverOptions());
+  client = await clientOf(server.kubeconfigFile);
+});
+after(async () => {
+  await client.close();
+  await signal(dir, name, "SIGCONT");
+  await stop(dir, name);
+  await stop(dir, "etcd");
+  await releasePorts(ports);
+  await rm(dir, { recursive: true, force: true });
+});
+
+const serverOptions = () => ({ name: "x", port: ports.hub, etcdPort: ports.etcd });
+const write = (which: string, k: string) =>
+  client.apply(resources.configMap, configMap(which, { k }) as KubeObject, {
+    manager: "test",
+    metadataOnly: true,
+  });
+
+/** An informer that runs during `work`; gives what it saw. */
+async function watching(
+  options: { idleMs?: number; onChange?: (object: KubeObject) => void },
+  work: (informer: Informer, seen: string[]) => Promise<void>,
+): Promise<void> {
+  const end = new AbortController();
+  const seen: string[] = [];
+  const informer = new Informer(client, resources.configMap, {
+    namespace: "default",
+    random: Math.random,
+    ...(options.idleMs === undefined ? {} : { idleMs: options.idleMs }),
+    onChange: (object, gone) => {
+      options.onChange?.(object);
+      seen.push(`${gone ? "-" : "+"}${object.metadata.name}`);
+    },
+  });
+  const running = informer.run(end.signal);
+  try {
+    await informer.synced;
+    await work(informer, seen);
+  } finally {
+    end.abort();
+    await running;
+  }
+}
+
+const value = (informer: Informer, which: string) =>
+  (informer.get("default", which)?.["data"] as { k?: string } | undefined)?.k;
+const soon = (what: string, deadlineMs = 10_000) => ({ deadlineMs, what });
+
+test("sees what comes, changes and goes", async () => {
+  await write("first", "1");
+  await watching({}, async (informer, seen) => {
+    await write("second", "1");
+    await write("first", "2");
+    await until(
+      () => value(informer, "first") === "2" && value(informer, "second") === "1",
+      soon("both changes"),
+    );
+    const live = await client.get(resources.configMap, { namespace: "default", name: "second" });
+    await client.delete(resources.configMap, live as KubeObject);
+    await until(() => seen.at(-1) === "-second", soon("the deletion"));
+    assert.equal(informer.get("default", "second"), undefined);
+  });
+});
+
+test("U6 410 in the middle of a watch: compacted and restarted, nothing is missed", async () => {
+  await watching({}, async (informer) => {
+    await write("u6", "1");
+    await until(() => value(informer, "u6") === "1", soon("the first value"));
+    await stop(dir, name);
+    const { revision } = await etcd("maintenance/status", {}).then((s) => ({
+      revision: (s as { header: { revision: string } }).header.revision,
+    }));
+    await etcd("kv/compaction", { revision, physical: true });
+    await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
+    await write("u6", "2");
+    await until(() => value(informer, "u6") === "2", soon("the value after the restart", 40_000));
+  });
+});
+
+async function etcd(path: string, body: object): Promise<unknown> {
+  const response = await fetch(`http://127.0.0.1:${ports.etcd}/v3/${path}`, {
+    method: "POST",
+    body: JSON.stringify(body),
+  });
+  return response.json();
+}
+
+test("U8 a peer that falls silent is noticed, and what changed meanwhile is seen", async () => {
+  await watching({ idleMs: 1_500 }, async (informer) => {
+    await write("u8", "1");
+    await until(() => value(informer, "u8") === "1", soon("the first value"));
+    await signal(dir, name, "SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await signal(dir, name, "SIGCONT");
+    await write("u8", "2");
+    await until(() => value(informer, "u8") === "2", soon("the value after the silence", 45_000));
+  });
+});
+
+test("U9 a handler that throws: the watcher survives, and the event is told again", async () => {
+  let throws = 1;
+  const onChange = (object: KubeObject) => {
+    if (object.metadata.name === "u9" && throws-- > 0) throw new Error("poison");
+  };
+  await watching({ onChange }, async (informer, seen) => {
+    await write("u9", "1");
+    await until(() => seen.includes("+u9"), soon("the event to be told again"));
+    assert.equal(value(informer, "u9"), "1");
+  });
+});
+
+test("an object that went during an outage is told as gone", async () => {
+  await write("lost", "1");
+  await watching({}, async (informer, seen) => {
+    await stop(dir, name);
+    await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
+    const live = await client.get(resources.configMap, { namespace: "default", name: "lost" });
+    await client.delete(resources.configMap, live as KubeObject);
+    await until(() => seen.includes("-lost"), soon("the deletion", 40_000));
+    assert.equal(informer.get("default", "lost"), undefined);
+  });
+});
