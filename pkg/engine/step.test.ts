@@ -72,7 +72,7 @@ const health = (state: Health["state"]): Health => ({ state, message: "m" });
 function rest(f: Facts) {
   const next = step(f);
   assert.equal(next.kind, "rest", `not ${next.kind}`);
-  return next as Extract<typeof next, { kind: "rest" }>;
+  return next;
 }
 
 test("first everything that is to be applied is written down", () => {

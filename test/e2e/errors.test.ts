@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -60,10 +60,7 @@ after(async () => {
 });
 
 /** A registry that promises one digest and delivers other bytes. */
-function serveCorrupt(
-  request: { url?: string | undefined },
-  response: import("node:http").ServerResponse,
-): void {
+function serveCorrupt(request: { url?: string | undefined }, response: ServerResponse): void {
   response.setHeader("docker-content-digest", `sha256:${"0".repeat(64)}`);
   response.end(`not what was promised at ${request.url ?? ""}`);
 }

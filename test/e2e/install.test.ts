@@ -239,7 +239,7 @@ test("deleting a Fleet withdraws it first; deleting a member only makes the Flee
   await fleetReady(hub, "bye");
   const member = (await memberOf(hub, "bye", "install-5")) as FleetMember;
   assert.deepEqual(member.metadata.finalizers ?? [], []);
-  await hub.delete(resources.fleetMember, member as unknown as KubeObject);
+  await hub.delete(resources.fleetMember, member);
   const again = await until(
     async () =>
       (await memberOf(hub, "bye", "install-5"))?.metadata.uid !== member.metadata.uid

@@ -125,9 +125,11 @@ test("L2 the three ways in which an API server quotes a Secret stay unsaid", asy
     manager: "test",
   });
   const leaks = [
-    hub.apply(resources.secret, secret({ stringData: { pw: 12345678 } }), { manager: "test" }),
-    hub.apply(resources.secret, secret({ data: { pw: "secret-canary!" } }), { manager: "test" }),
-    hub.mergePatch(resources.secret, { namespace, name: "leak" }, { type: 5 }),
+    () =>
+      hub.apply(resources.secret, secret({ stringData: { pw: 12345678 } }), { manager: "test" }),
+    () =>
+      hub.apply(resources.secret, secret({ data: { pw: "secret-canary!" } }), { manager: "test" }),
+    () => hub.mergePatch(resources.secret, { namespace, name: "leak" }, { type: 5 }),
   ];
   for (const leak of leaks) {
     await assert.rejects(leak, (error: Error) => {

@@ -161,8 +161,9 @@ test("token authentication: the token server gets the credentials, the registry 
   const ca = await newAuthority("token");
   const seen: string[] = [];
   const service = "registry.test";
-  let key: KeyObject | undefined;
-  let certificate = "";
+  const leaf = await ca.issue({ subject: "CN=token", use: "server" });
+  const certificate = leaf.cert.replaceAll(/-----[^-]+-----|\n/g, "");
+  const signer = { key: createPrivateKey(leaf.key), certificate };
   const server = await listen((request, response) => {
     seen.push(request.headers.authorization ?? "none");
     const scope = new URL(request.url ?? "", "http://x").searchParams.get("scope") ?? "";
@@ -178,11 +179,10 @@ test("token authentication: the token server gets the credentials, the registry 
       jti: "1",
       access: [{ type: "repository", name, actions: actions.split(",") }],
     };
-    response.end(JSON.stringify({ token: jwt(claims, key, certificate), expires_in: 300 }));
+    response.end(
+      JSON.stringify({ token: jwt(claims, signer.key, signer.certificate), expires_in: 300 }),
+    );
   });
-  const leaf = await ca.issue({ subject: "CN=token", use: "server" });
-  key = createPrivateKey(leaf.key);
-  certificate = leaf.cert.replaceAll(/-----[^-]+-----|\n/g, "");
   const bundle = join(dir, "token.crt");
   await writeFile(bundle, ca.cert);
   const realm = `http://127.0.0.1:${portOf(server)}/token`;
@@ -197,10 +197,9 @@ test("token authentication: the token server gets the credentials, the registry 
 });
 
 /** A JSON Web Token signed with ES256, with its certificate, as distribution checks it. */
-function jwt(claims: object, key: KeyObject | undefined, certificate: string): string {
+function jwt(claims: object, key: KeyObject, certificate: string): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const text = `${part({ typ: "JWT", alg: "ES256", x5c: [certificate] })}.${part(claims)}`;
-  if (key === undefined) throw new Error("no key yet");
   const signature = sign("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }).toString(
     "base64url",
   );

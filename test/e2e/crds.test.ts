@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { crds } from "../../pkg/api/index.ts";
+import { installManifests } from "../../pkg/install/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { root } from "../../hack/lab/paths.ts";
+import { configMap, inline, namespace, resources, sharedHub, sharedLab } from "../harness/index.ts";
+
+let hub: KubeClient;
+before(async () => {
+  hub = await sharedHub();
+});
+after(() => hub.close());
+
+const good = {
+  clusterSelector: { matchLabels: { env: "nowhere" } },
+  layers: [inline("l", [configMap("a")])],
+};
+const fleet = (spec: object, name = "crd-test"): KubeObject => ({
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "Fleet",
+  metadata: { namespace, name },
+  spec,
+});
+const apply = (spec: object) => hub.apply(resources.fleet, fleet(spec), { manager: "test" });
+const layer = (more: object) => ({ ...good, layers: [{ name: "l", ...more }] });
+
+test("defaults are filled in by the API server", async () => {
+  const { object } = await apply(good);
+  const spec = object["spec"] as {
+    suspend: boolean;
+    interval: string;
+    deletionPolicy: string;
+    layers: { wait: boolean; timeout: string }[];
+  };
+  assert.deepEqual(
+    [
+      spec.suspend,
+      spec.interval,
+      spec.deletionPolicy,
+      spec.layers[0]?.wait,
+      spec.layers[0]?.timeout,
+    ],
+    [false, "10m", "Delete", true, "5m"],
+  );
+  assert.equal((object["status"] as { observedGeneration: number }).observedGeneration, -1);
+});
+
+const refused: readonly (readonly [what: string, spec: object, field: RegExp])[] = [
+  ["no selector", { layers: good.layers }, /spec\.clusterSelector/],
+  ["no layers", { ...good, layers: [] }, /spec\.layers/],
+  [
+    "two layers of one name",
+    { ...good, layers: [...good.layers, ...good.layers] },
+    /spec\.layers|name="l"/,
+  ],
+  ["a layer without a source", layer({}), /exactly one of oci, flux and inline/],
+  [
+    "a layer with two sources",
+    layer({ inline: [configMap("a")], oci: { url: "oci://a/b" } }),
+    /exactly one of oci, flux and inline/,
+  ],
+  ["a layer name with capitals", { ...good, layers: [inline("Layer", [configMap("a")])] }, /name/],
+  ["a URL without oci://", layer({ oci: { url: "https://a/b" } }), /oci\.url/],
+  ["a URL with a tag", layer({ oci: { url: "oci://a/b:v1" } }), /oci\.url/],
+  [
+    "a tag and a digest",
+    layer({ oci: { url: "oci://a/b", ref: { tag: "a", digest: `sha256:${"a".repeat(64)}` } } }),
+    /at most one of tag, semver and digest/,
+  ],
+  [
+    "a short digest",
+    layer({ oci: { url: "oci://a/b", ref: { digest: "sha256:12" } } }),
+    /ref\.digest/,
+  ],
+  ["flux without a version", layer({ flux: { artifact: { url: "oci://a/b" } } }), /flux\.version/],
+  ["an interval that is no duration", { ...good, interval: "soon" }, /spec\.interval/],
+  ["an interval of nothing", { ...good, interval: "0s" }, /between 1s and 8760h/],
+  ["an unknown deletionPolicy", { ...good, deletionPolicy: "Maybe" }, /deletionPolicy/],
+  ["a field that does not exist yet", { ...good, rollout: {} }, /rollout/],
+  [
+    "serviceAccountName, which does not work yet",
+    { ...good, serviceAccountName: "x" },
+    /serviceAccountName/,
+  ],
+  [
+    "an inline object without kind",
+    layer({ inline: [{ apiVersion: "v1", metadata: { name: "a" } }] }),
+    /kind/,
+  ],
+  [
+    "an unknown selector operator",
+    { ...good, clusterSelector: { matchExpressions: [{ key: "a", operator: "Gt" }] } },
+    /operator/,
+  ],
+];
+
+for (const [what, spec, field] of refused) {
+  test(`the API server refuses ${what}, and names it`, async () => {
+    await assert.rejects(apply(spec), { message: field });
+  });
+}
+
+test("a FleetRevision cannot be changed", async () => {
+  const revision = (name: string): KubeObject => ({
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "FleetRevision",
+    metadata: { namespace, name: "crd-rev" },
+    spec: { fleetRef: { name }, layers: [] },
+  });
+  await hub.apply(resources.fleetRevision, revision("a"), { manager: "test" });
+  await assert.rejects(hub.apply(resources.fleetRevision, revision("b"), { manager: "test" }), {
+    message: /immutable/,
+  });
+});
+
+test("kubectl get shows the columns that people need", async () => {
+  const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+  const columns = async (plural: string) => {
+    const table = (await hub.raw(`/apis/capitan.dev/v1alpha1/namespaces/${namespace}/${plural}`, {
+      accept,
+    })) as { columnDefinitions: { name: string }[] };
+    return table.columnDefinitions.map((c) => c.name);
+  };
+  assert.deepEqual(await columns("fleets"), ["Name", "Ready", "Revision", "Status", "Age"]);
+  assert.deepEqual(await columns("fleetmembers"), [
+    "Name",
+    "Cluster",
+    "Fleet",
+    "Revision",
+    "Ready",
+    "Status",
+    "Age",
+  ]);
+});
+
+test("the CRDs in docs are those of the code", async () => {
+  for (const crd of crds) {
+    const text = await readFile(join(root, "docs", "crds", `${crd.metadata.name}.yaml`), "utf8");
+    assert.deepEqual(parse(text), JSON.parse(JSON.stringify(crd)));
+  }
+});
+
+test("the demo's Fleet is accepted as it is", async () => {
+  const file = join(root, "clusters", "demo", "fleet.yaml");
+  const text = (await readFile(file, "utf8")).replaceAll("REGISTRY", (await sharedLab()).registry);
+  const [object] = parseManifests(text, file);
+  const renamed = { ...(object as KubeObject), metadata: { namespace, name: "crd-demo" } };
+  assert.equal((await hub.apply(resources.fleet, renamed, { manager: "test" })).created, true);
+});
+
+test("the controller's rights have no wildcard and no write on Clusters; the API server agrees", async () => {
+  const rules = installManifests().flatMap(
+    (o) => (o["rules"] ?? []) as { apiGroups: string[]; resources: string[]; verbs: string[] }[],
+  );
+  for (const rule of rules) {
+    assert.ok(
+      ![...rule.apiGroups, ...rule.resources, ...rule.verbs].includes("*"),
+      JSON.stringify(rule),
+    );
+    const writes = rule.verbs.filter((verb) => !["get", "list", "watch"].includes(verb));
+    if (rule.apiGroups.includes("cluster.x-k8s.io")) assert.deepEqual(writes, []);
+  }
+  const may = async (verb: string, group: string, resource: string, ns?: string) => {
+    const review: KubeObject = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      metadata: { name: "" },
+      spec: {
+        user: "system:serviceaccount:capitan-system:capitan-controller",
+        resourceAttributes: { verb, group, resource, namespace: ns },
+      },
+    };
+    const reply = await hub.create(
+      {
+        group: "authorization.k8s.io",
+        version: "v1",
+        kind: "SubjectAccessReview",
+        plural: "subjectaccessreviews",
+        namespaced: false,
+      },
+      review,
+    );
+    return (reply["status"] as { allowed: boolean }).allowed;
+  };
+  assert.equal(await may("list", "cluster.x-k8s.io", "clusters"), true);
+  assert.equal(await may("patch", "cluster.x-k8s.io", "clusters"), false);
+  assert.equal(await may("create", "", "secrets", "fleet"), false);
+  assert.equal(await may("update", "", "secrets"), false);
+  assert.equal(await may("create", "apps", "deployments"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers"), true);
+});
+
+test("capitan install can be repeated", async () => {
+  const { capitan } = await import("../harness/index.ts");
+  const { code, stdout } = await capitan(["install"]);
+  assert.equal(code, 0);
+  assert.match(stdout, /CustomResourceDefinition\/fleets\.capitan\.dev applied/);
+});
