@@ -56,7 +56,7 @@ async function bench(count: number): Promise<void> {
     });
     const ratio = Math.round((capitanMs / bareMs) * 100) / 100;
     const figures = { bareMs, capitanMs, nothingChangedMs, createdToReadyMs };
-    const whole = Object.entries(figures).map(([name, ms]) => [name, Math.round(ms)]);
+    const whole = Object.entries(figures).map(([name, ms]) => [name, Math.round(ms)] as const);
     const result = {
       clusters: count,
       objects: objects.length,

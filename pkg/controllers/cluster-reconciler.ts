@@ -297,8 +297,12 @@ export class ClusterReconciler {
   }
 
   async #report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
-    const { hub, clock } = this.#options;
-    await report(hub, member, memberStatus(member, outcome, timestamp(clock)), { clock, signal });
+    const { hub, clock, log } = this.#options;
+    await report(hub, member, memberStatus(member, outcome, timestamp(clock)), {
+      clock,
+      log,
+      signal,
+    });
   }
 }
 

@@ -176,7 +176,7 @@ export class FleetReconciler {
     { problem, resolved }: { problem: Problem | undefined; resolved: Resolved | undefined },
     signal: AbortSignal,
   ): Promise<void> {
-    const { hub, clock } = this.#options;
+    const { hub, clock, log } = this.#options;
     const { clusterSelector } = fleet.spec;
     const others = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace);
     const outcome: FleetOutcome = {
@@ -187,7 +187,7 @@ export class FleetReconciler {
       resolvedTime: resolved?.time,
       elsewhere: others.filter((c) => matchesSelector(clusterSelector, c.labels)).length,
     };
-    await report(hub, fleet, fleetStatus(fleet, outcome, timestamp(clock)), { clock, signal });
+    await report(hub, fleet, fleetStatus(fleet, outcome, timestamp(clock)), { clock, log, signal });
   }
 
   /** Deletes old revisions that no member is pinned to. */

@@ -1,6 +1,6 @@
 import { conditionOf, type Fleet, type FleetMember } from "../api/index.ts";
-import { codes } from "../errors/index.ts";
-import type { Clock, EventNote } from "./ports.ts";
+import { codes, messageOf } from "../errors/index.ts";
+import type { Clock, EventNote, Log } from "./ports.ts";
 
 type Reporter<T, S> = {
   writeStatus(object: T, status: S, signal: AbortSignal): Promise<boolean>;
@@ -12,7 +12,11 @@ export async function report<T extends Fleet | FleetMember>(
   hub: Reporter<T, NonNullable<T["status"]>>,
   object: T,
   status: NonNullable<T["status"]>,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  {
+    clock,
+    log,
+    signal,
+  }: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {
   await hub.writeStatus(object, status, signal);
   const before = conditionOf(object.status?.conditions, "Ready");
@@ -24,11 +28,11 @@ export async function report<T extends Fleet | FleetMember>(
   const time = clock.now().toISOString();
   const hex = (n: number) => Math.floor(n).toString(16);
   const id = `${hex(clock.now().getTime())}${hex(clock.random() * 0xffff)}`;
-  await hub.emit(
-    { regarding: object, type, reason, action: "Reconcile", note },
-    { id, time },
-    signal,
-  );
+  const event = { regarding: object, type, reason, action: "Reconcile", note } as const;
+  // An Event that cannot be written is no reason to do the pass again.
+  await hub.emit(event, { id, time }, signal).catch((error: unknown) => {
+    log.warn({ object: object.metadata.name }, `event: ${messageOf(error)}`);
+  });
 }
 
 /** The wall time as statuses hold it: RFC 3339, whole seconds. */
