@@ -272,15 +272,28 @@ export class ClusterReconciler {
     });
   }
 
+  /** Nothing was ever applied to a cluster that was never initialized: whoever is to leave it has left. */
+  async #leaveUntouched(members: readonly FleetMember[], signal: AbortSignal): Promise<void> {
+    for (const member of members) {
+      if (member.spec.state !== "Removed") continue;
+      const inventory = { objects: 0, digest: digestOfInventory(new Map()) };
+      await this.#report(member, { layers: [], inventory }, signal);
+    }
+  }
+
   async #failed(
     members: readonly FleetMember[],
     cluster: ClusterFacts,
     error: unknown,
     signal: AbortSignal,
   ): Promise<Again> {
+    const { code } = problemOf(error);
     await this.#options.connections.drop(clusterKey(cluster));
-    await this.#reportProblem(members, cluster, error, signal);
-    return againAfterFailure(problemOf(error).code);
+    const untouched = code === "ControlPlaneNotInitialized";
+    if (untouched) await this.#leaveUntouched(members, signal);
+    const others = untouched ? members.filter((m) => m.spec.state === "Present") : members;
+    await this.#reportProblem(others, cluster, error, signal);
+    return againAfterFailure(code);
   }
 
   async #reportProblem(

@@ -58,7 +58,7 @@ export class FleetReconciler {
     }
     const { problem, resolved } = await this.#decide(key, fleet, signal);
     if (problem === undefined || !blocking.has(problem.code)) {
-      await this.#actOnMembers(fleet, resolved?.revision, signal);
+      await this.#actOnMembers(fleet, resolved, signal);
     }
     if (await this.#released(fleet, signal)) return untilEvent;
     await this.#report(fleet, { problem, resolved }, signal);
@@ -127,12 +127,13 @@ export class FleetReconciler {
 
   async #actOnMembers(
     fleet: Fleet,
-    revision: string | undefined,
+    resolved: Resolved | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { hub } = this.#options;
     if (fleet.spec.suspend && fleet.metadata.deletionTimestamp === undefined) return;
-    const members = hub.membersOf(nameOf(fleet));
+    const members = this.#options.hub.membersOf(nameOf(fleet));
+    // A Fleet that cannot be resolved now gives new clusters what it gave the others.
+    const revision = resolved?.revision ?? fleet.status?.updateRevision;
     const actions = planMembers({ fleet, clusters: this.#clustersOf(fleet), members, revision });
     await Promise.all(actions.map((action) => this.#act(fleet, action, signal)));
   }

@@ -254,14 +254,23 @@ async function describes(what: readonly string[], code: Code, kubeconfig?: strin
 
 test("a bad new artifact keeps the last good state", async () => {
   await pushFiles(url("err/keep"), { "a.yaml": yaml("keep") });
-  await applyFleet(hub, "err-keep", "err-1", [oci(url("err/keep"))], { interval: "1s" });
+  const values = ["err-1", "err-late"];
+  const clusterSelector = { matchExpressions: [{ key: "cluster", operator: "In", values }] };
+  await applyFleet(hub, "err-keep", "", [oci(url("err/keep"))], {
+    clusterSelector,
+    interval: "1s",
+  });
   const good = (await fleetReady(hub, "err-keep")).status?.updateRevision;
   await pushFiles(url("err/keep"), { "a.yaml": "a: [" });
   await fleetHas(hub, "err-keep", "ManifestInvalid");
+  await fakeCluster("err-late");
   assert.equal((await memberOf(hub, "err-keep", "err-1"))?.spec.revision, good);
   assert.ok(
     (await workload.get(resources.configMap, { namespace: "default", name: "keep" })) !== undefined,
   );
+  // A cluster that comes now gets the last good state too.
+  const late = await memberHas(hub, "err-keep", "err-late", "ControlPlaneNotInitialized");
+  assert.equal(late.spec.revision, good);
   const { stdout } = await capitan(["describe", "member", "err-1", "--fleet", "err-keep"]);
   assert.match(stdout, /The Fleet is stuck.*ManifestInvalid/s);
 });
@@ -624,6 +633,18 @@ test("ClusterDeleting: the cluster is let go while others still hold it", async 
     { namespace, name: "fake-deleting" },
     { metadata: { finalizers: ["cluster.cluster.x-k8s.io"] } },
   );
+});
+
+test("a cluster that was never initialized is left without being reached", async () => {
+  const name = "fake-untouched";
+  await fakeCluster(name);
+  await memberHas(hub, name, name, "ControlPlaneNotInitialized");
+  const labels = { cluster: "nobody" };
+  await hub.mergePatch(resources.cluster, { namespace, name }, { metadata: { labels } });
+  await until(async () => (await memberOf(hub, name, name)) === undefined, {
+    deadlineMs: 20_000,
+    what: "the member to go",
+  });
 });
 
 /** A member of a suspended Fleet, pinned by the test to a revision that no Fleet made. */
