@@ -19,7 +19,7 @@ type Arguments = {
   readonly path: string;
   readonly source?: string | undefined;
   readonly revision?: string | undefined;
-  readonly insecure: boolean;
+  readonly insecure?: boolean | undefined;
   readonly reproducible: boolean;
   readonly "ca-file"?: string | undefined;
   readonly output: string;
@@ -45,7 +45,10 @@ export const pushArtifact: CommandModule<object, Arguments> = {
         },
         source: { type: "string", describe: "Where the files come from, for instance the Git URL" },
         revision: { type: "string", describe: "Which version, for instance main@sha1:<commit>" },
-        insecure: { type: "boolean", default: false, describe: "Plain HTTP" },
+        insecure: {
+          type: "boolean",
+          describe: "Plain HTTP; the default on loopback without --ca-file",
+        },
         reproducible: {
           type: "boolean",
           default: false,

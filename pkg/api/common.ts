@@ -70,7 +70,10 @@ export const registryAccess = {
   optional: {
     secretRef: secretRef("A kubernetes.io/dockerconfigjson Secret that may pull."),
     certSecretRef: secretRef("A Secret with ca.crt, the CA of the registry's certificate."),
-    insecure: boolean({ description: "Plain HTTP. Only for registries on a trusted network." }),
+    insecure: boolean({
+      description:
+        "Plain HTTP, only for registries on a trusted network. Default: true on loopback without certSecretRef, else false.",
+    }),
   },
 };
 

@@ -150,7 +150,7 @@ export type RepositoryPort = {
 };
 
 export type RepositoryAccess = {
-  readonly insecure: boolean;
+  readonly insecure: boolean | undefined;
   readonly ca: string | undefined;
   readonly dockerConfig: { readonly text: string; readonly what: string } | undefined;
 };

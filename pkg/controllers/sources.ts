@@ -151,7 +151,7 @@ export class Sources {
 
   async #accessOf(
     namespace: string,
-    { insecure = false, secretRef, certSecretRef }: Access,
+    { insecure, secretRef, certSecretRef }: Access,
     signal: AbortSignal,
   ): Promise<RepositoryAccess> {
     const login =

@@ -1,5 +1,5 @@
 /** OCI artifacts as data: references, manifests, versions, archives, credentials. No I/O. */
-export { parseReference, formatReference, type Reference } from "./reference.ts";
+export { parseReference, formatReference, isLoopback, type Reference } from "./reference.ts";
 export {
   parseManifest,
   contentLayer,

@@ -32,3 +32,8 @@ export function parseReference(text: string): Reference {
 export function formatReference({ host, repository, tag, digest }: Reference): string {
   return `oci://${host}/${repository}${tag === undefined ? "" : `:${tag}`}${digest === undefined ? "" : `@${digest}`}`;
 }
+
+/** Whether a registry host is this machine: plain HTTP is the default there, as for Flux and docker. */
+export function isLoopback(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3})(?::\d+)?$/.test(host);
+}

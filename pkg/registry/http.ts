@@ -2,6 +2,7 @@ import { Agent, request } from "undici";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import {
   credentialsFor,
+  isLoopback,
   mayReceiveCredentials,
   parseChallenge,
   type Challenge,
@@ -12,8 +13,8 @@ import { asMap, asNumber, asString, parseJson } from "../json/index.ts";
 
 /** How to reach a registry. */
 export type RegistryAccess = {
-  /** Plain HTTP. */
-  readonly insecure: boolean;
+  /** Plain HTTP. When not said: on loopback without a CA, as Flux and docker do. */
+  readonly insecure?: boolean | undefined;
   /** PEM bundle; the system's roots when undefined. */
   readonly ca?: string | undefined;
   readonly login?: DockerConfig | undefined;
@@ -51,6 +52,7 @@ type Token = { readonly value: string; readonly untilMs: number };
 export class RegistryHttp {
   readonly #host: string;
   readonly #access: RegistryAccess;
+  readonly #insecure: boolean;
   readonly #agent: Agent;
   readonly #tokens = new Map<string, Token>();
   #basic = false;
@@ -58,6 +60,7 @@ export class RegistryHttp {
   constructor(host: string, access: RegistryAccess) {
     this.#host = host;
     this.#access = access;
+    this.#insecure = access.insecure ?? (isLoopback(host) && access.ca === undefined);
     const ca = access.ca === undefined ? {} : { ca: access.ca };
     this.#agent = new Agent({ connect: { timeout: 10_000, ...ca } });
   }
@@ -104,7 +107,7 @@ export class RegistryHttp {
   ): Promise<Token> {
     const url = this.#tokenUrl(challenge, req.scope);
     const login = this.#login();
-    const trusted = mayReceiveCredentials(url, this.#host, this.#access.insecure);
+    const trusted = mayReceiveCredentials(url, this.#host, this.#insecure);
     const authorization = login !== undefined && trusted ? basicOf(login) : undefined;
     const get: RegistryRequest = { ...req, method: "GET", bytesMax: tokenBytesMax };
     const reply = await this.#once(url, get, authorization, false);
@@ -120,7 +123,7 @@ export class RegistryHttp {
   }
 
   #tokenUrl({ realm, service }: { realm: URL; service: string }, scope: string): URL {
-    if (realm.protocol !== "https:" && !this.#access.insecure) {
+    if (realm.protocol !== "https:" && !this.#insecure) {
       const what = `${this.#host} names a token server without TLS: ${realm.host}`;
       throw new CapitanError("RegistryDenied", what);
     }
@@ -143,7 +146,7 @@ export class RegistryHttp {
 
   /** Follows redirects of reads; only to http(s), never from TLS to none, and without credentials to another host. */
   async #follow(req: RegistryRequest): Promise<RegistryReply> {
-    const origin = `${this.#access.insecure ? "http" : "https"}://${this.#host}`;
+    const origin = `${this.#insecure ? "http" : "https"}://${this.#host}`;
     let url = urlOf(req.url, origin, this.#host);
     for (let hops = 0; hops <= redirectsMax; hops++) {
       const own = url.origin === new URL(origin).origin;
@@ -156,7 +159,7 @@ export class RegistryHttp {
       const location = reply.headers["location"];
       if (reply.status < 300 || reply.status >= 400 || typeof location !== "string") return reply;
       const next = urlOf(location, url, this.#host);
-      if (next.protocol !== "https:" && !(this.#access.insecure && next.protocol === "http:"))
+      if (next.protocol !== "https:" && !(this.#insecure && next.protocol === "http:"))
         throw new CapitanError(
           "RegistryUnreachable",
           `${this.#host} redirects to ${next.protocol}//${next.host}, which is refused`,

@@ -79,6 +79,14 @@ test("pulls what was pushed, by tag and by digest; the same files have the same 
   );
 });
 
+test("plain HTTP is the default on loopback, and can be refused", async () => {
+  await pushFiles(`oci://${lab.registry}/pull/loopback`, { "a.yaml": "x" });
+  assert.equal(await pullText(`oci://${lab.registry}/pull/loopback`, {}), "x");
+  await assert.rejects(pullText(`oci://${lab.registry}/pull/loopback`, { insecure: false }), {
+    code: "RegistryUnreachable",
+  });
+});
+
 test("lists more tags than one page holds", async () => {
   const client = new RegistryClient(parseReference(`oci://${lab.registry}/pull/tags`), insecure);
   const wanted = Array.from({ length: 12 }, (_, i) => `v1.0.${i}`);
@@ -152,6 +160,7 @@ test("TLS with a custom CA; not without it, and never by skipping", async () => 
     /^oci:\/\/127\.0\.0\.1:\d+\/a@sha256:[0-9a-f]{64}$/,
   );
   assert.equal(await pullText(`oci://${host}/a:v1`, { insecure: false, ca: ca.cert }), "tls");
+  assert.equal(await pullText(`oci://${host}/a:v1`, { ca: ca.cert }), "tls");
   await assert.rejects(pullText(`oci://${host}/a:v1`, { insecure: false }), {
     code: "RegistryUnreachable",
   });
