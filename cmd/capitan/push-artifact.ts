@@ -4,7 +4,6 @@ import { basename, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
 import {
-  ignoredByPush,
   parseDockerConfig,
   parseReference,
   type ArtifactFile,
@@ -12,6 +11,7 @@ import {
   type DockerConfig,
 } from "../../pkg/oci/index.ts";
 import { RegistryClient } from "../../pkg/registry/index.ts";
+import { ignoredByPush } from "./ignored-by-push.ts";
 import { formatted, type Format } from "./text.ts";
 
 type Arguments = {

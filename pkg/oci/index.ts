@@ -19,4 +19,3 @@ export {
   type DockerConfig,
   type Login,
 } from "./docker-config.ts";
-export { ignoredByPush } from "./ignore.ts";

@@ -10,7 +10,6 @@ import {
   parseReference,
   selectVersion,
   contentLayer,
-  ignoredByPush,
 } from "./index.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
@@ -172,21 +171,4 @@ for (const [what, bytes] of [
 test("O6 refuses ten thousand layers", () => {
   const layers = Array.from({ length: 10_000 }, () => layer("x", "a"));
   assert.throws(() => parseManifest(manifest({ layers }), "m"), { code: "ArtifactTooLarge" });
-});
-
-test("leaves out of a push what Flux leaves out", () => {
-  const names = [
-    ".git/config",
-    "a/.git/x",
-    ".gitignore",
-    "logo.png",
-    "x.tar.gz",
-    "a/b.zip",
-    "deploy.yaml",
-    "a/.sops.yaml",
-  ];
-  assert.deepEqual(
-    names.filter((name) => !ignoredByPush(name)),
-    ["deploy.yaml", "a/.sops.yaml"],
-  );
 });
