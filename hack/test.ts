@@ -77,7 +77,7 @@ async function main(chosen: readonly string[]): Promise<number> {
   progress.action("unit tests");
   if (wanted(unit).length > 0 && (await nodeTest(wanted(unit), 2)) !== 0) return 1;
   if (wanted(integration).length === 0) return 0;
-  progress.action("tests on real components (about five minutes)");
+  progress.action("tests on real components (about four minutes on two cores)");
   return inLaboratory(wanted(integration));
 }
 

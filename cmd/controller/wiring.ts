@@ -1,7 +1,6 @@
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { capiGroup, capiVersion } from "../../pkg/capi/index.ts";
 import {
-  Changes,
   ClusterReconciler,
   FleetReconciler,
   Sources,
@@ -10,7 +9,7 @@ import {
   type Repositories,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey } from "../../pkg/fleet/index.ts";
-import { type Again } from "../../pkg/pace/index.ts";
+import { Changes, type Again } from "../../pkg/pace/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";

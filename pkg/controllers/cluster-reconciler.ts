@@ -1,9 +1,4 @@
-import {
-  type Fleet,
-  type FleetMember,
-  type FleetRevision,
-  type RevisionLayer,
-} from "../api/index.ts";
+import { type FleetMember, type FleetRevision, type RevisionLayer } from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import {
@@ -17,6 +12,7 @@ import {
 import { type LayerInputs, type LayerVerdict, type Problem } from "../engine/index.ts";
 import {
   clusterKey,
+  deletionPolicyOf,
   memberStatus,
   ownerOf,
   type ClusterFacts,
@@ -221,6 +217,7 @@ export class ClusterReconciler {
     signal: AbortSignal,
   ): Promise<MemberPlan> {
     const { spec, metadata } = member;
+    const fleet = this.#options.hub.fleet(spec.fleetRef);
     const layers = revision?.spec.layers ?? [];
     const inputs = await Promise.all(
       layers.map(
@@ -236,7 +233,8 @@ export class ClusterReconciler {
       secretKey: this.#options.secretKey,
       appliedSinceMs: this.#sinceOf(member),
       knownObjects: member.status?.objects ?? 0,
-      leavesBehind: (layer) => leavesBehind(this.#options.hub.fleet(spec.fleetRef), layer),
+      leavesBehind: (layer) =>
+        fleet !== undefined && deletionPolicyOf(fleet.spec, layer) === "Orphan",
     };
   }
 
@@ -322,13 +320,6 @@ export class ClusterReconciler {
 function problemOf(error: unknown): Problem {
   if (isCapitanError(error)) return { code: error.code, message: error.message };
   return { code: "InternalError", message: `unexpected: ${messageOf(error)}` };
-}
-
-/** What the Fleet says now about the objects of a layer that leaves, also of one that it has no more. */
-function leavesBehind(fleet: Fleet | undefined, name: string): boolean {
-  const layer = fleet?.spec.layers.find((l) => l.name === name);
-  const otherwise = layer?.flux === undefined ? fleet?.spec.deletionPolicy : "Orphan";
-  return (layer?.deletionPolicy ?? otherwise) === "Orphan";
 }
 
 /** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */

@@ -4,4 +4,3 @@ export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { Sources } from "./sources.ts";
 export { WorkQueue } from "./work-queue.ts";
 export type { Clock, Log, Metrics, Repositories } from "./ports.ts";
-export { Changes } from "./changes.ts";

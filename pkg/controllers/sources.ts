@@ -1,6 +1,7 @@
 import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
+import { deletionPolicyOf } from "../fleet/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
 import { parseReference, selectVersion } from "../oci/index.ts";
@@ -66,8 +67,7 @@ export class Sources {
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
     const { name, wait, timeout, dependsOn = [], include } = layer;
-    const policy = fleet.spec.deletionPolicy;
-    const deletionPolicy = layer.deletionPolicy ?? (layer.flux === undefined ? policy : "Orphan");
+    const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
     try {
       const source = await this.#resolveSource(layer, namespace, signal);

@@ -3,3 +3,4 @@ export { revisionName, ownerOf, clusterKey } from "./names.ts";
 export { planMembers, memberLabels, type MemberAction, type ClusterFacts } from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";
+export { deletionPolicyOf } from "./policy.ts";

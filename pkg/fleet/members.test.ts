@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet, FleetMember, FleetMemberSpec } from "../api/index.ts";
 import { memberName, revisionName } from "./names.ts";
-import { fleetStatus, memberStatus, planMembers, type ClusterFacts } from "./index.ts";
+import {
+  deletionPolicyOf,
+  fleetStatus,
+  memberStatus,
+  planMembers,
+  type ClusterFacts,
+} from "./index.ts";
 
 const fleet = (more: object = {}, metadata: object = {}): Fleet => ({
   apiVersion: "capitan.dev/v1alpha1",
@@ -317,4 +323,19 @@ test("names are stable, distinct and fit into a label", () => {
     revisionName("f", { fleetRef: { name: "f" }, layers: [] }),
     revisionName("f", { layers: [], fleetRef: { name: "f" } }),
   );
+});
+
+test("leaving: the layer's word, else Orphan for Flux, else the Fleet's", () => {
+  const layer = (name: string, more: object) => ({ name, wait: true, timeout: "5m", ...more });
+  const flux = { version: "2", artifact: { url: "oci://a/b" } };
+  const layers = [
+    layer("own", { inline: [], deletionPolicy: "Orphan" }),
+    layer("flux", { flux }),
+    layer("flux-deleted", { flux, deletionPolicy: "Delete" }),
+    layer("plain", { inline: [] }),
+  ];
+  const { spec } = fleet({ layers });
+  const names = ["own", "flux", "flux-deleted", "plain", "not there any more"];
+  const policies = names.map((name) => deletionPolicyOf(spec, name));
+  assert.deepEqual(policies, ["Orphan", "Orphan", "Delete", "Delete", "Delete"]);
 });

@@ -1,4 +1,4 @@
-/** When to look again: after a pass, after a failure, and how pauses grow. No clock. */
+/** When to look again: after an event that says something new, a pass, a failure. No clock. */
 export {
   againAfterFailure,
   againAfterPass,
@@ -8,3 +8,4 @@ export {
   untilEvent,
   type Again,
 } from "./pace.ts";
+export { Changes } from "./changes.ts";
