@@ -1,18 +1,17 @@
 // The controller process: configuration, adapters, reconcilers, run, drain.
 import { randomBytes } from "node:crypto";
-import { messageOf } from "../../pkg/errors/index.ts";
+import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { connect, Discovery, LeaderLease, loadHubConfig } from "../../pkg/kube/index.ts";
 import { newLog } from "../../pkg/log/index.ts";
 import { ensureHubKey } from "../../pkg/hub/index.ts";
 import { newMetrics, serve } from "../../pkg/server/index.ts";
 import { Connections } from "../../pkg/workload/index.ts";
-import { parseOptions, usage } from "./options.ts";
+import { optionsOrExit, type Options } from "./options.ts";
 import { buildControllers } from "./wiring.ts";
 
 const drainMs = 10_000;
 
-async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2));
+async function main(options: Options): Promise<void> {
   const log = newLog(options.logLevel);
   const stopping = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
@@ -84,10 +83,11 @@ function stopped(signal: AbortSignal): Promise<"released"> {
   );
 }
 
-main().then(
-  () => process.exit(0),
-  (error: unknown) => {
-    console.error(`${messageOf(error)}\n${usage}`);
-    process.exit(1);
-  },
-);
+try {
+  await main(optionsOrExit(process.argv.slice(2)));
+  process.exit(0);
+} catch (error) {
+  const code = isCapitanError(error) ? `${error.code}: ` : "";
+  console.error(`✗ ${code}${messageOf(error)}`);
+  process.exit(1);
+}

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { messageOf } from "../../pkg/errors/index.ts";
 import type { LogLevel } from "../../pkg/log/index.ts";
 
 export type Options = {
@@ -15,7 +16,7 @@ export type Options = {
   readonly identity: string;
 };
 
-export const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
+const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
 
   --platform-namespace NAME   namespace whose Fleets are accepted; repeatable, at least one
   --system-namespace NAME     namespace of the Lease and the hub key (default capitan-system)
@@ -26,8 +27,22 @@ export const usage = `usage: capitan-controller --platform-namespace NAME [--pla
   --no-leader-election        run without a Lease
 The hub is found by KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config, in this order.`;
 
+/** The options, or the end of the process: with the usage on stdout when it was asked for. */
+export function optionsOrExit(args: readonly string[]): Options {
+  if (args.includes("--help")) {
+    console.log(usage);
+    process.exit(0);
+  }
+  try {
+    return parseOptions(args);
+  } catch (error) {
+    console.error(`${messageOf(error)}\n\n${usage}`);
+    process.exit(2);
+  }
+}
+
 /** Reads the command line. Throws Error with what is wrong. */
-export function parseOptions(args: readonly string[]): Options {
+function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
     allowNegative: true,

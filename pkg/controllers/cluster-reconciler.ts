@@ -1,4 +1,9 @@
-import { type FleetMember, type FleetRevision, type RevisionLayer } from "../api/index.ts";
+import {
+  conditionOf,
+  type FleetMember,
+  type FleetRevision,
+  type RevisionLayer,
+} from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import {
@@ -303,7 +308,10 @@ export class ClusterReconciler {
     const problem = problemOf(error);
     const unexpected = problem.code === "InternalError" ? { err: error } : {};
     const facts = { cluster: clusterKey(cluster), code: problem.code, ...unexpected };
-    this.#options.log.warn(facts, problem.message);
+    // A cluster that is just starting is tried every second: only what is new is logged.
+    if (members.some((member) => !saysAlready(member, problem))) {
+      this.#options.log.warn(facts, problem.message);
+    }
     for (const member of members) await this.#report(member, { problem, layers: [] }, signal);
   }
 
@@ -315,6 +323,11 @@ export class ClusterReconciler {
       signal,
     });
   }
+}
+
+function saysAlready({ status }: FleetMember, { code, message }: Problem): boolean {
+  const ready = conditionOf(status?.conditions, "Ready");
+  return ready?.reason === code && ready.message === message;
 }
 
 function problemOf(error: unknown): Problem {
