@@ -76,7 +76,8 @@ export class Informer {
       return undefined;
     } catch (error) {
       if (!canResume(error)) this.#version = "";
-      return error;
+      // A quiet kind: the watch is asked for again from where it was, and nobody need know.
+      return isSilence(error) ? undefined : error;
     }
   }
 
@@ -136,6 +137,11 @@ const keyOf = ({ metadata }: KubeObject) => `${metadata.namespace ?? ""}/${metad
 
 const sameVersion = (a: KubeObject, b: KubeObject) =>
   a.metadata.uid === b.metadata.uid && a.metadata.resourceVersion === b.metadata.resourceVersion;
+
+/** Whether the server said nothing for too long, not even a bookmark. */
+function isSilence(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 0 && /timeout/i.test(error.detail);
+}
 
 /** Whether the watch may go on from the last version: the connection failed, not the version or the content. */
 function canResume(error: unknown): boolean {

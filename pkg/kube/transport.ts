@@ -87,8 +87,8 @@ export class Transport {
   /** A reply whose body is read as it comes: a watch. Fails after `idleMs` without a byte. */
   async stream(call: Call, idleMs: number): Promise<AsyncIterable<Buffer>> {
     const response = await this.#send(call, this.#signalFor(call), idleMs);
-    if (response.statusCode < 300) return response.body as AsyncIterable<Buffer>;
     const what = `${call.method} ${call.path}`;
+    if (response.statusCode < 300) return chunksOf(response.body, what);
     throw apiErrorOf(what, response.statusCode, await readBody(response.body, what), undefined);
   }
 
@@ -143,6 +143,15 @@ export class Transport {
       headersTimeout: idleTimeoutMs,
       bodyTimeout: idleMs,
     });
+  }
+}
+
+/** The body as it comes; what breaks it is an ApiError like everything else here. */
+async function* chunksOf(body: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
+  try {
+    yield* body;
+  } catch (error) {
+    throw error instanceof ApiError ? error : connectionError(what, error);
   }
 }
 
