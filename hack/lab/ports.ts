@@ -33,8 +33,11 @@ type Claim = { readonly labDir: string; readonly pid: number };
 export async function claimPorts(labDir: string): Promise<Ports> {
   await mkdir(claimDir, { recursive: true });
   for (let block = 0; block < blocks; block++) {
-    if (await claim(block, { labDir, pid: process.pid }))
-      return portsOf(firstPort + block * blockSize);
+    if (!(await claim(block, { labDir, pid: process.pid }))) continue;
+    const ports = portsOf(firstPort + block * blockSize);
+    if (await isFree(ports)) return ports;
+    // Somebody who does not share our cache directory, another user for instance, is there.
+    await releasePorts(ports);
   }
   throw new Error(`all ${blocks} port blocks are taken: end labs with npm run lab -- down`);
 }
@@ -55,6 +58,17 @@ export async function assertFree(port: number, what: string): Promise<void> {
       server.close(() => resolve()),
     );
   });
+}
+
+async function isFree(ports: Ports): Promise<boolean> {
+  const names = Object.keys(offsets) as (keyof typeof offsets)[];
+  const checks = names.map((name) =>
+    assertFree(ports[name], name).then(
+      () => true,
+      () => false,
+    ),
+  );
+  return (await Promise.all(checks)).every(Boolean);
 }
 
 const claimDir = join(cacheDir, "ports");
