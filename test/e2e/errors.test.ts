@@ -7,7 +7,6 @@ import { gzipSync } from "node:zlib";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { codes, type Code } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
 import { clientOf, startApiServer } from "../../hack/lab/apiserver.ts";
 import { clusterKubeconfig, standInAnnotation } from "../../hack/lab/clusters.ts";
 import { applyInstall } from "../../hack/lab/controller.ts";
@@ -22,6 +21,7 @@ import {
   applyFleet,
   capitan,
   configMap,
+  deleteNow,
   deployment,
   fleetHas,
   fleetOf,
@@ -624,8 +624,7 @@ test("ClusterDeleting: the cluster is let go while others still hold it", async 
     { namespace, name: "fake-deleting" },
     { metadata: { finalizers: ["cluster.cluster.x-k8s.io", "example.com/held"] } },
   );
-  const live = await hub.get(resources.cluster, { namespace, name: "fake-deleting" });
-  await hub.delete(resources.cluster, live as KubeObject);
+  await deleteNow(hub, resources.cluster, { namespace, name: "fake-deleting" });
   await memberHas(hub, "fake-deleting", "fake-deleting", "ClusterDeleting");
   await describes(["member", "fake-deleting"], "ClusterDeleting");
   await hub.mergePatch(

@@ -13,6 +13,7 @@ import {
   applyFleet,
   capitan,
   configMap,
+  deleteNow,
   deployment,
   fleetOf,
   fleetReady,
@@ -239,7 +240,7 @@ test("deleting a Fleet withdraws it first; deleting a member only makes the Flee
   await fleetReady(hub, "bye");
   const member = (await memberOf(hub, "bye", "install-5")) as FleetMember;
   assert.deepEqual(member.metadata.finalizers ?? [], []);
-  await hub.delete(resources.fleetMember, member);
+  await deleteNow(hub, resources.fleetMember, { namespace, name: member.metadata.name });
   const again = await until(
     async () =>
       (await memberOf(hub, "bye", "install-5"))?.metadata.uid !== member.metadata.uid
@@ -252,8 +253,7 @@ test("deleting a Fleet withdraws it first; deleting a member only makes the Flee
     (await client.get(resources.configMap, { namespace: "default", name: "ours" })) !== undefined,
   );
   await fleetReady(hub, "bye");
-  const fleet = await fleetOf(hub, "bye");
-  await hub.delete(resources.fleet, fleet as unknown as KubeObject);
+  await deleteNow(hub, resources.fleet, { namespace, name: "bye" });
   await until(async () => (await fleetOf(hub, "bye")) === undefined, {
     deadlineMs: 30_000,
     what: "the Fleet to go",

@@ -8,7 +8,7 @@ import {
   type Layer,
 } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
+import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { clientOf } from "../../hack/lab/apiserver.ts";
 import {
   clusterInitialized,
@@ -198,4 +198,18 @@ export function fleetHas(
     },
     { deadlineMs: readyMs, what: `Fleet ${name} to be ${reason}`, everyMs: 100 },
   );
+}
+
+/** Deletes an object as it is now; reads again when somebody wrote it in between, as controllers do. */
+export async function deleteNow(
+  hub: KubeClient,
+  resource: Resource,
+  name: { namespace?: string; name: string },
+): Promise<void> {
+  const attempt = async () => {
+    const live = await hub.get(resource, name);
+    if (live !== undefined) await hub.delete(resource, live);
+    return true;
+  };
+  await until(attempt, { deadlineMs: 10_000, what: `${resource.kind} ${name.name} to be deleted` });
 }
