@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { connect, Discovery, LeaderLease, loadHubConfig } from "../../pkg/kube/index.ts";
 import { newLog } from "../../pkg/log/index.ts";
-import { ensureHubKey } from "../../pkg/hub/index.ts";
 import { newMetrics, serve } from "../../pkg/server/index.ts";
 import { Connections } from "../../pkg/workload/index.ts";
 import { optionsOrExit, type Options } from "./options.ts";
@@ -23,11 +22,14 @@ async function main(options: Options): Promise<void> {
     random: Math.random,
   };
   const connections = new Connections({
-    onHealthChange: (key) => controllers.clusterQueue.add(key, 50),
+    onHealthChange: (key) => controllers.clusterQueue.add(key, { afterMs: 50, light: true }),
+    onDrift: (key) => controllers.clusterQueue.add(key, { light: true }),
+    onTrouble: (key) => controllers.clusterQueue.add(key, { afterMs: 200 }),
+    now: clock.now,
     random: clock.random,
+    randomKey: () => randomBytes(32),
   });
   const metrics = newMetrics({ connectedClusters: () => connections.size });
-  const secretKey = await ensureHubKey(client, options.systemNamespace, () => randomBytes(32));
   const controllers = buildControllers({
     client,
     discovery: new Discovery(client),
@@ -36,7 +38,6 @@ async function main(options: Options): Promise<void> {
     log,
     clock,
     metrics,
-    secretKey,
   });
 
   let synced = false;

@@ -19,7 +19,7 @@ export type Options = {
 const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
 
   --platform-namespace NAME   namespace whose Fleets are accepted; repeatable, at least one
-  --system-namespace NAME     namespace of the Lease and the hub key (default capitan-system)
+  --system-namespace NAME     namespace of the Lease (default capitan-system)
   --metrics-address HOST:PORT /healthz, /readyz, /metrics (default 127.0.0.1:8080)
   --cache-dir DIR             artifacts by digest (default ~/.cache/capitan/artifacts)
   --concurrency N             clusters that are worked on at once (default 32)

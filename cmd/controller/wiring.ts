@@ -9,6 +9,8 @@ import {
   type Repositories,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey } from "../../pkg/fleet/index.ts";
+import type { FleetMember } from "../../pkg/api/index.ts";
+import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again } from "../../pkg/pace/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
@@ -27,7 +29,6 @@ export type Parts = {
   readonly log: ReturnType<typeof newLog>;
   readonly clock: Clock;
   readonly metrics: ControllerMetrics;
-  readonly secretKey: Uint8Array;
 };
 
 /** Fleet events are gathered this long: a rollout changes many members at once. */
@@ -37,7 +38,7 @@ const clustersSyncMs = 5_000;
 
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
-  const { client, connections, options, log, clock, metrics, secretKey } = parts;
+  const { client, connections, options, log, clock, metrics } = parts;
   const { platformNamespaces } = options;
   const hub: Hub = new Hub(
     client,
@@ -54,10 +55,11 @@ export function buildControllers(parts: Parts) {
     clock,
     log,
     metrics,
-    secretKey,
   });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
-  const clusterQueue = queue("cluster", parts, (key, signal) => clusters.reconcile(key, signal));
+  const clusterQueue = queue("cluster", parts, (key, signal, light) =>
+    clusters.reconcile(key, signal, light),
+  );
   const built = {
     hub,
     fleetQueue,
@@ -110,21 +112,29 @@ function handlers({ log }: Parts, built: () => Built): HubHandlers {
       else if (!changes.isNew(`cluster/${key}`, cluster)) return;
       const { hub, fleetQueue, clusterQueue } = built();
       clusterQueue.add(key);
-      for (const fleet of hub.fleetsIn(cluster.namespace)) fleetQueue.add(fleet, fleetDebounceMs);
+      for (const fleet of hub.fleetsIn(cluster.namespace)) fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
     memberChanged: ({ metadata, spec }, gone) => {
       const { fleetQueue, clusterQueue } = built();
-      fleetQueue.add(clusterKey(spec.fleetRef), fleetDebounceMs);
+      fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
       const member = `member/${metadata.uid ?? ""}`;
       // Our own status writes come back as events; only a new spec or annotation is work.
       if (gone) changes.forget(member);
-      else if (!changes.isNew(member, [metadata.generation, metadata.annotations])) return;
+      else if (!changes.isNew(member, [metadata.generation, peoplesAnnotations(metadata)])) return;
       const { namespace = "" } = metadata;
       clusterQueue.add(clusterKey({ namespace, name: spec.clusterRef.name }));
     },
     secretChanged: (cluster) => built().clusterQueue.add(clusterKey(cluster)),
     failed: (kind, error) => log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`),
   };
+}
+
+/** The annotations of a member that are not ours: ours come back as events and are no work. */
+function peoplesAnnotations({ annotations: all = {} }: FleetMember["metadata"]): object {
+  // Taken off by somebody, our own mark is news: the cluster is to be taken over.
+  const isMarked = all[annotations.sequence] !== undefined;
+  const { [annotations.sequence]: _sequence, [annotations.blockMove]: _block, ...rest } = all;
+  return { ...rest, isMarked };
 }
 
 /** OCI repositories with one cache on disk. */
@@ -176,18 +186,18 @@ async function within(work: Promise<void>, ms: number, signal: AbortSignal): Pro
 function queue(
   controller: "fleet" | "cluster",
   { options, clock, log, metrics }: Parts,
-  reconcile: (key: string, signal: AbortSignal) => Promise<Again>,
+  reconcile: (key: string, signal: AbortSignal, light: boolean) => Promise<Again>,
 ): WorkQueue {
   return new WorkQueue({
     concurrency: options.concurrency,
     clock,
     failed: (key, error) =>
       log.error({ controller, key, code: codeOf(error), err: error }, messageOf(error)),
-    reconcile: async (key, signal) => {
+    reconcile: async (key, signal, light) => {
       const startedMs = clock.monotonicMs();
       let result = "error";
       try {
-        const again = await reconcile(key, signal);
+        const again = await reconcile(key, signal, light);
         result = again.kind === "backoff" ? "retry" : "done";
         return again;
       } finally {

@@ -48,6 +48,10 @@ const status = object({
       description: "When the last object of the revision was applied.",
     }),
     objects: integer({ description: "How many objects the Fleet owns in the cluster." }),
+    clusterID: string({
+      description:
+        "uid of the namespace kube-system of the cluster that was last reached: another one is another cluster.",
+    }),
     inventoryDigest: string({ description: "Digest of the inventory in the workload cluster." }),
     layers: list(layerStatus, {
       maxItems: 32,

@@ -27,6 +27,7 @@ const flux = object({
     registry: string(),
     components: list(string(), { maxItems: 16 }),
     imagePullSecret: objectName("Copied from the Fleet."),
+    adopt: boolean(),
   },
 });
 
@@ -43,6 +44,7 @@ const layer = object({
     flux,
     inline: list(anyObject({ "x-kubernetes-embedded-resource": true }), { maxItems: 128 }),
     include: labelSelector("Copied from the Fleet."),
+    adopt: boolean(),
   },
 });
 

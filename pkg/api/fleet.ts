@@ -38,6 +38,11 @@ const ref = object(
   },
 );
 
+const adopt = boolean({
+  description:
+    "Take over objects that something else manages, such as another Flux, Helm or an operator.",
+});
+
 const oci = object(
   { required: registryAccess.required, optional: { ...registryAccess.optional, ref } },
   {
@@ -73,6 +78,7 @@ const flux = object(
         minItems: 1,
         "x-kubernetes-list-type": "set",
       }),
+      adopt,
       imagePullSecret: objectName(
         "A kubernetes.io/dockerconfigjson Secret in the Fleet's namespace; it is planted beside the controllers and their pods use it.",
       ),
@@ -110,6 +116,7 @@ const layer = object(
         { description: "Objects written here in the Fleet.", maxItems: 128, minItems: 1 },
       ),
       include: labelSelector("Only objects that match."),
+      adopt,
       deletionPolicy: oneOf(deletionPolicyWords, {
         description:
           "What becomes of the layer's objects when it leaves a cluster. Default: the Fleet's; Orphan for a flux layer.",
@@ -156,6 +163,17 @@ const status = object({
     summary: string({ description: "Ready and matched clusters: 39/40." }),
     currentRevision: string({ description: "The FleetRevision that every member has applied." }),
     updateRevision: string({ description: "The FleetRevision that members are pinned to." }),
+    resolvedGeneration: integer({
+      description:
+        "The newest generation of the Fleet whose sources were resolved; what the Fleet wants after it is not known yet.",
+    }),
+    left: list(
+      object({ required: { cluster: string(), time: string({ format: "date-time" }) } }),
+      {
+        description: "Clusters that left the Fleet within the last hour.",
+        maxItems: 100,
+      },
+    ),
     lastHandledReconcileAt: string({
       description: "The last reconcile.fluxcd.io/requestedAt that was handled.",
     }),

@@ -1,5 +1,5 @@
 import { asMap } from "../json/index.ts";
-import { type KubeObject } from "../object/index.ts";
+import { annotations, type KubeObject } from "../object/index.ts";
 import type { ClusterFacts } from "../fleet/index.ts";
 import type { Resource } from "../object/index.ts";
 
@@ -29,5 +29,6 @@ export function clusterFacts({ metadata, ...object }: KubeObject): ClusterFacts 
       Object.hasOwn(metadata.annotations ?? {}, "cluster.x-k8s.io/paused"),
     deleting: metadata.deletionTimestamp !== undefined,
     controlPlaneInitialized: initialization["controlPlaneInitialized"] === true,
+    suspendedUntil: metadata.annotations?.[annotations.suspendedUntil],
   };
 }

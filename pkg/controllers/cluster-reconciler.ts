@@ -1,11 +1,6 @@
-import {
-  conditionOf,
-  type FleetMember,
-  type FleetRevision,
-  type RevisionLayer,
-} from "../api/index.ts";
+import type { FleetMember, RevisionLayer } from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
-import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
+import { CapitanError } from "../errors/index.ts";
 import {
   againAfterFailure,
   againAfterPass,
@@ -14,89 +9,179 @@ import {
   untilEvent,
   type Again,
 } from "../pace/index.ts";
-import { type LayerInputs, type LayerVerdict, type Problem } from "../engine/index.ts";
-import {
-  clusterKey,
-  deletionPolicyOf,
-  memberStatus,
-  ownerOf,
-  type ClusterFacts,
-  type MemberOutcome,
-} from "../fleet/index.ts";
+import { clusterKey, type ClusterFacts } from "../fleet/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
-import { runPass, type MemberPlan, type PassResult } from "./engine.ts";
-import type {
-  Clock,
-  ClusterHub,
-  ConnectionsPort,
-  Log,
-  Metrics,
-  Named,
-  WorkloadPort,
-} from "./ports.ts";
-import { report, timestamp } from "./report.ts";
-import type { Sources } from "./sources.ts";
+import {
+  kindsToObserve,
+  placeMember,
+  runPass,
+  type MemberPlan,
+  type PassResult,
+} from "./engine.ts";
+import { Members, problemOf, type MembersOptions } from "./members.ts";
+import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
+import { Session } from "./session.ts";
 
 /** One look at a cluster, with all its members, takes no longer: a hostile server must not keep a worker. */
 const passMaxMs = 3 * 60_000;
 
-export type ClusterReconcilerOptions = {
-  readonly hub: ClusterHub;
+export type ClusterReconcilerOptions = MembersOptions & {
   readonly connections: ConnectionsPort;
-  readonly sources: Sources;
-  readonly clock: Clock;
-  readonly log: Log;
   readonly metrics: Metrics;
-  readonly secretKey: Uint8Array;
+};
+
+type Known = { readonly session: Session; readonly plans: ReadonlyMap<string, MemberPlan> };
+type Pass = {
+  readonly cluster: ClusterFacts;
+  readonly session: Session;
+  readonly light: boolean;
+  readonly signal: AbortSignal;
 };
 
 /** Does: brings one cluster to what its members are pinned to, one member after the other. */
 export class ClusterReconciler {
   readonly #options: ClusterReconcilerOptions;
-  /** When each layer of a member's revision was first applied completely; restarts only make a timeout longer. */
-  readonly #appliedSince = new Map<
-    string,
-    { readonly revision: string; readonly layers: Map<string, number> }
-  >();
+  readonly #members: Members;
+  /** Connected clusters whose last pass was complete, by key. */
+  readonly #known = new Map<string, Known>();
 
   constructor(options: ClusterReconcilerOptions) {
     this.#options = options;
+    this.#members = new Members(options);
   }
 
-  /** One level-based pass over the Cluster of this key (`namespace/name`). */
-  async reconcile(key: string, signal: AbortSignal): Promise<Again> {
+  /**
+   * One level-based pass over the Cluster of this key (`namespace/name`). With `light`, only what
+   * the watches of the cluster tell is looked at, as long as memory is known to be true.
+   */
+  async reconcile(key: string, signal: AbortSignal, light = false): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
     const { hub, connections } = this.#options;
-    const members = hub
-      .membersOn({ namespace, name })
-      .filter((m) => hub.fleet(m.spec.fleetRef) !== undefined);
+    const members = this.#members.on({ namespace, name });
     const cluster = hub.cluster({ namespace, name });
     if (cluster === undefined || members.length === 0) {
+      this.#known.delete(key);
       await connections.drop(key);
       return untilEvent;
     }
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(passMaxMs)]);
     try {
-      const workload = await this.#connect(cluster, deadline);
-      return await this.#reconcileMembers(members, cluster, workload, deadline);
+      this.#refuse(cluster);
+      return await this.#passOnce(members, cluster, deadline, light);
     } catch (error) {
       if (signal.aborted) throw error;
       return this.#failed(members, cluster, error, signal);
     }
   }
 
+  /** Rejected credentials may have been renewed: the Secret is read once more, and only then is it reported. */
+  async #passOnce(
+    members: readonly FleetMember[],
+    cluster: ClusterFacts,
+    signal: AbortSignal,
+    light: boolean,
+  ): Promise<Again> {
+    const key = clusterKey(cluster);
+    const before = this.#options.connections.held(key);
+    try {
+      return await this.#pass(members, cluster, signal, light);
+    } catch (error) {
+      const isStale = before !== undefined && problemOf(error).code === "CredentialsRejected";
+      if (!isStale || signal.aborted) throw error;
+      this.#known.delete(key);
+      await this.#options.connections.drop(key);
+      return this.#pass(members, cluster, signal, false);
+    }
+  }
+
+  async #pass(
+    members: readonly FleetMember[],
+    cluster: ClusterFacts,
+    signal: AbortSignal,
+    light: boolean,
+  ): Promise<Again> {
+    const key = clusterKey(cluster);
+    const known = this.#known.get(key);
+    const workload = this.#options.connections.held(key);
+    const isKnown =
+      known !== undefined && workload === known.session.workload && workload.isCurrent(false);
+    if (light && isKnown) {
+      const pass = { cluster, session: known.session, light, signal };
+      return this.#passMembers(members, known.plans, pass);
+    }
+    const connected = await this.#connect(cluster, signal);
+    const session =
+      known?.session.workload === connected
+        ? known.session
+        : new Session(connected, this.#options.clock);
+    connected.isCurrent(true);
+    return this.#passAnew(members, { cluster, session, light: false, signal });
+  }
+
+  /** Reads what the members want and what is in the cluster, and then does what is to be done. */
+  async #passAnew(members: readonly FleetMember[], pass: Pass): Promise<Again> {
+    const { cluster, session, signal } = pass;
+    const { clock } = this.#options;
+    const key = clusterKey(cluster);
+    this.#known.delete(key);
+    session.ledger = undefined;
+    const plans = new Map<string, MemberPlan>();
+    const agains: Again[] = [];
+    for (const member of members) {
+      const plan = await this.#members.plan(member, cluster, signal);
+      if (!("code" in plan)) {
+        plans.set(member.metadata.name, plan);
+        await placeMember(session, plan, signal);
+        continue;
+      }
+      await this.#members.report(member, { problem: plan, layers: [] }, signal);
+      agains.push(againAfterFailure(plan.code));
+    }
+    session.retain(new Set(plans.keys()));
+    if (session.isSweepDue(clock)) verifyAll(session);
+    const planned = members.filter(({ metadata }) => plans.has(metadata.name));
+    if (planned.length > 0) agains.push(await this.#passMembers(planned, plans, pass));
+    await this.#watch(pass, plans);
+    // A member that could not be planned needs the hub again, not only the cluster.
+    if (planned.length === members.length) this.#known.set(key, { session, plans });
+    return agains.reduce(sooner);
+  }
+
+  /** What the members want and own is watched from now on, and nothing else. */
+  async #watch({ session, signal }: Pass, plans: ReadonlyMap<string, MemberPlan>): Promise<void> {
+    const { workload, ledger } = session;
+    const kinds = await Promise.all(
+      [...plans].map(([name, { owner }]) =>
+        kindsToObserve(workload, session.placed.get(name), ledger?.inventory, { owner, signal }),
+      ),
+    );
+    await workload.observe(kinds.flat(), signal);
+    workload.retain(kinds.flat());
+  }
+
+  #refuse(cluster: ClusterFacts): void {
+    const key = clusterKey(cluster);
+    if (cluster.deleting)
+      throw new CapitanError("ClusterDeleting", `Cluster ${key} is being deleted`);
+    if (cluster.paused) throw new CapitanError("ClusterPaused", `Cluster ${key} is paused`);
+    if (!cluster.controlPlaneInitialized) {
+      const message = `the control plane of Cluster ${key} is not initialized yet`;
+      throw new CapitanError("ControlPlaneNotInitialized", message);
+    }
+    if (this.#suspendedMs(cluster) > 0) {
+      const message = `Cluster ${key} is suspended until ${cluster.suspendedUntil ?? ""}: what is changed there is left alone`;
+      throw new CapitanError("ClusterSuspended", message);
+    }
+  }
+
+  #suspendedMs({ suspendedUntil }: ClusterFacts): number {
+    const until = Date.parse(suspendedUntil ?? "");
+    return Number.isNaN(until) ? 0 : until - this.#options.clock.now().getTime();
+  }
+
   async #connect(cluster: ClusterFacts, signal: AbortSignal): Promise<WorkloadPort> {
     const { hub, connections } = this.#options;
-    if (cluster.deleting)
-      throw new CapitanError("ClusterDeleting", `Cluster ${clusterKey(cluster)} is being deleted`);
-    if (cluster.paused)
-      throw new CapitanError("ClusterPaused", `Cluster ${clusterKey(cluster)} is paused`);
-    if (!cluster.controlPlaneInitialized)
-      throw new CapitanError(
-        "ControlPlaneNotInitialized",
-        `the control plane of Cluster ${clusterKey(cluster)} is not initialized yet`,
-      );
     const secretName = kubeconfigSecretName(cluster.name);
     const what = `Secret ${cluster.namespace}/${secretName}`;
     const kubeconfig = kubeconfigOf(
@@ -109,94 +194,100 @@ export class ClusterReconciler {
     );
   }
 
-  async #reconcileMembers(
+  async #passMembers(
     members: readonly FleetMember[],
-    cluster: ClusterFacts,
-    workload: WorkloadPort,
-    signal: AbortSignal,
+    plans: ReadonlyMap<string, MemberPlan>,
+    pass: Pass,
   ): Promise<Again> {
     const agains: Again[] = [];
     for (const member of members) {
-      agains.push(await this.#reconcileOrReport(member, cluster, workload, signal));
+      const plan = plans.get(member.metadata.name);
+      if (plan === undefined) continue;
+      const fresh = this.#members.refresh(plan, member, pass.cluster);
+      agains.push(await this.#passOrReport(member, fresh, pass, claimsOf(plans, member, pass.session)));
     }
-    if (agains.every(isSettled)) workload.stopLooking();
-    return agains.reduce(sooner);
+    if (agains.every(isSettled)) pass.session.workload.stopLooking();
+    return agains.reduce(sooner, untilEvent);
   }
 
   /** What goes wrong for one Fleet does not hold the others; a lost connection does. */
-  async #reconcileOrReport(
+  async #passOrReport(
     member: FleetMember,
-    cluster: ClusterFacts,
-    workload: WorkloadPort,
-    signal: AbortSignal,
+    plan: MemberPlan,
+    pass: Pass,
+    claims: ReadonlyMap<string, string>,
   ): Promise<Again> {
     try {
-      return await this.#reconcileMember(member, cluster, workload, signal);
+      return await this.#passMember(member, plan, pass, claims);
     } catch (error) {
       const { code } = problemOf(error);
-      if (signal.aborted || code === "Unreachable" || code === "CredentialsRejected") throw error;
-      await this.#reportProblem([member], cluster, error, signal);
+      pass.session.ledger = undefined;
+      if (pass.signal.aborted || code === "Unreachable" || code === "CredentialsRejected")
+        throw error;
+      await this.#members.reportProblem([member], pass.cluster, error, pass.signal);
       return againAfterFailure(code);
     }
   }
 
-  async #reconcileMember(
+  async #passMember(
     member: FleetMember,
-    cluster: ClusterFacts,
-    workload: WorkloadPort,
-    signal: AbortSignal,
+    plan: MemberPlan,
+    { cluster, session, light, signal }: Pass,
+    claims: ReadonlyMap<string, string>,
   ): Promise<Again> {
     const { clock, metrics, log } = this.#options;
-    const revision = await this.#revisionOf(member, signal);
-    if (revision === undefined && member.spec.state === "Present") {
-      const message = `FleetRevision ${member.metadata.namespace ?? ""}/${member.spec.revision} does not exist`;
-      await this.#report(
-        member,
-        { problem: { code: "RevisionNotFound", message }, layers: [] },
-        signal,
-      );
-      return againAfterFailure("RevisionNotFound");
-    }
-    const plan = await this.#planFor(member, cluster, revision, signal);
-    const result = await this.#passes(workload, plan, signal);
-    if (result.applied > 0)
-      log.info(
-        { cluster: clusterKey(cluster), member: member.metadata.name, objects: result.applied },
-        "applied",
-      );
+    const remembered = await this.#takeOver(member, plan, session, signal);
+    let blocks = member.metadata.annotations?.[annotations.blockMove] !== undefined;
+    const remember = async (sequence: number) => {
+      if (!light && !blocks) await this.#members.blockMove(member, true, signal);
+      blocks ||= !light;
+      await this.#members.remember(member, sequence, signal);
+    };
+    const options = { clock, signal, light, claims, remember };
+    const result = await this.#passes(session, { ...plan, remembered }, options);
+    if (blocks) await this.#members.blockMove(member, false, signal);
+    const facts = { cluster: clusterKey(cluster), member: member.metadata.name };
+    if (result.repaired > 0) log.info({ ...facts, objects: result.repaired }, "repaired");
+    else if (result.applied > 0) log.info({ ...facts, objects: result.applied }, "applied");
     metrics.applied(result.applied);
-    this.#remember(member, result.layers, clock.monotonicMs());
-    const objects = ownedBy(result.inventory, plan.owner).length;
-    const sources = new Map(
-      revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]),
-    );
-    const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
-    const { removal, appliedTime } = result;
-    await this.#report(
-      member,
-      {
-        layers,
-        removal,
-        appliedTime,
-        inventory: { objects, digest: digestOfInventory(result.inventory) },
-      },
-      signal,
-    );
-    return againAfterPass(result.layers, result.removal);
+    metrics.repaired(result.repaired);
+    this.#members.noteApplied(member, result.layers, clock.monotonicMs());
+    await this.#report(member, plan, { result, clusterID: session.workload.clusterId }, signal);
+    const again = againAfterPass(result.layers, result.removal);
+    if (result.handedOver) return { kind: "after", ms: 1 };
+    return result.wakeMs === undefined ? again : sooner(again, { kind: "after", ms: result.wakeMs });
+  }
+
+  /** The remembered sequence number; a hub that knows none takes over the one that is found. */
+  async #takeOver(
+    member: FleetMember,
+    { owner, remembered }: MemberPlan,
+    session: Session,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    session.ledger ??= await session.workload.inventory.read(signal);
+    const { header } = session.ledger;
+    const pin = header?.cluster === session.workload.clusterId ? header.pins.get(owner) : undefined;
+    if (pin === undefined) return remembered;
+    if (remembered !== undefined && remembered >= pin.sequence) return remembered;
+    const known = await this.#members.recall(member, signal);
+    if (known !== undefined) return known;
+    await this.#members.remember(member, pin.sequence, signal);
+    return pin.sequence;
   }
 
   /** A layer may have brought what another one was missing: then once more, at once. */
   async #passes(
-    workload: WorkloadPort,
+    session: Session,
     plan: MemberPlan,
-    signal: AbortSignal,
+    options: Parameters<typeof runPass>[2],
   ): Promise<PassResult> {
-    const { clock } = this.#options;
-    const first = await runPass(workload, plan, clock, signal);
+    const first = await runPass(session, plan, options);
     const mayHelp =
       first.applied > 0 && first.layers.some((layer) => layer.problem?.code === "UnknownKind");
     if (!mayHelp) return first;
-    const second = await runPass(workload, plan, clock, signal);
+    await placeMember(session, plan, options.signal);
+    const second = await runPass(session, plan, options);
     return {
       ...second,
       applied: first.applied + second.applied,
@@ -204,84 +295,22 @@ export class ClusterReconciler {
     };
   }
 
-  async #revisionOf(
-    { metadata, spec }: FleetMember,
+  async #report(
+    member: FleetMember,
+    { owner, revision }: MemberPlan,
+    { result, clusterID }: { readonly result: PassResult; readonly clusterID: string },
     signal: AbortSignal,
-  ): Promise<FleetRevision | undefined> {
-    if (spec.state === "Removed") return undefined;
-    return this.#options.hub.revision(
-      { namespace: spec.fleetRef.namespace || (metadata.namespace ?? ""), name: spec.revision },
+  ): Promise<void> {
+    const { removal, appliedTime } = result;
+    const sources = new Map(revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]));
+    const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
+    const mine = ownedBy(result.inventory, owner);
+    const inventory = { objects: mine.length, digest: digestOfInventory(mine) };
+    await this.#members.report(
+      member,
+      { layers, removal, appliedTime, inventory, clusterID },
       signal,
     );
-  }
-
-  async #planFor(
-    member: FleetMember,
-    cluster: ClusterFacts,
-    revision: FleetRevision | undefined,
-    signal: AbortSignal,
-  ): Promise<MemberPlan> {
-    const { spec, metadata } = member;
-    const fleet = this.#options.hub.fleet(spec.fleetRef);
-    const layers = revision?.spec.layers ?? [];
-    const inputs = await Promise.all(
-      layers.map(
-        async (layer) => [layer.name, await this.#inputsFor(spec.fleetRef, layer, signal)] as const,
-      ),
-    );
-    return {
-      owner: ownerOf(spec.fleetRef),
-      cluster: clusterKey(cluster),
-      revision,
-      inputs: new Map(inputs),
-      approval: metadata.annotations?.[annotations.approveRemoval],
-      secretKey: this.#options.secretKey,
-      appliedSinceMs: this.#sinceOf(member),
-      knownObjects: member.status?.objects ?? 0,
-      leavesBehind: (layer) =>
-        fleet !== undefined && deletionPolicyOf(fleet.spec, layer) === "Orphan",
-    };
-  }
-
-  async #inputsFor(
-    fleet: Named,
-    layer: RevisionLayer,
-    signal: AbortSignal,
-  ): Promise<LayerInputs | Problem> {
-    try {
-      return await this.#options.sources.load(fleet.namespace, layer, signal);
-    } catch (error) {
-      if (!isCapitanError(error)) throw error;
-      // The digest was there when the revision was made.
-      const code = error.code === "ArtifactNotFound" ? "ArtifactGone" : error.code;
-      return { code, message: error.message };
-    }
-  }
-
-  #sinceOf({ metadata, spec }: FleetMember): ReadonlyMap<string, number> {
-    const held = this.#appliedSince.get(metadata.uid ?? "");
-    return held?.revision === spec.revision ? held.layers : new Map();
-  }
-
-  #remember(member: FleetMember, layers: readonly LayerVerdict[], nowMs: number): void {
-    const since = new Map(this.#sinceOf(member));
-    for (const layer of layers) {
-      if (!layer.applied || layer.state === "Ready") since.delete(layer.name);
-      else if (!since.has(layer.name)) since.set(layer.name, nowMs);
-    }
-    this.#appliedSince.set(member.metadata.uid ?? "", {
-      revision: member.spec.revision,
-      layers: since,
-    });
-  }
-
-  /** Nothing was ever applied to a cluster that was never initialized: whoever is to leave it has left. */
-  async #leaveUntouched(members: readonly FleetMember[], signal: AbortSignal): Promise<void> {
-    for (const member of members) {
-      if (member.spec.state !== "Removed") continue;
-      const inventory = { objects: 0, digest: digestOfInventory(new Map()) };
-      await this.#report(member, { layers: [], inventory }, signal);
-    }
   }
 
   async #failed(
@@ -291,51 +320,51 @@ export class ClusterReconciler {
     signal: AbortSignal,
   ): Promise<Again> {
     const { code } = problemOf(error);
+    this.#known.delete(clusterKey(cluster));
     await this.#options.connections.drop(clusterKey(cluster));
     const untouched = code === "ControlPlaneNotInitialized";
     if (untouched) await this.#leaveUntouched(members, signal);
     const others = untouched ? members.filter((m) => m.spec.state === "Present") : members;
-    await this.#reportProblem(others, cluster, error, signal);
-    return againAfterFailure(code);
+    await this.#members.reportProblem(others, cluster, error, signal);
+    if (code !== "ClusterSuspended") return againAfterFailure(code);
+    return { kind: "after", ms: Math.max(1, this.#suspendedMs(cluster)) };
   }
 
-  async #reportProblem(
-    members: readonly FleetMember[],
-    cluster: ClusterFacts,
-    error: unknown,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const problem = problemOf(error);
-    const unexpected = problem.code === "InternalError" ? { err: error } : {};
-    const facts = { cluster: clusterKey(cluster), code: problem.code, ...unexpected };
-    // A cluster that is just starting is tried every second: only what is new is logged.
-    if (members.some((member) => !saysAlready(member, problem))) {
-      this.#options.log.warn(facts, problem.message);
+  /** Nothing was ever applied to a cluster that was never initialized: whoever is to leave it has left. */
+  async #leaveUntouched(members: readonly FleetMember[], signal: AbortSignal): Promise<void> {
+    for (const member of members) {
+      if (member.spec.state !== "Removed") continue;
+      const inventory = { objects: 0, digest: digestOfInventory([]) };
+      await this.#members.report(member, { layers: [], inventory }, signal);
     }
-    for (const member of members) await this.#report(member, { problem, layers: [] }, signal);
-  }
-
-  async #report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
-    const { hub, clock, log } = this.#options;
-    await report(hub, member, memberStatus(member, outcome, timestamp(clock)), {
-      clock,
-      log,
-      signal,
-    });
   }
 }
 
-function saysAlready({ status }: FleetMember, { code, message }: Problem): boolean {
-  const ready = conditionOf(status?.conditions, "Ready");
-  return ready?.reason === code && ready.message === message;
+/** What the other members on the cluster want, by object. */
+function claimsOf(
+  plans: ReadonlyMap<string, MemberPlan>,
+  { metadata }: FleetMember,
+  { placed }: Session,
+): ReadonlyMap<string, string> {
+  const claims = new Map<string, string>();
+  for (const [name, { owner }] of plans) {
+    if (name === metadata.name) continue;
+    for (const layer of placed.get(name)?.layers ?? [])
+      for (const { key, mode } of layer.objects) if (mode !== "Ignore") claims.set(key, owner);
+  }
+  return claims;
 }
 
-function problemOf(error: unknown): Problem {
-  if (isCapitanError(error)) return { code: error.code, message: error.message };
-  return { code: "InternalError", message: `unexpected: ${messageOf(error)}` };
+/** The slow net below the watches: everything is applied once more. */
+function verifyAll(session: Session): void {
+  for (const [name, { layers }] of session.placed) {
+    const keys = layers.flatMap((layer) => layer.objects.map(({ key }) => key));
+    session.unverified.set(name, new Set(keys));
+  }
 }
 
 /** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */
 function revisionText({ oci, flux }: RevisionLayer): string | undefined {
   return flux?.version ?? oci?.revision;
 }
+

@@ -2,86 +2,100 @@ import type { FleetRevision } from "../api/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import {
   learnApplied,
+  learnDisarmed,
   learnEstablished,
   learnHealth,
+  learnInspected,
   learnRemoved,
   learnStored,
+  ownLedger,
   placeLayers,
-  startFacts,
   renderLayers,
+  startFacts,
   step,
+  type DesiredObject,
   type Facts,
   type LayerInputs,
-  type LayerPlan,
   type LayerVerdict,
   type Problem,
   type Step,
 } from "../engine/index.ts";
-import { ownedBy, type Inventory } from "../inventory/index.ts";
+import { ownedBy, type Inventory, type Ledger, type Pin } from "../inventory/index.ts";
 import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
 import type { Clock, Kind, WorkloadPort } from "./ports.ts";
+import type { Placed, Session } from "./session.ts";
 
 /** A pass of more steps than this is a bug, not work. */
 const stepsMax = 1_000;
 
 /** What one member wants of its cluster. */
 export type MemberPlan = {
+  readonly member: string;
   readonly owner: string;
+  /** `namespace/name` of the Fleet and of the Cluster. */
+  readonly fleet: string;
   readonly cluster: string;
   /** Undefined withdraws everything. */
   readonly revision: FleetRevision | undefined;
   readonly inputs: ReadonlyMap<string, LayerInputs | Problem>;
   readonly approval: string | undefined;
-  readonly secretKey: Uint8Array;
   readonly appliedSinceMs: ReadonlyMap<string, number>;
   /** What the Fleet says now about leaving objects behind; overrides what the inventory remembers, never towards deletion. */
   readonly leavesBehind: (layer: string) => boolean;
   /** How many objects the member's status remembers. */
   readonly knownObjects: number;
+  /** The last sequence number that the hub remembers. */
+  readonly remembered: number | undefined;
+  /** Why nothing may be removed yet. */
+  readonly removalWaits: string | undefined;
 };
 
 export type PassResult = {
   readonly layers: readonly LayerVerdict[];
   readonly removal: Problem | undefined;
   readonly inventory: Inventory;
-  /** Objects applied in this pass, and when the last one was. */
+  /** Objects applied in this pass, of these put back, and when the last one was applied. */
   readonly applied: number;
+  readonly repaired: number;
   readonly appliedTime: string | undefined;
+  /** Objects were handed to another member, which should look now. */
+  readonly handedOver: boolean;
+  /** When an object that rests is to be looked at again. */
+  readonly wakeMs: number | undefined;
+};
+
+export type PassOptions = {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** Nothing on the hub has changed: only what the watches tell is looked at, from memory. */
+  readonly light: boolean;
+  /** Objects that other members on the cluster want, with their owners. */
+  readonly claims: ReadonlyMap<string, string>;
+  /** Remembers on the hub that this sequence number is about to be used. */
+  readonly remember: (sequence: number) => Promise<void>;
 };
 
 /**
- * One pass over one member on its cluster: read what is there, then step by step do what the
- * decisions say until there is nothing more to do now. Throws when the cluster cannot be reached.
+ * One pass over one member on its cluster: know what is there, then step by step do what the
+ * decisions say until there is nothing more to do now. Throws when the cluster cannot be reached,
+ * or when somebody else has written to it.
  */
 export async function runPass(
-  workload: WorkloadPort,
+  session: Session,
   plan: MemberPlan,
-  clock: Clock,
-  signal: AbortSignal,
+  options: PassOptions,
 ): Promise<PassResult> {
-  const stored = await workload.inventory.read(signal);
-  const planned = await planLayers(workload, plan, signal);
-  const kinds = await kindsToObserve(workload, planned, stored, { owner: plan.owner, signal });
-  const observed = await workload.observe(kinds, signal);
-  const layers = plan.revision === undefined ? undefined : planned;
-  let facts = startFacts({ ...plan, ...observed, layers, stored, nowMs: clock.monotonicMs() });
-  let applied = 0;
-  let appliedTime: string | undefined;
+  let facts = await readFacts(session, plan, options);
+  const counts = { applied: 0, repaired: 0, appliedTime: undefined as string | undefined };
   for (let steps = 0; steps < stepsMax; steps++) {
     const next = step(facts);
-    if (next.kind === "rest")
-      return {
-        layers: next.layers,
-        removal: next.removal,
-        inventory: facts.inventory,
-        applied,
-        appliedTime,
-      };
-    facts = await perform(next, facts, workload, signal);
-    if (next.kind === "apply") {
-      applied += next.objects.length;
-      appliedTime = clock.now().toISOString();
-    }
+    if (next.kind === "rest") return finish(next, { session, plan, facts, options, counts });
+    const before = facts;
+    facts = await perform(next, facts, { session, plan, options });
+    if (next.kind !== "apply") continue;
+    counts.applied += next.objects.length;
+    counts.repaired += noteAttempts(session, next.objects, before, facts);
+    counts.appliedTime = options.clock.now().toISOString();
   }
   throw new CapitanError(
     "InternalError",
@@ -89,19 +103,58 @@ export async function runPass(
   );
 }
 
+type Pass = { readonly session: Session; readonly plan: MemberPlan; readonly options: PassOptions };
+
+async function readFacts(
+  session: Session,
+  plan: MemberPlan,
+  { clock, signal, light, claims }: PassOptions,
+): Promise<Facts> {
+  const { workload } = session;
+  const ledger = session.ledger ?? (await workload.inventory.read(signal));
+  session.ledger = ownLedger({ ledger, clusterId: workload.clusterId });
+  const placed = session.placed.get(plan.member);
+  const searched =
+    session.ledger.header === undefined && (plan.knownObjects > 0 || plan.remembered !== undefined);
+  const unlistedOf = async () => {
+    const kinds = searched
+      ? await workload.kinds.all(signal)
+      : await kindsToObserve(workload, placed, session.ledger?.inventory, { ...plan, signal });
+    return (await workload.observe(kinds, signal)).unlisted;
+  };
+  const unlisted = light ? new Map<string, Problem>() : await unlistedOf();
+  const nowMs = clock.monotonicMs();
+  return startFacts({
+    ...plan,
+    ...{ ledger, unlisted, searched, nowMs, claims },
+    live: workload.live(),
+    layers: plan.revision === undefined ? undefined : (placed?.layers ?? []),
+    clusterId: workload.clusterId,
+    pauses: session.attempts.pauses(nowMs),
+    thieves: session.thieves,
+    unverified: session.unverified.get(plan.member) ?? new Set(),
+  });
+}
+
 /** Performs one request, or one batch, and gives the facts as they are afterwards. */
 async function perform(
   next: Exclude<Step, { kind: "rest" }>,
   facts: Facts,
-  workload: WorkloadPort,
-  signal: AbortSignal,
+  { session, plan, options }: Pass,
 ): Promise<Facts> {
+  const { workload } = session;
+  const { signal } = options;
   switch (next.kind) {
+    case "inspect":
+      return learnInspected(facts, await workload.inspect(next.objects, signal));
     case "store":
-      await workload.inventory.store(next.inventory, signal);
-      return learnStored(facts, next.inventory);
-    case "apply":
-      return learnApplied(facts, next.objects, await workload.apply(next.objects, signal));
+      if (next.sequence > facts.sequence) await options.remember(next.sequence);
+      await store(session, plan, next, signal);
+      return learnStored(facts, next.inventory, next.sequence);
+    case "apply": {
+      const asked = questions(next.objects, facts, session);
+      return learnApplied(facts, next.objects, await workload.apply(next.objects, asked, signal));
+    }
     case "establish":
       return learnEstablished(facts, await workload.establish(next.keys, signal));
     case "look":
@@ -110,7 +163,106 @@ async function perform(
       return learnRemoved(facts, await workload.release(next.entries, signal));
     case "delete":
       return learnRemoved(facts, await workload.delete(next.entries, signal));
+    case "disarm":
+      return learnDisarmed(facts, await workload.disarmFlux(signal));
   }
+}
+
+/** Writes the inventory with this member's pin, or, once it owns nothing any more, without. */
+async function store(
+  session: Session,
+  { owner, fleet, revision }: MemberPlan,
+  next: { readonly inventory: Inventory; readonly sequence: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const { workload, ledger } = session;
+  const pins = new Map(ledger?.header?.pins);
+  const pin: Pin = {
+    sequence: next.sequence,
+    revision: revision?.metadata.name ?? pins.get(owner)?.revision ?? "",
+    fleet,
+  };
+  const isGone = revision === undefined && ownedBy(next.inventory, owner).length === 0;
+  if (isGone) pins.delete(owner);
+  else pins.set(owner, pin);
+  const written: Ledger & { header: object } = {
+    header: { cluster: workload.clusterId, pins },
+    inventory: next.inventory,
+  };
+  // Whatever becomes of the write, what is in memory is no longer known to be true.
+  session.ledger = undefined;
+  await workload.inventory.store(written, signal);
+  session.ledger = written;
+}
+
+/** Objects to be read before they are applied: to name who takes them, or to take what others keep of what we drop. */
+function questions(
+  objects: readonly DesiredObject[],
+  { inventory, live, nowMs }: Facts,
+  { attempts }: Session,
+): ReadonlySet<string> {
+  const asked = objects.filter(({ key, digest }) => {
+    const want = inventory.get(key)?.want;
+    const isChanged = want !== undefined && want !== digest;
+    return (isChanged && live.get(key)?.shared === true) || attempts.isContested(key, nowMs);
+  });
+  return new Set(asked.map(({ key }) => key));
+}
+
+/** Takes note of repairs and verifications, and gives how many were repairs. */
+function noteAttempts(
+  { attempts }: Session,
+  objects: readonly DesiredObject[],
+  before: Facts,
+  after: Facts,
+): number {
+  let repairs = 0;
+  for (const { key, digest } of objects) {
+    if (before.inventory.get(key)?.want !== digest) continue;
+    const failed = after.problems.has(key);
+    const changed = before.live.get(key)?.version !== after.live.get(key)?.version;
+    attempts.note(key, failed || wasWritten(key, before, after, changed), after.nowMs);
+    if (changed && !failed) repairs += 1;
+  }
+  return repairs;
+}
+
+/** A repair changes the object; a verification that finds nothing leaves its version as it was. */
+function wasWritten(key: string, before: Facts, after: Facts, changed: boolean): boolean {
+  const held = before.live.get(key);
+  const found = after.live.get(key);
+  return changed && (held === undefined || held.own !== found?.own || held.uid !== found.uid);
+}
+
+async function finish(
+  rest: Step & { kind: "rest" },
+  {
+    session,
+    plan,
+    facts,
+    options,
+    counts,
+  }: Pass & {
+    readonly facts: Facts;
+    readonly counts: Pick<PassResult, "applied" | "repaired" | "appliedTime">;
+  },
+): Promise<PassResult> {
+  session.thieves = facts.thieves;
+  session.unverified.set(plan.member, facts.unverified);
+  const isWithdrawn = plan.revision === undefined && ownedBy(facts.inventory, plan.owner).length === 0;
+  if (isWithdrawn && session.ledger?.header?.pins.has(plan.owner) === true)
+    await store(session, plan, facts, options.signal);
+  const untils = [...facts.pauses.values()]
+    .map(({ untilMs }) => untilMs - facts.nowMs)
+    .filter((ms) => ms > 0);
+  return {
+    ...counts,
+    layers: rest.layers,
+    removal: rest.removal,
+    inventory: facts.inventory,
+    handedOver: rest.handedOver,
+    wakeMs: untils.length === 0 ? undefined : Math.min(...untils),
+  };
 }
 
 function liveObjects(keys: readonly string[], { live }: Facts) {
@@ -120,16 +272,34 @@ function liveObjects(keys: readonly string[], { live }: Facts) {
   });
 }
 
-async function planLayers(
-  workload: WorkloadPort,
+/** Renders and places a member's layers, unless that was done from the same revision and inputs. */
+export async function placeMember(
+  session: Session,
   plan: MemberPlan,
   signal: AbortSignal,
-): Promise<readonly LayerPlan[]> {
+): Promise<Placed> {
+  const { workload } = session;
+  const made = madeFrom(plan);
+  const held = session.placed.get(plan.member);
+  const isUsable = held?.made === made && held.layers.every((layer) => layer.problem === undefined);
+  if (isUsable) return held;
   const rendered = renderLayers(plan.revision, plan.inputs);
   const all = rendered.flatMap((layer) => layer.objects);
   workload.kinds.expect(all);
   const scopes = await resolveKinds(workload, all, signal);
-  return placeLayers(rendered, plan, scopes);
+  const secretKey = await workload.inventory.secretKey(signal);
+  const layers = placeLayers(rendered, { owner: plan.owner, secretKey }, scopes);
+  const placed = { made, layers };
+  session.placed.set(plan.member, placed);
+  return placed;
+}
+
+/** What the layers are made from: the revision, and the hub's Secrets that are planted. */
+function madeFrom({ revision, inputs, owner }: MemberPlan): string {
+  const planted = [...inputs].map(([layer, input]) =>
+    "code" in input ? [layer, input.code] : [layer, input.imagePullSecret?.metadata.resourceVersion],
+  );
+  return JSON.stringify([owner, revision?.metadata.name, revision?.metadata.uid, planted]);
 }
 
 async function resolveKinds(
@@ -153,17 +323,16 @@ async function resolveKinds(
   return find();
 }
 
-type Scope = { readonly owner: string; readonly signal: AbortSignal };
-
 /** The kinds of what is wanted and of what is ours, as far as the cluster serves them. */
-async function kindsToObserve(
+export async function kindsToObserve(
   workload: WorkloadPort,
-  layers: readonly LayerPlan[],
-  stored: Inventory,
-  { owner, signal }: Scope,
+  placed: Placed | undefined,
+  inventory: Inventory | undefined,
+  { owner, signal }: { readonly owner: string; readonly signal: AbortSignal },
 ): Promise<readonly Kind[]> {
-  const wanted = layers.flatMap((layer) => layer.objects.map(({ id }) => id));
-  const ours = ownedBy(stored, owner).flatMap((entry) => parseKey(entry.key) ?? []);
+  const wanted = (placed?.layers ?? []).flatMap((layer) => layer.objects.map(({ id }) => id));
+  const entries = inventory === undefined ? [] : ownedBy(inventory, owner);
+  const ours = entries.flatMap((entry) => parseKey(entry.key) ?? []);
   const kinds = new Map(
     [...wanted, ...ours].map(({ group, kind }) => [`${group}/${kind}`, { group, kind }]),
   );
@@ -172,3 +341,4 @@ async function kindsToObserve(
   );
   return served.filter((resource) => resource !== undefined);
 }
+

@@ -5,7 +5,9 @@ import { type Problem } from "../engine/index.ts";
 import {
   clusterKey,
   fleetStatus,
+  guardActions,
   planMembers,
+  recentlyLeft,
   revisionName,
   type ClusterFacts,
   type FleetOutcome,
@@ -33,6 +35,7 @@ export type FleetReconcilerOptions = {
 };
 
 type Resolved = {
+  readonly generation: number;
   readonly trigger: string;
   readonly atMs: number;
   readonly time: string;
@@ -56,13 +59,15 @@ export class FleetReconciler {
       this.#resolved.delete(key);
       return untilEvent;
     }
-    const { problem, resolved } = await this.#decide(key, fleet, signal);
-    if (problem === undefined || !blocking.has(problem.code)) {
-      await this.#actOnMembers(fleet, resolved, signal);
-    }
+    const { problem: unresolved, resolved } = await this.#decide(key, fleet, signal);
+    const acted =
+      unresolved === undefined || !blocking.has(unresolved.code)
+        ? await this.#actOnMembers(fleet, resolved, signal)
+        : { leaving: [], held: undefined };
     if (await this.#released(fleet, signal)) return untilEvent;
-    await this.#report(fleet, { problem, resolved }, signal);
-    if (problem !== undefined) return retry;
+    const problem = unresolved ?? acted.held;
+    await this.#report(fleet, { problem, resolved, leaving: acted.leaving }, signal);
+    if (unresolved !== undefined) return retry;
     if (resolved !== undefined) await this.#collectRevisions(fleet, resolved.revision, signal);
     return { kind: "after", ms: this.#untilNextMs(fleet, resolved) };
   }
@@ -120,7 +125,8 @@ export class FleetReconciler {
     // The time is not moved when nothing was found to be new: an unchanged Fleet is not written.
     const same = held?.trigger === trigger && held.revision === revision;
     const time = same ? held.time : clock.now().toISOString();
-    const resolved = { trigger, atMs: clock.monotonicMs(), time, revision };
+    const generation = fleet.metadata.generation ?? 0;
+    const resolved = { generation, trigger, atMs: clock.monotonicMs(), time, revision };
     this.#resolved.set(key, resolved);
     return resolved;
   }
@@ -129,13 +135,88 @@ export class FleetReconciler {
     fleet: Fleet,
     resolved: Resolved | undefined,
     signal: AbortSignal,
-  ): Promise<void> {
-    if (fleet.spec.suspend && fleet.metadata.deletionTimestamp === undefined) return;
+  ): Promise<Acted> {
+    const none = { leaving: [], held: undefined };
+    if (fleet.spec.suspend && fleet.metadata.deletionTimestamp === undefined) return none;
     const members = this.#options.hub.membersOf(nameOf(fleet));
     // A Fleet that cannot be resolved now gives new clusters what it gave the others.
     const revision = resolved?.revision ?? fleet.status?.updateRevision;
     const actions = planMembers({ fleet, clusters: this.#clustersOf(fleet), members, revision });
-    await Promise.all(actions.map((action) => this.#act(fleet, action, signal)));
+    const dropped = await this.#droppedBy(fleet, actions, members, signal);
+    const now = this.#options.clock.now();
+    const guarded = guardActions({ fleet, members, actions, dropped, now });
+    const leaving = leavingClusters(guarded.actions, members);
+    // Who leaves is written down first, so that a crash does not start the count anew.
+    if (leaving.length > 0) await this.#recordLeaving(fleet, leaving, signal);
+    await Promise.all(guarded.actions.map((action) => this.#act(fleet, action, signal)));
+    return { leaving, held: guarded.problem };
+  }
+
+  async #recordLeaving(
+    fleet: Fleet,
+    leaving: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { hub, clock } = this.#options;
+    const base = fleet.status ?? { observedGeneration: -1 };
+    const status = { ...base, left: recentlyLeft(fleet, clock.now(), leaving) };
+    await hub.writeStatus(fleet, status, signal);
+  }
+
+  /** What changing members from one revision to another would delete, for the pairs that these actions make. */
+  async #droppedBy(
+    { metadata }: Fleet,
+    actions: readonly MemberAction[],
+    members: readonly FleetMember[],
+    signal: AbortSignal,
+  ): Promise<(from: string, to: string) => readonly string[]> {
+    const { namespace = "" } = metadata;
+    const from = new Map(members.map((member) => [member.metadata.name, member.spec.revision]));
+    const pairs = actions.flatMap((action) => {
+      const before = from.get(action.name);
+      if (action.kind !== "write" || before === undefined) return [];
+      return before === action.spec.revision ? [] : [{ before, after: action.spec.revision }];
+    });
+    const found = new Map<string, readonly string[]>();
+    for (const { before, after } of pairs) {
+      const pair = `${before} ${after}`;
+      if (found.has(pair)) continue;
+      const keys = await Promise.all(
+        [before, after].map((name) => this.#deletableOrUnknown({ namespace, name }, signal)),
+      );
+      const kept = new Set(keys[1]?.all);
+      found.set(pair, keys[0]?.deletable.filter((key) => !kept.has(key)) ?? []);
+    }
+    return (before, after) => found.get(`${before} ${after}`) ?? [];
+  }
+
+  /** A revision whose artifact has gone may drop anything: that counts as something. */
+  async #deletableOrUnknown(name: Named, signal: AbortSignal) {
+    try {
+      return await this.#deletableIn(name, signal);
+    } catch (error) {
+      if (!isCapitanError(error)) throw error;
+      return { all: [], deletable: [`unknown objects of revision ${name.name}`] };
+    }
+  }
+
+  /** The objects of a revision, and those of them that are deleted when they are dropped. */
+  async #deletableIn(
+    name: Named,
+    signal: AbortSignal,
+  ): Promise<{ readonly all: readonly string[]; readonly deletable: readonly string[] }> {
+    const { hub, sources } = this.#options;
+    const revision = await hub.revision(name, signal);
+    const layers = await Promise.all(
+      (revision?.spec.layers ?? []).map(async (layer) => ({
+        keys: await sources.keys(name.namespace, layer, signal),
+        isDeleted: layer.deletionPolicy === "Delete",
+      })),
+    );
+    return {
+      all: layers.flatMap(({ keys }) => keys),
+      deletable: layers.flatMap(({ keys, isDeleted }) => (isDeleted ? keys : [])),
+    };
   }
 
   async #act(fleet: Fleet, action: MemberAction, signal: AbortSignal): Promise<void> {
@@ -174,7 +255,15 @@ export class FleetReconciler {
 
   async #report(
     fleet: Fleet,
-    { problem, resolved }: { problem: Problem | undefined; resolved: Resolved | undefined },
+    {
+      problem,
+      resolved,
+      leaving,
+    }: {
+      readonly problem: Problem | undefined;
+      readonly resolved: Resolved | undefined;
+      readonly leaving: readonly string[];
+    },
     signal: AbortSignal,
   ): Promise<void> {
     const { hub, clock, log } = this.#options;
@@ -186,6 +275,8 @@ export class FleetReconciler {
       revision: resolved?.revision ?? fleet.status?.updateRevision,
       problem,
       resolvedTime: resolved?.time,
+      resolvedGeneration: resolved?.generation,
+      left: recentlyLeft(fleet, clock.now(), leaving),
       elsewhere: others.filter((c) => matchesSelector(clusterSelector, c.labels)).length,
     };
     await report(hub, fleet, fleetStatus(fleet, outcome, timestamp(clock)), { clock, log, signal });
@@ -219,6 +310,22 @@ export class FleetReconciler {
       resolved === undefined ? intervalMs : resolved.atMs + intervalMs - clock.monotonicMs();
     return Math.max(1_000, dueMs * (1 + 0.05 * clock.random()));
   }
+}
+
+type Acted = { readonly leaving: readonly string[]; readonly held: Problem | undefined };
+
+function leavingClusters(
+  actions: readonly MemberAction[],
+  members: readonly FleetMember[],
+): readonly string[] {
+  const present = new Set(
+    members.filter((m) => m.spec.state === "Present").map((m) => m.metadata.name),
+  );
+  return actions.flatMap((action) =>
+    action.kind === "write" && action.spec.state === "Removed" && present.has(action.name)
+      ? [action.cluster.name]
+      : [],
+  );
 }
 
 /** What makes a Fleet resolve its sources again before the interval is over. */

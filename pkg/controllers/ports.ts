@@ -7,9 +7,16 @@ import type {
   FleetRevisionSpec,
   FleetStatus,
 } from "../api/index.ts";
-import type { ApplyReply, DesiredObject, Live, RemovalReply, Problem } from "../engine/index.ts";
+import type { Live } from "../drift/index.ts";
+import type {
+  ApplyReply,
+  DesiredObject,
+  Inspection,
+  Problem,
+  RemovalReply,
+} from "../engine/index.ts";
 import type { ClusterFacts } from "../fleet/index.ts";
-import type { Entry, Inventory } from "../inventory/index.ts";
+import type { Entry, Header, Inventory, Ledger } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
 import type { ArtifactFiles, Reference } from "../oci/index.ts";
 
@@ -31,6 +38,7 @@ export type Log = {
 export type Metrics = {
   readonly reconciled: (controller: "fleet" | "cluster", result: string, seconds: number) => void;
   readonly applied: (objects: number) => void;
+  readonly repaired: (objects: number) => void;
 };
 
 export type EventNote = {
@@ -48,6 +56,7 @@ export type FleetHub = {
   membersOf(fleet: Named): readonly FleetMember[];
   hasMembers(fleet: Named, signal: AbortSignal): Promise<boolean>;
   clusterIsGone(cluster: Named, signal: AbortSignal): Promise<boolean>;
+  revision(name: Named, signal: AbortSignal): Promise<FleetRevision | undefined>;
   revisionsOf(fleet: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
   writeRevision(
     fleet: Fleet,
@@ -71,8 +80,17 @@ export type FleetHub = {
 /** What the cluster reconciler needs of the hub. */
 export type ClusterHub = {
   fleet(name: Named): Fleet | undefined;
+  fleets(): readonly Fleet[];
   cluster(name: Named): ClusterFacts | undefined;
   membersOn(cluster: Named): readonly FleetMember[];
+  /** As the API server has it now. */
+  freshMember(name: Named, signal: AbortSignal): Promise<FleetMember | undefined>;
+  /** Sets or removes annotations of a member. */
+  annotateMember(
+    name: Named,
+    values: Readonly<Record<string, string | null>>,
+    signal: AbortSignal,
+  ): Promise<void>;
   secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
   revision(name: Named, signal: AbortSignal): Promise<FleetRevision | undefined>;
   writeStatus(
@@ -94,22 +112,38 @@ export type Kind = {
 
 /** One connected workload cluster. */
 export type WorkloadPort = {
+  /** uid of the namespace kube-system. */
+  readonly clusterId: string;
+  /** Whether the watches have gone on without a gap since this was last asked for with `true`. */
+  isCurrent(anew: boolean): boolean;
   readonly kinds: {
     forget(): void;
     expect(objects: readonly KubeObject[]): void;
     find(apiVersion: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
     findServed(group: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
+    all(signal: AbortSignal): Promise<readonly Kind[]>;
   };
   readonly inventory: {
-    read(signal: AbortSignal): Promise<Inventory>;
-    store(inventory: Inventory, signal: AbortSignal): Promise<void>;
+    read(signal: AbortSignal): Promise<Ledger>;
+    store(
+      ledger: { readonly header: Header; readonly inventory: Inventory },
+      signal: AbortSignal,
+    ): Promise<void>;
+    secretKey(signal: AbortSignal): Promise<Uint8Array>;
   };
   observe(
     kinds: readonly Kind[],
     signal: AbortSignal,
-  ): Promise<{ readonly live: Map<string, Live>; readonly unlisted: ReadonlyMap<string, Problem> }>;
+  ): Promise<{ readonly unlisted: ReadonlyMap<string, Problem> }>;
+  retain(kinds: readonly Kind[]): void;
+  live(): ReadonlyMap<string, Live>;
+  inspect(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Inspection>>;
   apply(
     objects: readonly DesiredObject[],
+    asked: ReadonlySet<string>,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, ApplyReply>>;
   establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;
@@ -126,6 +160,7 @@ export type WorkloadPort = {
     entries: readonly Entry[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, RemovalReply>>;
+  disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
 };
 
 export type ConnectRequest = {
@@ -138,6 +173,8 @@ export type ConnectRequest = {
 /** Connections to workload clusters, by key. */
 export type ConnectionsPort = {
   get(request: ConnectRequest, signal: AbortSignal): Promise<WorkloadPort>;
+  /** The connection that is there; nothing is dialled. */
+  held(key: string): WorkloadPort | undefined;
   drop(key: string): Promise<void>;
 };
 

@@ -64,14 +64,29 @@ export class Sources {
     }
   }
 
+  /** The keys of a layer's objects; namespaces that the cluster fills in are left out. Throws CapitanError. */
+  async keys(
+    namespace: string,
+    layer: RevisionLayer,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const objects = renderLayer(layer, await this.load(namespace, layer, signal));
+    return objects.map((object) => keyOf(idOf(object)));
+  }
+
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
-    const { name, wait, timeout, dependsOn = [], include } = layer;
+    const { name, wait, timeout, dependsOn = [], include, adopt } = layer;
     const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
     try {
       const source = await this.#resolveSource(layer, namespace, signal);
-      return { ...base, ...(include === undefined ? {} : { include }), ...source };
+      return {
+        ...base,
+        ...(include === undefined ? {} : { include }),
+        ...(adopt === undefined ? {} : { adopt }),
+        ...source,
+      };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${name}`) : error;
     }

@@ -4,10 +4,25 @@ import type { Clock } from "./ports.ts";
 export type WorkQueueOptions = {
   readonly concurrency: number;
   readonly clock: Clock;
-  /** Looks at one key. What it throws counts as a failure of that key and is told to `failed`. */
-  readonly reconcile: (key: string, signal: AbortSignal) => Promise<Again>;
+  /**
+   * Looks at one key; `light` when every reason to do so was a light one. What it throws counts as a
+   * failure of that key and is told to `failed`.
+   */
+  readonly reconcile: (key: string, signal: AbortSignal, light: boolean) => Promise<Again>;
   readonly failed: (key: string, error: unknown) => void;
 };
+
+export type AddOptions = {
+  /** Not before this time. Default 0. */
+  readonly afterMs?: number;
+  /** Only something small has happened; another reason makes it a whole look. */
+  readonly light?: boolean;
+};
+
+/** A look that failed after this time is a slow one: its key waits for others of its kind. */
+const slowMs = 2_000;
+/** The share of workers that slow keys may hold, so that dead clusters never starve the others. */
+const slowShare = 0.5;
 
 /** A longer timer fires at once: Node counts in 32 bits. */
 const timerMaxMs = 2 ** 31 - 1;
@@ -25,6 +40,9 @@ export class WorkQueue {
   readonly #running = new Map<string, Promise<void>>();
   readonly #dirty = new Set<string>();
   readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly atMs: number }>();
+  /** Keys with a reason that is not a light one. */
+  readonly #whole = new Set<string>();
+  readonly #slow = new Set<string>();
   readonly #failures = new Map<string, number>();
   #signal: AbortSignal | undefined;
 
@@ -32,10 +50,18 @@ export class WorkQueue {
     this.#options = options;
   }
 
-  /** Looks at the key as soon as there is a free worker, or after `ms`. The earliest of several delays counts. */
-  add(key: string, ms = 0): void {
-    if (ms > 0) return this.#delay(key, ms);
-    this.#cancel(key);
+  /** Looks at the key as soon as there is a free worker, or later. The earliest of several delays counts. */
+  add(key: string, { afterMs = 0, light = false }: AddOptions = {}): void {
+    if (afterMs > 0) this.#delay(key, afterMs, light);
+    else this.#enqueue(key, light);
+  }
+
+  #enqueue(key: string, light: boolean): void {
+    this.#cancel(timerOf(key, true));
+    if (!light) {
+      this.#cancel(timerOf(key, false));
+      this.#whole.add(key);
+    }
     if (this.#running.has(key)) this.#dirty.add(key);
     else if (!this.#queued.has(key)) {
       this.#queued.add(key);
@@ -49,7 +75,7 @@ export class WorkQueue {
     this.#signal = signal;
     signal.addEventListener(
       "abort",
-      () => [...this.#timers.keys()].forEach((key) => this.#cancel(key)),
+      () => [...this.#timers.keys()].forEach((timer) => this.#cancel(timer)),
       { once: true },
     );
     this.#pump();
@@ -60,52 +86,73 @@ export class WorkQueue {
     while (this.#running.size > 0) await Promise.all(this.#running.values());
   }
 
-  #delay(key: string, ms: number): void {
+  #delay(key: string, ms: number, light: boolean): void {
+    const id = timerOf(key, light);
     const waitMs = Math.min(ms, timerMaxMs);
     const atMs = this.#options.clock.monotonicMs() + waitMs;
-    const held = this.#timers.get(key);
+    const held = this.#timers.get(id);
     if (held !== undefined && held.atMs <= atMs) return;
-    this.#cancel(key);
+    this.#cancel(id);
     if (this.#signal?.aborted === true) return;
     const timer = setTimeout(() => {
-      this.#timers.delete(key);
-      this.add(key);
+      this.#timers.delete(id);
+      this.#enqueue(key, light);
     }, waitMs);
-    this.#timers.set(key, { timer, atMs });
+    this.#timers.set(id, { timer, atMs });
   }
 
-  #cancel(key: string): void {
-    clearTimeout(this.#timers.get(key)?.timer);
-    this.#timers.delete(key);
+  #cancel(id: string): void {
+    clearTimeout(this.#timers.get(id)?.timer);
+    this.#timers.delete(id);
   }
 
   #pump(): void {
     const signal = this.#signal;
     if (signal === undefined || signal.aborted) return;
     while (this.#running.size < this.#options.concurrency) {
-      const key = this.#ready.shift();
+      const key = this.#next();
       if (key === undefined) return;
       this.#queued.delete(key);
       this.#running.set(key, this.#work(key, signal));
     }
   }
 
+  /** The first key that may run now. */
+  #next(): string | undefined {
+    const slow = [...this.#running.keys()].filter((key) => this.#slow.has(key)).length;
+    const isFull = slow >= Math.max(1, Math.floor(this.#options.concurrency * slowShare));
+    const index = this.#ready.findIndex((key) => !isFull || !this.#slow.has(key));
+    return index < 0 ? undefined : this.#ready.splice(index, 1)[0];
+  }
+
   async #work(key: string, signal: AbortSignal): Promise<void> {
     const again = await this.#attempt(key, signal);
     this.#running.delete(key);
     const ms = this.#delayMs(key, again);
-    if (this.#dirty.delete(key)) this.add(key);
-    else if (!signal.aborted) this.#delay(key, ms);
+    if (this.#dirty.delete(key)) this.#enqueue(key, true);
+    if (!signal.aborted) this.#later(key, again, ms);
     this.#pump();
   }
 
   async #attempt(key: string, signal: AbortSignal): Promise<Again> {
+    const light = !this.#whole.delete(key);
+    const startedMs = this.#options.clock.monotonicMs();
     try {
-      return await this.#options.reconcile(key, signal);
+      const again = await this.#options.reconcile(key, signal, light);
+      const tookMs = this.#options.clock.monotonicMs() - startedMs;
+      if (again.kind === "backoff" && tookMs >= slowMs) this.#slow.add(key);
+      else this.#slow.delete(key);
+      return again;
     } catch (error) {
       if (!signal.aborted) this.#options.failed(key, error);
       return failureBackoff;
     }
+  }
+
+  /** When nothing else happens, the key is looked at again: as a whole after a failure or a long time. */
+  #later(key: string, again: Again, ms: number): void {
+    const light = again.kind === "after" && again.light === true;
+    this.add(key, { afterMs: Math.max(1, ms), light });
   }
 
   #delayMs(key: string, again: Again): number {
@@ -115,3 +162,6 @@ export class WorkQueue {
     return pauseMs(again, failures, this.#options.clock.random());
   }
 }
+
+/** A light reason must not put off a whole look that is due. */
+const timerOf = (key: string, light: boolean) => `${light ? "light" : "whole"} ${key}`;

@@ -1,22 +1,24 @@
 /** The apply engine's decisions: what a layer wants in a cluster, and the next step towards it. No I/O, no clock. */
 export { placeLayers, renderLayers, type KindScope } from "./place.ts";
-export { liveOf, isBarrier, isEstablished } from "./live.ts";
 export { orderLayers } from "./order.ts";
+export { approvalOf } from "./approval.ts";
 export { checkFiles, renderLayer, type LayerInputs, type DesiredObject } from "./render.ts";
-export { startFacts } from "./start.ts";
+export { startFacts, ownLedger } from "./start.ts";
 export {
   step,
   type LayerPlan,
-  type Live,
   type Facts,
+  type Inspection,
   type Step,
   type Problem,
   type LayerVerdict,
 } from "./step.ts";
 export {
   learnApplied,
+  learnDisarmed,
   learnEstablished,
   learnHealth,
+  learnInspected,
   learnRemoved,
   learnStored,
   type ApplyReply,

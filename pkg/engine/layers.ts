@@ -1,3 +1,5 @@
+import { compareFootprints, type Live } from "../drift/index.ts";
+import type { Entry } from "../inventory/index.ts";
 import { hasHealthRule, nameOf, type Stage } from "../object/index.ts";
 import type { DesiredObject } from "./render.ts";
 import type { Facts, LayerPlan, Problem, Step } from "./step.ts";
@@ -40,27 +42,61 @@ function judge(
       problem: { code: "DependencyNotReady", message: `waits for layer ${blocker}` },
     };
   if (layer.problem !== undefined) return { ...base, state: "Failed", problem: layer.problem };
-  const foreign = foreignObject(layer, facts);
-  if (foreign !== undefined) return { ...base, state: "Failed", problem: foreign };
-  return applyStages(layer, facts, base) ?? awaitHealth(layer, facts, { ...base, applied: true });
+  const refused = foreignObject(layer, facts) ?? managedElsewhere(layer, facts);
+  if (refused !== undefined) return { ...base, state: "Failed", problem: refused };
+  return (
+    applyStages(layer, facts, base) ??
+    fight(layer, facts, { ...base, applied: true }) ??
+    awaitHealth(layer, facts, { ...base, applied: true })
+  );
 }
 
 type Base = Pick<LayerVerdict, "name" | "objects" | "applied">;
 
-/** Another Fleet's object is never touched: with the same field manager we would wipe its fields. */
+/** Whether an object of the layer belongs to another Fleet. */
+export const isForeign = (layer: LayerPlan, facts: Facts): boolean =>
+  foreignObject(layer, facts) !== undefined;
+
+/** Whether something else manages an object of the layer. */
+export const isRefused = (layer: LayerPlan, facts: Facts): boolean =>
+  managedElsewhere(layer, facts) !== undefined;
+
+/**
+ * Another Fleet's object is never touched: with the same field manager we would wipe its fields. The
+ * inventory has the last word: a Fleet hands an object over by writing the new owner there.
+ */
 function foreignObject(
   { objects }: LayerPlan,
   { live, inventory, owner }: Facts,
 ): Problem | undefined {
-  for (const { key, id } of objects) {
-    const other = [inventory.get(key)?.owner, live.get(key)?.owner].find(
-      (o) => o !== undefined && o !== owner,
-    );
-    if (other !== undefined)
+  for (const { key, id, mode } of objects) {
+    const other = inventory.get(key)?.owner ?? live.get(key)?.owner;
+    if (mode !== "Ignore" && other !== undefined && other !== owner)
       return {
         code: "OwnedByAnotherFleet",
         message: `${nameOf(id)} belongs to another Fleet (owner ${other}, this one is ${owner})`,
       };
+  }
+  return undefined;
+}
+
+/** What another tool manages is taken over only when the layer says `adopt`. */
+function managedElsewhere(
+  { objects, adopt, isFlux }: LayerPlan,
+  { inspected, inventory }: Facts,
+): Problem | undefined {
+  if (adopt) return undefined;
+  for (const { key, id, mode } of objects) {
+    const found = inspected.get(key);
+    if (mode !== "Always" || found?.exists !== true || found.ours) continue;
+    // Ours by the inventory: the reply to our first apply was lost, or the label was taken off.
+    if (inventory.get(key)?.want !== undefined) continue;
+    const isOtherFlux = isFlux && id.kind === "Deployment";
+    if (found.managedBy === undefined && !isOtherFlux) continue;
+    return {
+      code: isFlux ? "FluxManagedElsewhere" : "ManagedElsewhere",
+      message: `${nameOf(id)} is managed by ${found.managedBy ?? "something else"}; to take it over: adopt: true in the layer`,
+    };
   }
   return undefined;
 }
@@ -104,12 +140,52 @@ function applyStage(
 }
 
 /** Settled: what we want was applied, and the API server still says that we own all of it. */
-function isSettled({ key, digest }: DesiredObject, { inventory, live, owner }: Facts): boolean {
-  const entry = inventory.get(key);
-  const found = live.get(key);
-  if (entry?.owner !== owner || entry.want !== digest || found === undefined || found.deleting)
+function isSettled(object: DesiredObject, facts: Facts): boolean {
+  const { key, digest, mode } = object;
+  const entry = facts.inventory.get(key);
+  const found = facts.live.get(key);
+  if (mode !== "Always") return isLeftAlone(object, facts);
+  if (entry?.owner !== facts.owner || entry.want !== digest || found?.deleting === true)
     return false;
-  return entry.uid === found.uid && entry.own === found.own && found.own !== "";
+  if (facts.unverified.has(key)) return false;
+  const pause = facts.pauses.get(key);
+  const rests = pause !== undefined && pause.untilMs > facts.nowMs;
+  if (found === undefined) return rests;
+  if (found.owner !== facts.owner) return false;
+  const difference = differenceOf(entry, found);
+  if (difference === "same" || difference === "status") return true;
+  return rests;
+}
+
+/** IfNotPresent: settled as soon as something is there. Ignore: always. */
+function isLeftAlone({ key, mode }: DesiredObject, facts: Facts): boolean {
+  if (mode === "Ignore") return true;
+  const found = facts.live.get(key);
+  if (found !== undefined) return !found.deleting;
+  const inspection = facts.inspected.get(key);
+  return inspection?.exists === true && !inspection.ours;
+}
+
+function differenceOf({ uid, own, seen }: Entry, found: Live) {
+  if (uid !== found.uid || own !== found.own || found.own === "") return "repair";
+  if (seen === undefined) return "verify";
+  const { version, generation, main, meta } = seen;
+  return compareFootprints({ ...found, version, generation, main, meta }, found);
+}
+
+/** Another writer takes the same object again and again: it is left to it for growing pauses. */
+function fight(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict | undefined {
+  for (const { key, id } of layer.objects) {
+    const pause = facts.pauses.get(key);
+    if (pause === undefined || !pause.isFight) continue;
+    const thief = facts.thieves.get(key);
+    const who = thief === undefined ? "another writer" : `manager ${thief.manager}`;
+    const what = thief === undefined ? nameOf(id) : `${nameOf(id)} ${thief.field}`;
+    const remainingMs = Math.max(0, pause.untilMs - facts.nowMs);
+    const message = `${what} was taken by ${who} again after ${pause.times} repairs; next try in ${Math.ceil(remainingMs / 1000)} s`;
+    return { ...base, state: "Failed", problem: { code: "FieldConflict", message }, remainingMs };
+  }
+  return undefined;
 }
 
 /** Later stages need Established CRDs and Active Namespaces. */

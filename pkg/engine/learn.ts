@@ -1,19 +1,33 @@
+import type { Live, Thief } from "../drift/index.ts";
 import { withEntries, withoutKeys, type Entry, type Inventory } from "../inventory/index.ts";
 import { versionOf, type Health } from "../object/index.ts";
 import type { DesiredObject } from "./render.ts";
-import type { Facts, Live, Problem } from "./step.ts";
+import type { Facts, Inspection, Problem } from "./step.ts";
 
 /** What became of one applied object. */
 export type ApplyReply =
-  | { readonly live: Live; readonly created: boolean }
+  | {
+      readonly live: Live;
+      readonly created: boolean;
+      /** Who had taken what, when that was asked. */
+      readonly thief?: Thief | undefined;
+      /** A field that we gave up and that somebody else keeps in the object. */
+      readonly kept?: Thief | undefined;
+    }
   | { readonly problem: Problem };
 
-/** What became of one object that was to be removed or released. `held`: still there, or changed meanwhile. */
-export type RemovalReply = "gone" | "held" | { readonly problem: Problem };
+/** What became of one object that was to be removed or released. `held`: still there, and why. */
+export type RemovalReply = "gone" | { readonly held: string } | { readonly problem: Problem };
+
+/** It was seen what is there where we have never applied. */
+export function learnInspected(facts: Facts, found: ReadonlyMap<string, Inspection>): Facts {
+  return { ...facts, inspected: new Map([...facts.inspected, ...found]) };
+}
 
 /** The inventory was written: what we wanted to be there is there. */
-export function learnStored(facts: Facts, inventory: Inventory): Facts {
-  return { ...facts, stored: inventory, inventory };
+export function learnStored(facts: Facts, inventory: Inventory, sequence: number): Facts {
+  const fenced = facts.fenced || sequence > facts.sequence;
+  return { ...facts, stored: inventory, inventory, sequence, fenced };
 }
 
 /** Objects were applied: their entries now carry what the replies said. */
@@ -24,20 +38,31 @@ export function learnApplied(
 ): Facts {
   const live = new Map(facts.live);
   const problems = new Map(facts.problems);
+  const thieves = new Map(facts.thieves);
+  const unverified = new Set(facts.unverified);
   const entries: Entry[] = [];
   for (const object of objects) {
     const reply = replies.get(object.key);
     const entry = facts.inventory.get(object.key);
     if (reply === undefined || entry === undefined) continue;
-    if ("problem" in reply) problems.set(object.key, reply.problem);
+    unverified.delete(object.key);
+    if ("problem" in reply) problems.set(object.key, refusalOf(object, entry, reply.problem));
     else {
-      const refused = ownershipProblem(object, reply.live, facts.owner);
+      const refused = ownershipProblem(object, reply, facts.owner);
       if (refused !== undefined) problems.set(object.key, refused);
+      if (reply.thief !== undefined) thieves.set(object.key, reply.thief);
       live.set(object.key, reply.live);
       entries.push(appliedEntry(entry, object, reply));
     }
   }
-  return { ...facts, live, problems, inventory: withEntries(facts.inventory, entries) };
+  const inventory = withEntries(facts.inventory, entries);
+  return { ...facts, live, problems, thieves, unverified, inventory, fenced: false };
+}
+
+/** What was applied before and is refused now is drift that cannot be repaired. */
+function refusalOf({ digest }: DesiredObject, { want }: Entry, problem: Problem): Problem {
+  const isRepair = want === digest && problem.code === "ApplyFailed";
+  return isRepair ? { ...problem, code: "RepairRefused" } : problem;
 }
 
 function appliedEntry(
@@ -45,15 +70,16 @@ function appliedEntry(
   { object, layer, digest }: DesiredObject,
   { live, created }: { live: Live; created: boolean },
 ): Entry {
-  const version = versionOf(object.apiVersion);
+  const { own, uid, version, generation, main, meta } = live;
   return {
     ...entry,
-    version,
+    version: versionOf(object.apiVersion),
     layer,
     want: digest,
-    own: live.own,
-    uid: live.uid,
+    own,
+    uid,
     created: createdFlag(entry, live, created),
+    seen: { version, main, meta, ...(generation === undefined ? {} : { generation }) },
   };
 }
 
@@ -65,17 +91,23 @@ function createdFlag(entry: Entry, live: Live, created: boolean): boolean {
 }
 
 /** A server that strips our label, or keeps no ownership, would make us apply for ever. */
-function ownershipProblem({ id }: DesiredObject, live: Live, owner: string): Problem | undefined {
+function ownershipProblem(
+  { id }: DesiredObject,
+  { live, kept }: { live: Live; kept?: Thief | undefined },
+  owner: string,
+): Problem | undefined {
   const name = `${id.kind}/${id.name}`;
   if (live.deleting) return undefined;
   if (live.owner !== owner)
     return {
-      code: "ApplyFailed",
+      code: "OwnerLabelStripped",
       message: `${name}: the API server, or an admission policy, took the owner label off`,
     };
-  return live.own === ""
-    ? { code: "ApplyFailed", message: `${name}: the API server keeps no field ownership` }
-    : undefined;
+  if (live.own === "")
+    return { code: "ApplyFailed", message: `${name}: the API server keeps no field ownership` };
+  if (kept === undefined) return undefined;
+  const message = `${name} ${kept.field} was dropped from the layer, but manager ${kept.manager} keeps it in the object`;
+  return { code: "RepairRefused", message };
 }
 
 /** It was seen whether CRDs are Established and Namespaces Active. */
@@ -106,13 +138,25 @@ function patchLive<T>(
 
 /** Objects were removed or released: the list shrinks only by those that are seen gone. */
 export function learnRemoved(facts: Facts, replies: ReadonlyMap<string, RemovalReply>): Facts {
-  const gone = [...replies].filter(([, reply]) => reply === "gone").map(([key]) => key);
-  const held = new Set(facts.held);
+  const gone = new Set([...replies].filter(([, reply]) => reply === "gone").map(([key]) => key));
+  const held = new Map(facts.held);
   const problems = new Map(facts.problems);
   for (const [key, reply] of replies) {
-    if (reply === "held") held.add(key);
-    else if (reply !== "gone") problems.set(key, reply.problem);
+    if (reply === "gone") continue;
+    if ("held" in reply) held.set(key, reply.held);
+    else problems.set(key, reply.problem);
   }
-  const live = new Map([...facts.live].filter(([key]) => !gone.includes(key)));
-  return { ...facts, held, problems, live, inventory: withoutKeys(facts.inventory, gone) };
+  const live = new Map([...facts.live].filter(([key]) => !gone.has(key)));
+  const inventory = withoutKeys(facts.inventory, gone);
+  return { ...facts, held, problems, live, inventory, fenced: false };
 }
+
+/** Flux's controllers are gone and its objects let go, or something is in the way. */
+export function learnDisarmed(facts: Facts, problem: Problem | undefined): Facts {
+  const problems = new Map(facts.problems);
+  if (problem !== undefined) problems.set(disarmKey, problem);
+  return { ...facts, problems, disarmed: problem === undefined, fenced: false };
+}
+
+/** Where a problem with disarming Flux is kept among those of objects. */
+export const disarmKey = "disarm";

@@ -20,8 +20,12 @@ export function renderLayers(
   inputs: ReadonlyMap<string, LayerInputs | Problem>,
 ): readonly RenderedLayer[] {
   return orderLayers(revision?.spec.layers ?? []).map((layer) => {
-    const { name, dependsOn, wait, timeout, deletionPolicy } = layer;
-    const base = { name, dependsOn, wait, timeoutMs: durationMs(timeout), policy: deletionPolicy };
+    const { name, dependsOn, wait, timeout, deletionPolicy, flux } = layer;
+    const base = {
+      ...{ name, dependsOn, wait, timeoutMs: durationMs(timeout), policy: deletionPolicy },
+      adopt: layer.adopt === true || flux?.adopt === true,
+      isFlux: flux !== undefined,
+    };
     const input = inputs.get(name) ?? {};
     if ("code" in input) return { ...base, objects: [], problem: input };
     return { ...base, ...orProblem(() => renderLayer(layer, input)) };

@@ -1,38 +1,57 @@
 import { ownedBy, withEntries, type Entry } from "../inventory/index.ts";
-import { nameOf, parseKey, stageOf, type ObjectId } from "../object/index.ts";
-import { sha256Hex } from "../json/index.ts";
+import { nameOf, stageOf } from "../object/index.ts";
+import { approvalFor, idOfEntry, isFluxDefinition } from "./approval.ts";
 import type { LayerVerdict } from "./layers.ts";
+import { disarmKey } from "./learn.ts";
 import type { Facts, Problem, Step } from "./step.ts";
 
 export type Removal = { readonly next?: Step | undefined; readonly problem?: Problem | undefined };
 
 /** Namespaces that every cluster needs; they are never deleted, whoever made them. */
 const keptNamespaces = new Set(["default", "kube-system", "kube-public", "kube-node-lease"]);
-/** Deleting one of these deletes what is inside. */
-const dangerousKinds = new Set([
-  "/Namespace",
-  "apiextensions.k8s.io/CustomResourceDefinition",
-  "/PersistentVolumeClaim",
-]);
 
 /**
- * What is left over once everything wanted is applied: first our mark comes off what we leave, then
- * objects are deleted backwards through the stages, each stage only when the one before is gone.
+ * What is left over once everything wanted is applied: what another member wants is handed to it,
+ * our mark comes off what we leave, then objects are deleted backwards through the stages, each
+ * stage only when the one before is gone.
  */
 export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Removal {
   if (!layers.every((layer) => layer.applied)) return {};
-  const wanted = new Set(facts.layers.flatMap((layer) => layer.objects.map((o) => o.key)));
+  const wanted = wantedKeys(facts);
   const leftovers = ownedBy(facts.inventory, facts.owner).filter((e) => !wanted.has(e.key));
+  if (leftovers.length === 0) return {};
+  const handOver = planHandOver(leftovers, facts);
+  if (handOver !== undefined) return { next: handOver };
+  if (facts.removalWaits !== undefined) {
+    return { problem: { code: "RemovalBlocked", message: facts.removalWaits } };
+  }
   const released = leftovers.filter((entry) => isReleased(entry, facts));
   const deleted = leftovers.filter((entry) => !isReleased(entry, facts));
   const asked = askApproval(deleted, facts);
   if (asked !== undefined) return asked;
   const release = released.filter((entry) => !isTried(entry, facts));
   if (release.length > 0) return { next: { kind: "release", entries: release } };
-  const deletion = deleteStage(deleted, facts);
+  const deletion = deleteInOrder(deleted, facts);
   const [stuck] = released;
   if (deletion.next !== undefined || stuck === undefined) return deletion;
   return deletion.problem === undefined ? { problem: blockedBy(stuck, facts) } : deletion;
+}
+
+/** What the layers keep; an object that is to be ignored is not kept, it is let go. */
+function wantedKeys({ layers }: Facts): ReadonlySet<string> {
+  const objects = layers.flatMap((layer) => layer.objects);
+  return new Set(objects.filter((o) => o.mode !== "Ignore").map((o) => o.key));
+}
+
+/** A layer that moves to another Fleet, or a Fleet under another name: the objects stay. */
+function planHandOver(leftovers: readonly Entry[], facts: Facts): Step | undefined {
+  const given = leftovers.flatMap(({ approved: _approved, ...entry }) => {
+    const owner = facts.claims.get(entry.key);
+    return owner === undefined ? [] : [{ ...entry, owner }];
+  });
+  if (given.length === 0) return undefined;
+  const inventory = withEntries(facts.inventory, given);
+  return { kind: "store", inventory, sequence: facts.sequence };
 }
 
 /**
@@ -41,59 +60,61 @@ export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Remo
  */
 function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefined {
   const unapproved = deleted.filter((entry) => entry.approved !== true);
-  const dangerous = dangerousRemoval(facts.cluster, unapproved);
-  if (dangerous === undefined) return undefined;
-  if (dangerous.approval !== facts.approval) return { problem: dangerous.problem };
+  const owned = ownedBy(facts.inventory, facts.owner).length;
+  const asked = approvalFor(facts.cluster, unapproved, owned);
+  if (asked === undefined) return undefined;
+  if (asked.approval !== facts.approval) return { problem: asked.problem };
   const approved = unapproved.map((entry) => ({ ...entry, approved: true }));
-  return { next: { kind: "store", inventory: withEntries(facts.inventory, approved) } };
+  const inventory = withEntries(facts.inventory, approved);
+  return { next: { kind: "store", inventory, sequence: facts.sequence } };
 }
 
 /** Whether an object stays in the cluster, without our mark. */
-function isReleased(entry: Entry, { live }: Facts): boolean {
+function isReleased(entry: Entry, { live, layers }: Facts): boolean {
   const { group, kind, name } = idOfEntry(entry);
   if (entry.policy === "Orphan" || entry.created === false) return true;
   if (group === "" && kind === "Namespace" && keptNamespaces.has(name)) return true;
   if (kind === "CustomResourceDefinition" && name.endsWith(".capitan.dev")) return true;
+  if (layers.some((layer) => layer.objects.some((o) => o.key === entry.key))) return true;
   // Whether we created it was never learned: judge by the object.
   return entry.created === undefined && live.get(entry.key)?.createdByUs === false;
 }
 
 const isTried = ({ key }: Entry, { held, problems }: Facts) => held.has(key) || problems.has(key);
 
-function deleteStage(entries: readonly Entry[], facts: Facts): Removal {
-  const stages = entries.map(stageOfEntry);
-  const current = entries.filter((entry) => stageOfEntry(entry) === Math.max(...stages));
+function deleteInOrder(entries: readonly Entry[], facts: Facts): Removal {
+  const rankOf = entries.some((entry) => isFluxDefinition(entry)) ? fluxRank : stageOfEntry;
+  const current = entries.filter((entry) => rankOf(entry) === Math.max(...entries.map(rankOf)));
+  const [first] = current;
+  if (first === undefined) return {};
+  if (rankOf === fluxRank && rankOf(first) < fluxControllers && !facts.disarmed) {
+    const problem = facts.problems.get(disarmKey);
+    return problem === undefined ? { next: { kind: "disarm" } } : { problem };
+  }
   const untried = current.filter((entry) => !isTried(entry, facts));
   if (untried.length > 0) return { next: { kind: "delete", entries: untried } };
-  const [stuck] = current;
-  return stuck === undefined ? {} : { problem: blockedBy(stuck, facts) };
+  return { problem: blockedBy(first, facts) };
 }
 
-function blockedBy(entry: Entry, { problems }: Facts): Problem {
-  const why = problems.get(entry.key)?.message ?? "is held by a finalizer, or changes all the time";
-  return { code: "RemovalBlocked", message: `${nameOf(idOfEntry(entry))} ${why}` };
+const fluxControllers = 6;
+
+/**
+ * Flux goes as `flux uninstall` does: its controllers first, then its objects, its definitions, and
+ * last what the controllers stood on. Otherwise kustomize-controller prunes what tenants run, or
+ * definitions hang on finalizers that nobody takes off.
+ */
+function fluxRank(entry: Entry): number {
+  const { group, kind } = idOfEntry(entry);
+  if (kind === "Deployment") return fluxControllers;
+  if (/\.toolkit\.fluxcd\.io$/.test(group)) return 5;
+  return isFluxDefinition(entry) ? 4 : stageOfEntry(entry);
 }
 
-/** What needs approval before these entries are deleted: the approval of exactly this set, and the words that ask for it. */
-export function dangerousRemoval(
-  cluster: string,
-  entries: readonly Entry[],
-): { readonly approval: string; readonly problem: Problem } | undefined {
-  const dangerous = entries.filter((entry) => {
-    const { group, kind } = idOfEntry(entry);
-    return dangerousKinds.has(`${group}/${kind}`);
-  });
-  if (dangerous.length === 0) return undefined;
-  const keys = dangerous.map(({ key }) => key).sort();
-  const approval = sha256Hex([cluster, ...keys].join("\n")).slice(0, 16);
-  const names = dangerous.slice(0, 3).map((entry) => nameOf(idOfEntry(entry)));
-  const more = dangerous.length > 3 ? ` and ${dangerous.length - 3} more` : "";
-  const message = `would delete ${names.join(", ")}${more} with everything inside; to allow it: capitan.dev/approve-removal=${approval}`;
-  return { approval, problem: { code: "RemovalNeedsApproval", message } };
-}
-
-function idOfEntry({ key }: Entry): ObjectId {
-  return parseKey(key) ?? { group: "", kind: "", namespace: "", name: key };
+function blockedBy(entry: Entry, { problems, held }: Facts): Problem {
+  const why = problems.get(entry.key)?.message ?? held.get(entry.key) ?? "is still there";
+  const name = nameOf(idOfEntry(entry));
+  const message = why.startsWith(name) ? why : `${name} ${why}`;
+  return { code: "RemovalBlocked", message };
 }
 
 function stageOfEntry(entry: Entry): number {

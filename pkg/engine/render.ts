@@ -2,6 +2,7 @@ import type { RevisionLayer } from "../api/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { canonicalJson, hmacHex, sha256Hex } from "../json/index.ts";
 import {
+  annotations,
   compareForApply,
   idOf,
   keyOf,
@@ -26,7 +27,11 @@ export type DesiredObject = {
   readonly object: KubeObject;
   /** Digest of the object as it is sent; an HMAC for Secrets, since inventories are readable. */
   readonly digest: string;
+  readonly mode: ApplyMode;
 };
+
+/** The annotation `capitan.dev/apply` of an object: keep it as it is written, only create it, or leave it alone. */
+export type ApplyMode = "Always" | "IfNotPresent" | "Ignore";
 
 /** What a layer is made from besides its own text. */
 export type LayerInputs = {
@@ -140,8 +145,15 @@ export function desiredObjects(
     const text = canonicalJson(object);
     const isSecret = id.kind === "Secret" && id.group === "";
     const digest = (isSecret ? hmacHex(secretKey, text) : sha256Hex(text)).slice(0, 32);
-    return { key: keyOf(id), id, stage: stageOf(object), layer, object, digest };
+    return { key: keyOf(id), id, stage: stageOf(object), layer, object, digest, mode: modeOf(object) };
   });
+}
+
+function modeOf(object: KubeObject): ApplyMode {
+  const said = object.metadata.annotations?.[annotations.apply] ?? "Always";
+  if (said === "Always" || said === "IfNotPresent" || said === "Ignore") return said;
+  const what = `${annotations.apply} must be IfNotPresent or Ignore, not ${JSON.stringify(said.slice(0, 40))}`;
+  throw new CapitanError("ManifestInvalid", `${nameOf(idOf(object))}: ${what}`);
 }
 
 function inScope(object: KubeObject, scope: "Namespaced" | "Cluster" | undefined): KubeObject {

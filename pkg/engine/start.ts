@@ -1,40 +1,81 @@
+import type { Live } from "../drift/index.ts";
 import { CapitanError } from "../errors/index.ts";
-import { ownedBy, withEntries, type Inventory } from "../inventory/index.ts";
-import type { Facts, LayerPlan, Live, Problem } from "./step.ts";
+import {
+  emptyInventory,
+  ownedBy,
+  withEntries,
+  type Entry,
+  type Inventory,
+  type Ledger,
+} from "../inventory/index.ts";
+import type { Facts, LayerPlan, Problem } from "./step.ts";
 
 /** What is known before the first step: what is wanted, and what was read from the cluster. */
-export type Start = Pick<Facts, "owner" | "cluster" | "approval" | "nowMs" | "appliedSinceMs"> & {
+export type Start = Pick<
+  Facts,
+  | "owner"
+  | "cluster"
+  | "approval"
+  | "nowMs"
+  | "appliedSinceMs"
+  | "pauses"
+  | "thieves"
+  | "unverified"
+  | "claims"
+  | "removalWaits"
+> & {
   /** Undefined when the member is to be withdrawn. */
   readonly layers: readonly LayerPlan[] | undefined;
-  readonly stored: Inventory;
+  readonly ledger: Ledger;
+  /** uid of the cluster's namespace kube-system. */
+  readonly clusterId: string;
   readonly live: ReadonlyMap<string, Live>;
   /** Kinds (`group/Kind`) that could not be listed. */
   readonly unlisted: ReadonlyMap<string, Problem>;
   /** What the Fleet says now about the objects of a layer that leaves. */
   readonly leavesBehind: (layer: string) => boolean;
-  /** How many objects the member's status remembers. */
-  readonly knownObjects: number;
+  /** The last sequence number that the hub remembers; undefined when it remembers none. */
+  readonly remembered: number | undefined;
+  /** Whether the inventory was lost, so that all kinds were searched for our label. */
+  readonly searched: boolean;
 };
 
-/** The facts before the first step. Throws InventoryInvalid when a withdrawal would forget objects. */
+/**
+ * The facts before the first step. Throws AnotherHub when somebody else has written since we did,
+ * InventoryInvalid when objects could be forgotten.
+ */
 export function startFacts(start: Start): Facts {
-  const { owner, cluster, approval, nowMs, appliedSinceMs, stored, live, unlisted } = start;
+  const { unlisted, live, searched } = start;
+  const { header, inventory: found } = ownLedger(start);
+  const sequence = header?.pins.get(start.owner)?.sequence;
+  refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
-  if (start.layers === undefined) refuseToForget(start);
-  const inventory = start.layers === undefined ? withOrphans(start) : stored;
-  const none = { problems: new Map(), held: new Set<string>() };
+  if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
+  const known = withStrays(found, start);
+  const inventory = start.layers === undefined ? withOrphans(known, start) : known;
+  const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
+  const { pauses, thieves, unverified, claims, removalWaits } = start;
   return {
-    owner,
-    cluster,
-    layers,
-    stored,
-    inventory,
-    live,
-    ...none,
-    approval,
-    nowMs,
-    appliedSinceMs,
+    ...{ owner, cluster, approval, nowMs, appliedSinceMs },
+    ...{ pauses, thieves, unverified, claims, removalWaits },
+    ...{ layers, stored: found, inventory, live, disarmed: false, fenced: false },
+    sequence: Math.max(sequence ?? 0, start.remembered ?? 0),
+    ...{ inspected: new Map(), problems: new Map(), held: new Map() },
   };
+}
+
+/** The inventory of another cluster, brought by a backup, says nothing about this one. */
+export function ownLedger({ ledger, clusterId }: Pick<Start, "ledger" | "clusterId">): Ledger {
+  const { header } = ledger;
+  const isOthers = header !== undefined && header.cluster !== "" && header.cluster !== clusterId;
+  return isOthers ? { header: undefined, inventory: emptyInventory } : ledger;
+}
+
+/** Nothing remembered: the hub is new here and takes over. Less remembered than found: it is the old one. */
+function refuseAnotherHub({ remembered, cluster }: Start, sequence: number | undefined): void {
+  if (remembered === undefined || sequence === undefined || remembered >= sequence) return;
+  const message = `another hub has written to cluster ${cluster} since this one did (its inventory is at ${sequence}, this hub knows ${remembered}); to take the cluster over: capitan adopt member`;
+  throw new CapitanError("AnotherHub", message);
 }
 
 /** What is there of a kind that cannot be listed is unknown, so a layer with that kind is left alone. */
@@ -45,15 +86,31 @@ function refuseUnlisted(layer: LayerPlan, unlisted: ReadonlyMap<string, Problem>
 }
 
 /** An inventory that has gone must not look like a cluster with nothing of ours in it. */
-function refuseToForget({ stored, owner, knownObjects }: Start): void {
-  if (knownObjects === 0 || ownedBy(stored, owner).length > 0) return;
-  const message = `ConfigMap capitan-system/inventory names no object of this Fleet, although ${knownObjects} are known`;
-  throw new CapitanError("InventoryInvalid", message);
+function cannotSearch(unlisted: ReadonlyMap<string, Problem>): CapitanError {
+  const [[kind, problem] = ["", undefined]] = unlisted;
+  const message = `the inventory is gone, and not every kind can be searched for our objects: ${kind}: ${problem?.message ?? ""}`;
+  return new CapitanError("InventoryInvalid", message);
+}
+
+/**
+ * Objects with our label and with fields of ours that no entry names, as after the inventory was
+ * deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
+ */
+function withStrays(inventory: Inventory, { live, owner, leavesBehind }: Start): Inventory {
+  const strays: Entry[] = [];
+  for (const [key, { own, owner: label, uid, createdByUs, deleting }] of live) {
+    if (inventory.has(key) || label !== owner || own === "" || deleting) continue;
+    const policy = leavesBehind("") ? "Orphan" : "Delete";
+    strays.push({ key, version: "", owner, layer: "", policy, own, uid, created: createdByUs });
+  }
+  return strays.length === 0 ? inventory : withEntries(inventory, strays);
 }
 
 /** A Fleet may have said Orphan since the objects were applied, without another revision. */
-function withOrphans({ stored, owner, leavesBehind }: Start): Inventory {
-  const mine = ownedBy(stored, owner).filter((e) => e.policy === "Delete" && leavesBehind(e.layer));
+function withOrphans(inventory: Inventory, { owner, leavesBehind }: Start): Inventory {
+  const mine = ownedBy(inventory, owner).filter(
+    (e) => e.policy === "Delete" && leavesBehind(e.layer),
+  );
   const orphans = mine.map((entry) => ({ ...entry, policy: "Orphan" as const }));
-  return withEntries(stored, orphans);
+  return withEntries(inventory, orphans);
 }

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyInventory, withEntries, type Entry } from "../inventory/index.ts";
 import { idOf, keyOf, stageOf, type Health, type KubeObject } from "../object/index.ts";
-import { step, type DesiredObject, type Facts, type LayerPlan, type Live } from "./index.ts";
+import type { Live } from "../drift/index.ts";
+import { step, type DesiredObject, type Facts, type LayerPlan } from "./index.ts";
 
 function want(apiVersion: string, kind: string, name: string, layer = "l"): DesiredObject {
   const object: KubeObject = { apiVersion, kind, metadata: { name } };
   const id = idOf(object);
-  return { key: keyOf(id), id, stage: stageOf(object), layer, object, digest: "d" };
+  return { key: keyOf(id), id, stage: stageOf(object), layer, object, digest: "d", mode: "Always" };
 }
 
 const entryOf = ({ key }: DesiredObject, more: Partial<Entry> = {}): Entry => ({
@@ -20,6 +21,7 @@ const entryOf = ({ key }: DesiredObject, more: Partial<Entry> = {}): Entry => ({
   own: "o",
   uid: "u",
   created: true,
+  seen: { version: "1", generation: 1, main: "m", meta: "" },
   ...more,
 });
 const live = (more: Partial<Live> = {}): Live => ({
@@ -27,7 +29,7 @@ const live = (more: Partial<Live> = {}): Live => ({
   own: "o",
   owner: "me",
   deleting: false,
-  generation: 1,
+  ...{ version: "1", generation: 1, main: "m", meta: "", tellsStatus: true, shared: false },
   createdByUs: true,
   established: true,
   ...more,
@@ -38,6 +40,8 @@ const layer = (objects: readonly DesiredObject[], more: Partial<LayerPlan> = {})
   wait: true,
   timeoutMs: 5000,
   policy: "Delete",
+  adopt: false,
+  isFlux: false,
   objects,
   ...more,
 });
@@ -56,7 +60,12 @@ function facts(
     inventory,
     live: new Map(),
     problems: new Map(),
-    held: new Set(),
+    held: new Map(),
+    ...{ sequence: 7, fenced: true, disarmed: false, removalWaits: undefined },
+    ...{ pauses: new Map(), thieves: new Map(), unverified: new Set<string>(), claims: new Map() },
+    inspected: new Map(
+      layers.flatMap((l) => l.objects.map((o) => [o.key, { exists: false, ours: false }] as const)),
+    ),
     approval: undefined,
     nowMs: 10_000,
     appliedSinceMs: new Map(),
@@ -166,10 +175,7 @@ test("a broken layer does not hold one that does not depend on it", () => {
 
 test("an object of another Fleet stops the whole layer before anything is written", () => {
   const other = { live: new Map([[deployment.key, live({ owner: "them" })]]) };
-  const f = facts([layer([map, deployment])], other, [
-    entryOf(map, { want: "" }),
-    entryOf(deployment, { want: "" }),
-  ]);
+  const f = facts([layer([map, deployment])], other, [entryOf(map, { want: "" })]);
   assert.equal(rest(f).layers[0]?.problem?.code, "OwnedByAnotherFleet");
 });
 
@@ -214,10 +220,10 @@ for (const [apiVersion, kind] of [
 }
 
 test("an object that stays, held by a finalizer, is named and stays in the inventory", () => {
-  const { removal } = rest({ ...leftover(map), held: new Set([map.key]) });
+  const { removal } = rest({ ...leftover(map), held: new Map([[map.key, "is being deleted since t: finalizers x"]]) });
   assert.deepEqual(removal, {
     code: "RemovalBlocked",
-    message: "ConfigMap/a is held by a finalizer, or changes all the time",
+    message: "ConfigMap/a is being deleted since t: finalizers x",
   });
 });
 
@@ -226,4 +232,125 @@ test("an object that is being deleted by somebody is not applied onto", () => {
     entryOf(map),
   ]);
   assert.equal(rest(f).layers[0]?.problem?.code, "RemovalBlocked");
+});
+
+test("before each batch the sequence number is raised, with all that is known written down", () => {
+  const f = facts([layer([map])], { fenced: false }, [entryOf(map, { want: "" })]);
+  const next = step(f);
+  assert.deepEqual(next.kind === "store" && [next.sequence, next.inventory], [8, f.inventory]);
+  assert.equal(step({ ...f, fenced: true }).kind, "apply");
+});
+
+test("what is there already is looked at before anything is written down", () => {
+  const f = facts([layer([map])], { inspected: new Map() });
+  assert.equal(step(f).kind, "inspect");
+});
+
+const inspected = (more: object) => ({
+  inspected: new Map([[map.key, { exists: true, ours: false, ...more }]]),
+});
+
+test("what something else manages is left alone until the layer says adopt", () => {
+  const helm = inspected({ managedBy: "Helm release x" });
+  const refused = rest(facts([layer([map])], helm)).layers[0]?.problem;
+  assert.equal(refused?.code, "ManagedElsewhere");
+  assert.match(refused?.message ?? "", /ConfigMap\/a is managed by Helm release x.*adopt: true/);
+  assert.equal(step(facts([layer([map], { adopt: true })], helm)).kind, "store");
+  assert.equal(step(facts([layer([map])], inspected({}))).kind, "store");
+  assert.equal(step(facts([layer([map])], inspected({ managedBy: "x", ours: true }))).kind, "store");
+});
+
+test("a Deployment of a Flux that is not ours is FluxManagedElsewhere, whoever made it", () => {
+  const found = { inspected: new Map([[deployment.key, { exists: true, ours: false }]]) };
+  const verdict = rest(facts([layer([deployment], { isFlux: true })], found)).layers[0];
+  assert.equal(verdict?.problem?.code, "FluxManagedElsewhere");
+});
+
+test("IfNotPresent creates what is missing and then leaves it alone; Ignore never touches, and lets go", () => {
+  const once = { ...map, mode: "IfNotPresent" } as const;
+  assert.equal(step(facts([layer([once])])).kind, "store");
+  assert.equal(rest(facts([layer([once])], inspected({}))).layers[0]?.state, "Ready");
+  const changed = { live: new Map([[map.key, live({ own: "other" })]]) };
+  assert.equal(rest(facts([layer([once])], changed, [entryOf(map)])).layers[0]?.state, "Ready");
+  const never = { ...map, mode: "Ignore" } as const;
+  assert.equal(rest(facts([layer([never])])).layers[0]?.state, "Ready");
+  assert.equal(step(facts([layer([never])], changed, [entryOf(map)])).kind, "release");
+});
+
+const drifted = (more: Partial<Live>, other: Partial<Facts> = {}) =>
+  facts([layer([map])], { live: new Map([[map.key, live(more)]]), ...other }, [entryOf(map)]);
+
+test("what a write shows of itself decides: nothing for status, one apply for the rest", () => {
+  assert.equal(step(drifted({ version: "2" })).kind, "rest", "only the version: status");
+  for (const more of [
+    { own: "x" },
+    { uid: "x" },
+    { own: "" },
+    { version: "2", main: "x" },
+    { version: "2", generation: 2 },
+    { version: "2", meta: "x" },
+    { version: "2", tellsStatus: false },
+    { version: "0" },
+  ] as const)
+    assert.equal(step(drifted(more)).kind, "apply", JSON.stringify(more));
+});
+
+test("a fight rests for a while and is named; a verified object only rests", () => {
+  const thieves = new Map([[map.key, { manager: "helm", field: ".data.k" }]]);
+  const pause = { untilMs: 12_000, isFight: true, times: 6 };
+  const fight = rest(drifted({ own: "x" }, { thieves, pauses: new Map([[map.key, pause]]) }));
+  assert.equal(fight.layers[0]?.problem?.code, "FieldConflict");
+  assert.match(
+    fight.layers[0]?.problem?.message ?? "",
+    /ConfigMap\/a \.data\.k was taken by manager helm again after 6 repairs; next try in 2 s/,
+  );
+  const over = { pauses: new Map([[map.key, { ...pause, untilMs: 9_000 }]]) };
+  assert.equal(step(drifted({ own: "x" }, over)).kind, "apply");
+  const quiet = { pauses: new Map([[map.key, { untilMs: 12_000, isFight: false, times: 0 }]]) };
+  const verified = rest(drifted({ version: "2", main: "x" }, quiet));
+  assert.equal(verified.layers[0]?.state, "Ready");
+});
+
+test("an object that another member wants is handed to it, not deleted", () => {
+  const next = step({ ...leftover(map), claims: new Map([[map.key, "them"]]) });
+  assert.ok(next.kind === "store");
+  assert.equal(next.inventory.get(map.key)?.owner, "them");
+});
+
+test("nothing is removed while it is not known what another Fleet wants", () => {
+  const { removal } = rest({ ...leftover(map), removalWaits: "Fleet x is not resolved" });
+  assert.deepEqual(removal, { code: "RemovalBlocked", message: "Fleet x is not resolved" });
+});
+
+const many = (count: number, gone: number) => {
+  const objects = Array.from({ length: count }, (_, i) => want("v1", "ConfigMap", `c${i}`));
+  const entries = objects.map((o) => entryOf(o));
+  const found = new Map(objects.map((o) => [o.key, live()]));
+  return facts([layer(objects.slice(gone), { wait: false })], { live: found }, entries);
+};
+
+test("deleting more than half of ten or more objects needs approval", () => {
+  assert.equal(step(many(30, 16)).kind, "rest");
+  assert.match(rest(many(30, 16)).removal?.message ?? "", /most of its objects \(16 of 30 objects\)/);
+  assert.equal(step(many(30, 15)).kind, "delete");
+  assert.equal(step(many(9, 9)).kind, "delete");
+});
+
+test("Flux goes in the order of flux uninstall: controllers, disarm, its objects, definitions, the rest", () => {
+  const crd = want("apiextensions.k8s.io/v1", "CustomResourceDefinition", "buckets.source.toolkit.fluxcd.io");
+  const bucket = want("source.toolkit.fluxcd.io/v1", "Bucket", "b");
+  const entries = [crd, bucket, deployment, map, namespace].map((o) => entryOf(o, { approved: true }));
+  const after = (gone: readonly DesiredObject[], more: Partial<Facts> = {}) => {
+    const left = entries.filter((e) => !gone.some((o) => o.key === e.key));
+    const next = step(facts([], more, left));
+    return next.kind === "delete" ? next.entries.map((e) => e.key) : next.kind;
+  };
+  assert.deepEqual(after([]), [deployment.key]);
+  assert.equal(after([deployment]), "disarm");
+  const disarmed = { disarmed: true };
+  assert.deepEqual(after([deployment], disarmed), [bucket.key]);
+  assert.deepEqual(after([deployment, bucket], disarmed), [crd.key]);
+  assert.deepEqual(after([deployment, bucket, crd]), [map.key]);
+  const asked = rest(facts([], {}, entries.map(({ approved: _, ...e }) => e))).removal;
+  assert.match(asked?.message ?? "", /would withdraw Flux and delete /);
 });

@@ -1,3 +1,4 @@
+import type { Live, Pause, Thief } from "../drift/index.ts";
 import type { Code } from "../errors/index.ts";
 import {
   sameEntries,
@@ -6,8 +7,8 @@ import {
   type Entry,
   type Inventory,
 } from "../inventory/index.ts";
-import { versionOf, type Health } from "../object/index.ts";
-import { judgeLayers, type LayerVerdict } from "./layers.ts";
+import { versionOf } from "../object/index.ts";
+import { isForeign, isRefused, judgeLayers, type LayerVerdict } from "./layers.ts";
 import { planRemoval } from "./removal.ts";
 import type { DesiredObject } from "./render.ts";
 
@@ -23,25 +24,22 @@ export type LayerPlan = {
   readonly wait: boolean;
   readonly timeoutMs: number;
   readonly policy: DeletionPolicy;
+  /** Take over objects that another tool manages. */
+  readonly adopt: boolean;
+  /** Whether the source is the preset `flux`. */
+  readonly isFlux: boolean;
   readonly objects: readonly DesiredObject[];
   /** Why the layer cannot be applied at all. Then `objects` is empty or not placed. */
   readonly problem?: Problem | undefined;
 };
 
-/** What is known of an object in the cluster. */
-export type Live = {
-  readonly uid: string;
-  readonly own: string;
-  /** The owner label's value, if any. */
-  readonly owner: string | undefined;
-  readonly deleting: boolean;
-  readonly generation: number | undefined;
-  /** Judged from its ownership metadata, for when the reply to the creating apply was lost. */
-  readonly createdByUs: boolean;
-  /** For CRDs and Namespaces: whether they can be used; undefined when nobody has looked. */
-  readonly established?: boolean | undefined;
-  /** Undefined when nobody has looked. */
-  readonly health?: Health | undefined;
+/** What was there before the first apply of an object: nothing, something of ours, somebody's. */
+export type Inspection = {
+  readonly exists: boolean;
+  /** It has fields of ours, from an earlier time. */
+  readonly ours: boolean;
+  /** Who else manages it, as people read it. */
+  readonly managedBy?: string | undefined;
 };
 
 /** Everything that decides the next step of one member. */
@@ -55,58 +53,133 @@ export type Facts = {
   readonly stored: Inventory;
   /** As it is to be there: `stored` and what this pass has learned. */
   readonly inventory: Inventory;
+  /** The sequence number in the header, for this owner. */
+  readonly sequence: number;
+  /** Whether it was raised since the last batch of writes. */
+  readonly fenced: boolean;
   readonly live: ReadonlyMap<string, Live>;
+  /** What was found where we have never applied. */
+  readonly inspected: ReadonlyMap<string, Inspection>;
   /** What failed in this pass, by object. */
   readonly problems: ReadonlyMap<string, Problem>;
-  /** Objects that this pass has tried to remove and that are still there. */
-  readonly held: ReadonlySet<string>;
+  /** Objects that this pass has tried to remove and that are still there, and what holds them. */
+  readonly held: ReadonlyMap<string, string>;
   /** The value of the member's approval annotation. */
   readonly approval: string | undefined;
   readonly nowMs: number;
   /** When each layer was first seen completely applied. */
   readonly appliedSinceMs: ReadonlyMap<string, number>;
+  /** Objects that were repaired or verified too often of late. */
+  readonly pauses: ReadonlyMap<string, Pause>;
+  /** Who took a field of an object again and again. */
+  readonly thieves: ReadonlyMap<string, Thief>;
+  /** Objects to be applied whatever their metadata says: the slow net below the watches. */
+  readonly unverified: ReadonlySet<string>;
+  /** Objects that another member on this cluster wants, with its owner. */
+  readonly claims: ReadonlyMap<string, string>;
+  /** Why nothing may be removed yet. */
+  readonly removalWaits: string | undefined;
+  /** Whether Flux's controllers are gone and its objects have no finalizers, when Flux is withdrawn. */
+  readonly disarmed: boolean;
 };
 
 /** The next request, or what there is to say when there is none. */
 export type Step =
-  | { readonly kind: "store"; readonly inventory: Inventory }
+  | { readonly kind: "inspect"; readonly objects: readonly DesiredObject[] }
+  | {
+      readonly kind: "store";
+      readonly inventory: Inventory;
+      /** The sequence number to write: the same, or one more. */
+      readonly sequence: number;
+    }
   | { readonly kind: "apply"; readonly objects: readonly DesiredObject[] }
   | { readonly kind: "establish"; readonly keys: readonly string[] }
   | { readonly kind: "look"; readonly keys: readonly string[] }
   | { readonly kind: "release"; readonly entries: readonly Entry[] }
   | { readonly kind: "delete"; readonly entries: readonly Entry[] }
+  | { readonly kind: "disarm" }
   | {
       readonly kind: "rest";
       readonly layers: readonly LayerVerdict[];
       readonly removal: Problem | undefined;
+      /** Objects that were handed to another member, which should look now. */
+      readonly handedOver: boolean;
     };
 
+/** Steps that write to objects of the cluster, and so come only after the sequence number was raised. */
+const batches = new Set<Step["kind"]>(["apply", "release", "delete", "disarm"]);
+
 /**
- * The next thing to do for a member, from facts alone: first write down everything that is to be
- * applied, then apply layer by layer and stage by stage, then remove what is left over, then write
- * down what came of it. One request, or one batch of independent ones, per step.
+ * The next thing to do for a member, from facts alone: look at what is there already, write down
+ * everything that is to be applied, apply layer by layer and stage by stage, then remove what is
+ * left over, then write down what came of it. One request, or one batch of independent ones, per
+ * step; before each batch the header's sequence number is raised, which only one writer can do.
  */
 export function step(facts: Facts): Step {
-  const intent = recordIntent(facts);
-  if (intent !== undefined) return intent;
+  const next = decide(facts);
+  if (!batches.has(next.kind) || facts.fenced) return next;
+  return { kind: "store", inventory: facts.inventory, sequence: facts.sequence + 1 };
+}
+
+function decide(facts: Facts): Step {
+  const preparation = inspectFirst(facts) ?? recordIntent(facts);
+  if (preparation !== undefined) return preparation;
   const layers = judgeLayers(facts);
   const action = layers.find((layer) => layer.next !== undefined)?.next;
   if (action !== undefined) return action;
   const removal = planRemoval(facts, layers);
   if (removal.next !== undefined) return removal.next;
   const inventory = withPolicies(facts);
-  if (!sameEntries(inventory, facts.stored)) return { kind: "store", inventory };
-  return { kind: "rest", layers, removal: removal.problem };
+  if (!sameEntries(inventory, facts.stored))
+    return { kind: "store", inventory, sequence: facts.sequence };
+  return {
+    kind: "rest",
+    layers,
+    removal: removal.problem,
+    handedOver: facts.claims.size > 0 && [...facts.claims].some(([key, owner]) => isHandedOver(facts, key, owner)),
+  };
+}
+
+function isHandedOver({ inventory, live, owner }: Facts, key: string, to: string): boolean {
+  return inventory.get(key)?.owner === to && live.get(key)?.owner === owner;
+}
+
+/** What is there where we have never applied: it may be somebody's. */
+function inspectFirst(facts: Facts): Step | undefined {
+  const unseen = facts.layers.flatMap((layer) =>
+    layer.problem === undefined ? layer.objects.filter((object) => isUnseen(object, facts)) : [],
+  );
+  return unseen.length === 0 ? undefined : { kind: "inspect", objects: unseen };
+}
+
+function isUnseen({ key, mode }: DesiredObject, facts: Facts): boolean {
+  const { inventory, live, inspected, owner } = facts;
+  if (mode === "Ignore" || inspected.has(key)) return false;
+  const entry = inventory.get(key);
+  const isThere = live.get(key)?.owner === owner;
+  if (mode === "IfNotPresent") return !isThere;
+  return entry?.want === undefined && !isThere;
 }
 
 /** Inventory before action: nothing is created that a crash could make us forget. */
-function recordIntent({ layers, stored, inventory, owner }: Facts): Step | undefined {
-  const missing = layers.flatMap((layer) =>
-    layer.objects.filter((o) => !stored.has(o.key)).map((o) => intentOf(o, layer, owner)),
-  );
-  return missing.length === 0
-    ? undefined
-    : { kind: "store", inventory: withEntries(inventory, missing) };
+function recordIntent(facts: Facts): Step | undefined {
+  const { layers, stored, inventory, owner, sequence } = facts;
+  const missing = layers
+    .filter((layer) => !isForeign(layer, facts) && !isRefused(layer, facts))
+    .flatMap((layer) =>
+      layer.objects
+        .filter((o) => !stored.has(o.key) && isOurs(o, facts))
+        .map((o) => intentOf(o, layer, owner)),
+    );
+  if (missing.length === 0) return undefined;
+  return { kind: "store", inventory: withEntries(inventory, missing), sequence: sequence + 1 };
+}
+
+/** Whether the object is to be applied by us at all. */
+function isOurs({ key, mode }: DesiredObject, { inspected }: Facts): boolean {
+  if (mode === "Always") return true;
+  const found = inspected.get(key);
+  return mode === "IfNotPresent" && !(found?.exists === true && !found.ours);
 }
 
 function intentOf(

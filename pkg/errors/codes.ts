@@ -153,6 +153,30 @@ export const codes = {
     meaning: "The workload cluster's API server rejected the credentials of the kubeconfig.",
     remedy: "Let the control plane provider renew the kubeconfig Secret, or check its rights.",
   },
+  CredentialsExpired: {
+    retry: "backoff",
+    meaning: "The client certificate in the workload cluster's kubeconfig has expired.",
+    remedy: "Let the control plane provider renew the kubeconfig Secret that the message names.",
+  },
+  ServerIdentityRefused: {
+    retry: "backoff",
+    meaning:
+      "The server at the workload cluster's address shows a certificate that the kubeconfig's CA does not vouch for, that is expired, or that is for another name.",
+    remedy:
+      "Check that the control plane endpoint still leads to this cluster; after a CA rotation, that the kubeconfig Secret carries the new CA.",
+  },
+  ClusterSuspended: {
+    retry: "backoff",
+    meaning: "Somebody suspended the cluster for a while, so nothing is written to it.",
+    remedy: "Wait until the time in the message, or end it with: capitan resume member CLUSTER.",
+  },
+  AnotherHub: {
+    retry: "backoff",
+    meaning:
+      "Another hub has written to the workload cluster since this one did, so this one has stopped: it may be an old copy.",
+    remedy:
+      "Find out which hub is the right one. If it is this one: capitan adopt member CLUSTER. Else delete its Fleet here with deletionPolicy Orphan.",
+  },
   InventoryInvalid: {
     retry: "never",
     meaning: "The inventory in the workload cluster's namespace capitan-system cannot be read.",
@@ -169,6 +193,42 @@ export const codes = {
     retry: "backoff",
     meaning: "An object of the layer already belongs to another Fleet.",
     remedy: "Remove the object from one of the two Fleets.",
+  },
+  ManagedElsewhere: {
+    retry: "backoff",
+    meaning: "An object of the layer is there already and something else manages it.",
+    remedy:
+      "Remove it from the other tool without deleting the object, then set adopt: true in the layer; or drop it from the layer.",
+  },
+  FluxManagedElsewhere: {
+    retry: "backoff",
+    meaning: "The cluster has a Flux that Capitan did not install.",
+    remedy: "To take it over, set adopt: true in the layer; Flux keeps running meanwhile.",
+  },
+  OwnerLabelStripped: {
+    retry: "backoff",
+    meaning:
+      "The workload cluster's API server, or an admission policy there, takes Capitan's owner label off an object, so that it cannot be watched.",
+    remedy: "Exempt the label capitan.dev/owner in the policy.",
+  },
+  RepairRefused: {
+    retry: "backoff",
+    meaning:
+      "An object drifted and the API server refuses to put it back: what somebody else added stands in the way, or the field cannot be changed.",
+    remedy: "Undo the other change that the message names, or delete the object to have it created again.",
+  },
+  FieldConflict: {
+    retry: "backoff",
+    meaning:
+      "Another writer takes back a field of an object each time Capitan repairs it; repairs now come with growing pauses.",
+    remedy:
+      "Stop the other writer, take the field out of the layer, or mark the object with capitan.dev/apply: IfNotPresent.",
+  },
+  DowngradeRefused: {
+    retry: "never",
+    meaning:
+      "A CustomResourceDefinition of the layer lacks the version in which the cluster stores its objects; nothing of the layer was changed.",
+    remedy: "Stay at the newer version, or migrate the stored objects first.",
   },
   ApplyFailed: {
     retry: "backoff",
@@ -193,9 +253,9 @@ export const codes = {
   RemovalNeedsApproval: {
     retry: "backoff",
     meaning:
-      "The next step would delete a Namespace, a CustomResourceDefinition or a PersistentVolumeClaim, and everything in it.",
+      "The next step would delete something that holds others (Namespaces, CustomResourceDefinitions, volumes, Clusters), most objects of a cluster, Flux itself, or something on many clusters at once.",
     remedy:
-      "If that is wanted, annotate the FleetMember with the approval that the message prints.",
+      "If that is wanted, annotate the FleetMember, or the Fleet when the condition is on the Fleet, with the approval that the message prints.",
   },
   RemovalBlocked: {
     retry: "backoff",

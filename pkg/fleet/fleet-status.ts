@@ -13,6 +13,10 @@ export type FleetOutcome = {
   /** Why sources could not be resolved. */
   readonly problem: Problem | undefined;
   readonly resolvedTime: string | undefined;
+  /** The newest generation whose sources were resolved. */
+  readonly resolvedGeneration?: number | undefined;
+  /** Clusters that left within the last hour. */
+  readonly left?: FleetStatus["left"];
   /** How many Clusters of other namespaces the selector would match. */
   readonly elsewhere: number;
 };
@@ -34,7 +38,8 @@ export function isMemberReady(member: FleetMember, revision: string | undefined)
 /** The Fleet's status, computed once per pass. `now` is RFC 3339. */
 export function fleetStatus(fleet: Fleet, outcome: FleetOutcome, now: string): FleetStatus {
   const { metadata, status: before } = fleet;
-  const { revision, resolvedTime } = outcome;
+  const { revision, resolvedTime, resolvedGeneration, left = [] } = outcome;
+  const { left: _left, ...kept } = before ?? {};
   const of = standings(fleet, outcome);
   const count = (kind: Standing["kind"]) => of.filter((s) => s.kind === kind).length;
   const ready = count("ready");
@@ -42,12 +47,14 @@ export function fleetStatus(fleet: Fleet, outcome: FleetOutcome, now: string): F
   const generation = metadata.generation ?? 0;
   const requestedAt = metadata.annotations?.[annotations.requestedAt];
   return {
-    ...before,
+    ...kept,
     observedGeneration: generation,
     summary: `${ready}/${of.length}`,
     ...(of.length > 0 && ready === of.length ? { currentRevision: revision } : {}),
     ...(revision === undefined ? {} : { updateRevision: revision }),
     ...(requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt }),
+    ...(resolvedGeneration === undefined ? {} : { resolvedGeneration }),
+    ...(left.length === 0 ? {} : { left }),
     ...(resolvedTime === undefined ? {} : { lastResolvedTime: resolvedTime }),
     clusters: { matched: of.length, ready, updating: count("updating"), failed: count("failed") },
     worst: worst(of, leaving(fleet, outcome)),

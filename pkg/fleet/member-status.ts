@@ -13,6 +13,8 @@ export type MemberOutcome = {
   readonly removal?: Problem | undefined;
   /** Owned objects, and the inventory's digest; undefined when the cluster was not reached. */
   readonly inventory?: { readonly objects: number; readonly digest: string } | undefined;
+  /** uid of the cluster's namespace kube-system. */
+  readonly clusterID?: string | undefined;
   /** When the last object was applied, RFC 3339 with milliseconds; undefined when nothing was applied in this pass. */
   readonly appliedTime?: string | undefined;
 };
@@ -26,7 +28,7 @@ export function memberStatus(
   const { status: before, spec, metadata } = member;
   const generation = metadata.generation ?? 0;
   const verdict = judge(member, outcome);
-  const { problem, layers, inventory, appliedTime } = outcome;
+  const { problem, layers, inventory, appliedTime, clusterID } = outcome;
   const news = {
     observedGeneration: generation,
     ...(verdict.status === "True" ? { state: spec.state, currentRevision: spec.revision } : {}),
@@ -35,6 +37,7 @@ export function memberStatus(
       ? {}
       : { objects: inventory.objects, inventoryDigest: inventory.digest }),
     ...(appliedTime === undefined ? {} : { lastAppliedTime: appliedTime }),
+    ...(clusterID === undefined ? {} : { clusterID }),
     ...requestedAtOf(member),
     conditions: applyConditions(
       before?.conditions,

@@ -11,6 +11,8 @@ export type ClusterFacts = {
   readonly paused: boolean;
   readonly deleting: boolean;
   readonly controlPlaneInitialized: boolean;
+  /** RFC 3339: until then nothing is written to the cluster. */
+  readonly suspendedUntil?: string | undefined;
 };
 
 export type FleetFacts = {

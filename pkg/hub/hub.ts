@@ -107,6 +107,11 @@ export class Hub {
     return this.#fleets.get(namespace, name) as Fleet | undefined;
   }
 
+  /** All Fleets. */
+  fleets(): readonly Fleet[] {
+    return this.#fleets.items() as unknown as readonly Fleet[];
+  }
+
   /** Keys of the Fleets in a namespace. */
   fleetsIn(namespace: string): readonly string[] {
     return this.#fleets
@@ -263,6 +268,27 @@ export class Hub {
       { apiVersion, kind: "FleetMember", metadata, spec },
       { manager, metadataOnly: true, signal },
     );
+  }
+
+  /** As the API server has it now. */
+  async freshMember(name: Named, signal: AbortSignal): Promise<FleetMember | undefined> {
+    const found = await this.#client.get(hubResources.fleetMember, name, { signal });
+    return found === undefined ? undefined : asMember(found);
+  }
+
+  /** Sets or removes annotations of a member; one that went meanwhile is not an error. */
+  async annotateMember(
+    name: Named,
+    values: Readonly<Record<string, string | null>>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const patch = { metadata: { annotations: values } };
+    const options = { metadataOnly: true, signal };
+    try {
+      await this.#client.mergePatch(hubResources.fleetMember, name, patch, options);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
   }
 
   async deleteMember({ namespace, name }: Named, signal: AbortSignal): Promise<void> {

@@ -35,7 +35,6 @@ const clusterRules: readonly Rule[] = [
 
 const systemRules: readonly Rule[] = [
   rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
-  rule("", ["secrets"], ["create"]),
 ];
 
 /** Every object, in the order in which it is to be applied. */

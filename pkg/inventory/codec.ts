@@ -9,7 +9,7 @@ import {
   type JsonMap,
 } from "../json/index.ts";
 import { parseKey } from "../object/index.ts";
-import type { Entry, Inventory } from "./inventory.ts";
+import type { Entry, Header, Inventory, Ledger, Pin, Seen } from "./inventory.ts";
 
 /** Where the inventory lives in each workload cluster. */
 export const inventoryNamespace = "capitan-system";
@@ -20,9 +20,9 @@ export const inventoryName = "inventory";
 export type Document = { readonly name: string; readonly data: Readonly<Record<string, string>> };
 
 const format = 1;
-/** About 200 bytes each: well below the 1 MiB that a ConfigMap may hold. */
-const entriesPerShard = 2_000;
-const shardsMax = 64;
+/** About 350 bytes each: small enough to be written again after a repair, far below the 1 MiB of a ConfigMap. */
+const entriesPerShard = 500;
+const shardsMax = 128;
 const entriesMax = entriesPerShard * shardsMax;
 
 /**
@@ -30,20 +30,28 @@ const entriesMax = entriesPerShard * shardsMax;
  * header last, so that a reader never finds a header without its shards. The number of shards is in
  * the shards' names and only grows; with one, the header document holds the entries itself.
  */
-export function encodeInventory(inventory: Inventory, shardsBefore: number): readonly Document[] {
+export function encodeInventory(
+  { header, inventory }: { readonly header: Header; readonly inventory: Inventory },
+  shardsBefore: number,
+): readonly Document[] {
   let shards = Math.max(1, shardsBefore);
   while (inventory.size > shards * entriesPerShard && shards < shardsMax) shards *= 2;
   const lines = Array.from({ length: shards }, (): string[] => []);
   const sorted = [...inventory.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   for (const entry of sorted) lines[shardOf(entry.key, shards)]?.push(canonicalJson(entry));
   const texts = lines.map((shard) => shard.join("\n"));
-  const header = canonicalJson({ format, shards });
-  if (shards === 1) return [{ name: inventoryName, data: { header, entries: texts[0] ?? "" } }];
+  const head = encodeHeader(header, shards);
+  if (shards === 1)
+    return [{ name: inventoryName, data: { header: head, entries: texts[0] ?? "" } }];
   const documents = texts.map((entries, i) => ({
     name: `${inventoryName}-${shards}-${i}`,
     data: { entries },
   }));
-  return [...documents, { name: inventoryName, data: { header } }];
+  return [...documents, { name: inventoryName, data: { header: head } }];
+}
+
+function encodeHeader({ cluster, pins }: Header, shards: number): string {
+  return canonicalJson({ format, shards, cluster, pins: Object.fromEntries(pins) });
 }
 
 function shardOf(key: string, shards: number): number {
@@ -54,43 +62,52 @@ function shardOf(key: string, shards: number): number {
  * Reads the documents found in the cluster, which may have been edited by anybody.
  * Throws InventoryInvalid; a missing shard is an error, never an empty list.
  */
-export function decodeInventory(documents: readonly Document[]): {
-  readonly inventory: Inventory;
-  readonly shards: number;
-} {
+export function decodeInventory(
+  documents: readonly Document[],
+): Ledger & { readonly shards: number } {
   const byName = new Map(documents.map((document) => [document.name, document.data]));
-  const header = byName.get(inventoryName);
-  if (header === undefined) return { inventory: new Map(), shards: 1 };
-  const shards = shardsOf(header["header"]);
+  const text = byName.get(inventoryName);
+  if (text === undefined) return { header: undefined, inventory: new Map(), shards: 1 };
+  const { shards, header } = decodeHeader(text["header"]);
   const names =
     shards === 1
       ? [inventoryName]
       : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
   const entries = names.flatMap((name) => {
-    const text = byName.get(name)?.["entries"];
-    if (text === undefined) throw invalid(name, "is missing or has no entries");
-    return text
+    const lines = byName.get(name)?.["entries"];
+    if (lines === undefined) throw invalid(name, "is missing or has no entries");
+    return lines
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => decodeEntry(line, name));
   });
   if (entries.length > entriesMax)
     throw invalid(inventoryName, `has more than ${entriesMax} entries`);
-  return { inventory: new Map(entries.map((entry) => [entry.key, entry])), shards };
+  return { header, inventory: new Map(entries.map((entry) => [entry.key, entry])), shards };
 }
 
-function shardsOf(text: string | undefined): number {
-  const header = parseLine(text ?? "", inventoryName);
-  const shards = asNumber(header["shards"]) ?? 0;
-  if (header["format"] !== format)
+function decodeHeader(text: string | undefined): { shards: number; header: Header } {
+  const found = parseLine(text ?? "", inventoryName);
+  const shards = asNumber(found["shards"]) ?? 0;
+  if (found["format"] !== format)
     throw invalid(inventoryName, "has a format that this version does not know");
   if (!Number.isInteger(shards) || shards < 1 || shards > shardsMax)
     throw invalid(inventoryName, "has an impossible number of shards");
-  return shards;
+  const pins = Object.entries(asMap(found["pins"])).map(
+    ([owner, pin]) => [owner, decodePin(asMap(pin))] as const,
+  );
+  return { shards, header: { cluster: asString(found["cluster"]) ?? "", pins: new Map(pins) } };
+}
+
+function decodePin({ sequence, revision, fleet }: JsonMap): Pin {
+  const number = asNumber(sequence) ?? -1;
+  if (!Number.isSafeInteger(number) || number < 0)
+    throw invalid(inventoryName, "has an impossible sequence number");
+  return { sequence: number, revision: asString(revision) ?? "", fleet: asString(fleet) ?? "" };
 }
 
 function decodeEntry(line: string, name: string): Entry {
-  const { key, version, owner, layer, policy, want, own, uid, created, approved } = parseLine(
+  const { key, version, owner, layer, policy, want, own, uid, created, approved, seen } = parseLine(
     line,
     name,
   );
@@ -113,7 +130,17 @@ function decodeEntry(line: string, name: string): Entry {
     ...optional("uid", asString(uid)),
     ...optional("created", typeof created === "boolean" ? created : undefined),
     ...optional("approved", approved === true ? approved : undefined),
+    ...optional("seen", decodeSeen(seen)),
   };
+}
+
+/** Hints that cannot be read are none. */
+function decodeSeen(value: unknown): Seen | undefined {
+  const { version, generation, main, meta } = asMap(value);
+  if (typeof version !== "string" || typeof main !== "string" || typeof meta !== "string") {
+    return undefined;
+  }
+  return { version, main, meta, ...optional("generation", asNumber(generation)) };
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {

@@ -22,7 +22,38 @@ export type Entry = {
   readonly created?: boolean;
   /** Its deletion, which needs approval, has been approved. */
   readonly approved?: boolean;
+  /** The rest of the footprint that the API server answered with. Only a hint: without it the object is verified once. */
+  readonly seen?: Seen;
 };
+
+/** What tells a write that cannot be explained from one of status. */
+export type Seen = {
+  readonly version: string;
+  readonly generation?: number | undefined;
+  readonly main: string;
+  readonly meta: string;
+};
+
+/** One Fleet's mark in the inventory's header. */
+export type Pin = {
+  /** Raised before each batch of writes; the hub remembers it. Higher than remembered: another hub writes. */
+  readonly sequence: number;
+  /** The FleetRevision that was last begun. */
+  readonly revision: string;
+  /** `namespace/name` of the Fleet, for people. */
+  readonly fleet: string;
+};
+
+/** What the inventory says about itself. */
+export type Header = {
+  /** uid of the cluster's namespace kube-system: another cluster's inventory is none. */
+  readonly cluster: string;
+  /** By owner. */
+  readonly pins: ReadonlyMap<string, Pin>;
+};
+
+/** Everything that is written down in a workload cluster. `header` is undefined when nothing is. */
+export type Ledger = { readonly header: Header | undefined; readonly inventory: Inventory };
 
 /** Entries by key, of all Fleets on the cluster. */
 export type Inventory = ReadonlyMap<string, Entry>;
@@ -45,7 +76,7 @@ export function ownedBy(inventory: Inventory, owner: string): readonly Entry[] {
   return [...inventory.values()].filter((entry) => entry.owner === owner);
 }
 
-/** Whether two inventories say the same. */
+/** Whether two inventories say the same, hints apart. */
 export function sameEntries(a: Inventory, b: Inventory): boolean {
   if (a.size !== b.size) return false;
   return [...a].every(([key, entry]) => sameEntry(entry, b.get(key)));
@@ -67,8 +98,9 @@ function sameEntry(a: Entry, b: Entry | undefined): boolean {
   return b !== undefined && fields.every((field) => a[field] === b[field]);
 }
 
-/** A short digest of the whole list, for the hub. */
-export function digestOfInventory(inventory: Inventory): string {
-  const entries = [...inventory.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-  return sha256Hex(canonicalJson(entries)).slice(0, 16);
+/** A short digest of a list, hints apart, for the hub. */
+export function digestOfInventory(entries: readonly Entry[]): string {
+  const sorted = [...entries].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const facts = sorted.map(({ seen: _seen, ...entry }) => entry);
+  return sha256Hex(canonicalJson(facts)).slice(0, 16);
 }

@@ -177,12 +177,13 @@ export class KubeClient {
     resource: Resource,
     { namespace, name }: Named,
     patch: object,
-    options: Signal & { subresource?: string } = {},
+    options: Signal & { subresource?: string; metadataOnly?: boolean } = {},
   ): Promise<KubeObject> {
     const path = resourcePath(resource, namespace, name, options.subresource);
     const reply = await this.#transport.call({
       method: "PATCH",
       path,
+      accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
       contentType: "application/merge-patch+json",
       body: encodeJson(patch),
       signal: options.signal,

@@ -42,6 +42,16 @@ export class Discovery {
     return undefined;
   }
 
+  /** Every kind once, at the version that the server prefers. */
+  async all(signal?: AbortSignal): Promise<readonly Resource[]> {
+    const kinds = new Map<string, Resource>();
+    for (const resource of (await this.#resources(signal)).values()) {
+      const kind = `${resource.group}/${resource.kind}`;
+      if (!kinds.has(kind)) kinds.set(kind, resource);
+    }
+    return [...kinds.values()];
+  }
+
   async #resources(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
     this.#held ??= this.#load(signal);
     try {

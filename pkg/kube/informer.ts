@@ -5,8 +5,15 @@ import type { KubeClient, ListOptions } from "./client.ts";
 import type { Resource } from "../object/index.ts";
 
 export type InformerOptions = Omit<ListOptions, "signal"> & {
-  /** Called for every object that appeared, changed or went, relists included. Must not throw; if it does, everything is listed again. */
-  readonly onChange: (object: KubeObject, gone: boolean) => void;
+  /**
+   * Called for every object that appeared, changed or went; `listed` when a list told, not the watch.
+   * Must not throw; if it does, everything is listed again.
+   */
+  readonly onChange: (object: KubeObject, gone: boolean, listed: boolean) => void;
+  /** Called after each complete list: the first, and every later one because the watch could not go on. */
+  readonly onListed?: () => void;
+  /** What is kept of each object; it needs its name, namespace, uid and resourceVersion. Default: everything. */
+  readonly keep?: (object: KubeObject) => KubeObject;
   /** Told of every failure that made the informer start over. */
   readonly onError?: (error: unknown) => void;
   /** Silence on the watch longer than this is taken for a dead peer. API servers send a bookmark a minute. Milliseconds. */
@@ -85,14 +92,16 @@ export class Informer {
     const list = await this.#client.list(this.#resource, { ...this.#options, signal });
     const found = new Map(list.items.map((object) => [keyOf(object), object]));
     for (const [key, object] of this.#items) {
-      if (!found.has(key)) this.#set(key, object, true);
+      if (!found.has(key)) this.#set(key, object, { gone: true, listed: true });
     }
     for (const [key, object] of found) {
       const held = this.#items.get(key);
-      if (held === undefined || !sameVersion(held, object)) this.#set(key, object, false);
+      if (held === undefined || !sameVersion(held, object))
+        this.#set(key, object, { gone: false, listed: true });
     }
     this.#version = list.resourceVersion;
     this.#synced.resolve();
+    this.#options.onListed?.();
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -108,18 +117,24 @@ export class Informer {
         this.#version = event.resourceVersion;
         continue;
       }
-      this.#set(keyOf(event.object), event.object, event.type === "DELETED");
+      const gone = event.type === "DELETED";
+      this.#set(keyOf(event.object), event.object, { gone, listed: false });
       this.#version = event.object.metadata.resourceVersion ?? this.#version;
     }
   }
 
   /** Takes note and tells. When telling fails, the note is undone, so that the next list tells again. */
-  #set(key: string, object: KubeObject, gone: boolean): void {
+  #set(
+    key: string,
+    object: KubeObject,
+    { gone, listed }: { readonly gone: boolean; readonly listed: boolean },
+  ): void {
+    const { keep = (whole) => whole, onChange } = this.#options;
     const held = this.#items.get(key);
     if (gone) this.#items.delete(key);
-    else this.#items.set(key, object);
+    else this.#items.set(key, keep(object));
     try {
-      this.#options.onChange(object, gone);
+      onChange(object, gone, listed);
     } catch (error) {
       if (gone) this.#items.set(key, held ?? object);
       else this.#items.delete(key);

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { CapitanError } from "../errors/index.ts";
 import { asString, type JsonMap } from "../json/index.ts";
 import type { ConnectionConfig, Credentials } from "./config.ts";
@@ -127,3 +128,16 @@ function pem(map: JsonMap, field: string, what: string): string | undefined {
 
 const invalid = (what: string, message: string) =>
   new CapitanError("KubeconfigInvalid", `${what}: the kubeconfig ${message}`);
+
+/** When the client certificate ends to be valid; undefined when there is none, or none that can be read. */
+export function expiryOf({ credentials }: ConnectionConfig): Date | undefined {
+  const pem = credentials.certificate?.cert;
+  if (pem === undefined) return undefined;
+  try {
+    const expiry = new Date(new X509Certificate(pem).validTo);
+    return Number.isNaN(expiry.getTime()) ? undefined : expiry;
+  } catch {
+    // Whoever dials with it is told what is wrong.
+    return undefined;
+  }
+}

@@ -16,11 +16,19 @@ export const labels = {
 /** Annotations that Capitan reads. */
 export const annotations = {
   approveRemoval: "capitan.dev/approve-removal",
+  /** On an object of a layer: `IfNotPresent` or `Ignore`. */
+  apply: "capitan.dev/apply",
+  /** On a Cluster: nothing is written to it until this RFC 3339 time. */
+  suspendedUntil: "capitan.dev/suspended-until",
+  /** On a FleetMember: the last sequence number that was used, or was about to be, on its cluster. */
+  sequence: "capitan.dev/sequence",
+  /** clusterctl waits while an object that it is to move carries this. */
+  blockMove: "clusterctl.cluster.x-k8s.io/block-move",
   requestedAt: "reconcile.fluxcd.io/requestedAt",
 } as const;
 
 /** The Apply entry of our field manager, or undefined: there is at most one. */
-function ownEntry(metadata: ObjectMeta): ManagedField | undefined {
+export function ownEntry(metadata: ObjectMeta): ManagedField | undefined {
   return metadata.managedFields?.find(
     (f) => f.manager === fieldManager && f.operation === "Apply" && !f.subresource,
   );

@@ -6,6 +6,7 @@ export type ManagedField = {
   readonly apiVersion?: string;
   readonly subresource?: string;
   readonly time?: string;
+  readonly fieldsType?: string;
   readonly fieldsV1?: JsonMap;
 };
 

@@ -28,7 +28,7 @@ test("an approval that is awaited does not hide a layer that waits", () => {
 
 test("a cluster that starts is tried every second for two minutes", () => {
   const again = againAfterFailure("ControlPlaneNotInitialized");
-  assert.deepEqual(again, { kind: "backoff", baseMs: 1_000, maxMs: 60_000, flatTries: 120 });
+  assert.deepEqual(again, { kind: "backoff", baseMs: 1_000, maxMs: 20_000, flatTries: 120 });
 });
 
 test("a Fleet that fails does not make another on the same cluster wait, nor the reverse", () => {

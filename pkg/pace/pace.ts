@@ -4,7 +4,12 @@ import type { Problem } from "../engine/index.ts";
 
 /** When a key is to be looked at again: after some time, or with growing pauses, as after a failure. */
 export type Again =
-  | { readonly kind: "after"; readonly ms: number }
+  | {
+      readonly kind: "after";
+      readonly ms: number;
+      /** What is in memory is enough to look at, as long as nothing else happens. */
+      readonly light?: boolean;
+    }
   | {
       readonly kind: "backoff";
       readonly baseMs: number;
@@ -14,10 +19,10 @@ export type Again =
     };
 
 /** A cluster that is just starting: every second for two minutes, then slower. DESIGN §5. */
-const starting: Again = { kind: "backoff", baseMs: 1_000, maxMs: 60_000, flatTries: 120 };
+const starting: Again = { kind: "backoff", baseMs: 1_000, maxMs: 20_000, flatTries: 120 };
 const failing: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flatTries: 2 };
 /** Waiting for something that no watch tells us about. */
-const soon: Again = { kind: "after", ms: 2_000 };
+const soon: Again = { kind: "after", ms: 2_000, light: true };
 /** How often a settled cluster is compared with its inventory again. */
 const settled: Again = { kind: "after", ms: 10 * 60_000 };
 /** Nothing is to be done until an event comes. */
@@ -28,6 +33,8 @@ const startingCodes = new Set<Code>([
   "KubeconfigNotFound",
   "Unreachable",
   "CredentialsRejected",
+  "CredentialsExpired",
+  "ServerIdentityRefused",
 ]);
 
 /** After a pass that could not be made. */
@@ -44,18 +51,23 @@ export function againAfterPass(
   if (layers.some(isBroken)) return failing;
   const blocked = removal !== undefined && removal.code !== "RemovalNeedsApproval";
   if (blocked || layers.some((layer) => layer.state === "Applying")) return soon;
-  const waiting = layers.filter((layer) => layer.state === "Waiting");
+  const waiting = layers.filter(isTimed);
   const remainingMs = waiting.map((layer) => layer.remainingMs ?? 1_000);
-  if (remainingMs.length > 0) return { kind: "after", ms: Math.min(...remainingMs) + 50 };
+  if (remainingMs.length > 0)
+    return { kind: "after", ms: Math.min(...remainingMs) + 50, light: true };
   // Unhealthy after its timeout: the watch tells when that changes.
   return layers.every((layer) => layer.state === "Ready") ? settled : { kind: "after", ms: 60_000 };
 }
 
-/** Failed for another reason than health, about which a watch tells. */
+/** What a watch tells about, or what has a time of its own. */
+const watched = new Set<Code>(["HealthTimeout", "HealthFailed", "FieldConflict"]);
+
 function isBroken({ state, problem }: LayerVerdict): boolean {
-  const health = problem?.code === "HealthTimeout" || problem?.code === "HealthFailed";
-  return state === "Failed" && !health;
+  return state === "Failed" && !(problem !== undefined && watched.has(problem.code));
 }
+
+const isTimed = ({ state, problem }: LayerVerdict) =>
+  state === "Waiting" || problem?.code === "FieldConflict";
 
 /** Whether nothing is waited for. */
 export const isSettled = (again: Again): boolean => again === settled;

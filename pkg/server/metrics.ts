@@ -7,6 +7,7 @@ export type ControllerMetrics = {
   readonly registry: Registry;
   readonly reconciled: (controller: "fleet" | "cluster", result: string, seconds: number) => void;
   readonly applied: (objects: number) => void;
+  readonly repaired: (objects: number) => void;
 };
 
 export type Gauges = { readonly connectedClusters: () => number };
@@ -34,6 +35,11 @@ export function newMetrics({ connectedClusters }: Gauges): ControllerMetrics {
     help: "Objects sent to workload clusters by server-side apply.",
     registers,
   });
+  const repaired = new Counter({
+    name: "capitan_repaired_objects_total",
+    help: "Objects that were put back after somebody else had changed or deleted them.",
+    registers,
+  });
   registry.registerMetric(
     new Gauge({
       name: "capitan_connected_clusters",
@@ -51,5 +57,6 @@ export function newMetrics({ connectedClusters }: Gauges): ControllerMetrics {
       duration.observe({ controller }, elapsed);
     },
     applied: (objects) => applied.inc(objects),
+    repaired: (objects) => repaired.inc(objects),
   };
 }

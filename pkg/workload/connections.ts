@@ -1,6 +1,7 @@
 import { sha256Hex } from "../json/index.ts";
+import { CapitanError } from "../errors/index.ts";
 import { connect } from "../kube/index.ts";
-import { parseWorkloadKubeconfig } from "../kubeconfig/index.ts";
+import { expiryOf, parseWorkloadKubeconfig, type ConnectionConfig } from "../kubeconfig/index.ts";
 import { Workload } from "./workload.ts";
 
 export type ConnectRequest = {
@@ -14,22 +15,33 @@ export type ConnectRequest = {
 
 type Held = { readonly identity: string; readonly workload: Workload };
 
+export type ConnectionsOptions = {
+  /** The health of an object that somebody waits for changed, on the cluster with this key. */
+  readonly onHealthChange: (key: string) => void;
+  /** An owned object was written by somebody else. */
+  readonly onDrift: (key: string) => void;
+  /** The connection or its watches failed. */
+  readonly onTrouble: (key: string) => void;
+  readonly now: () => Date;
+  readonly random: () => number;
+  readonly randomKey: () => Uint8Array;
+};
+
 /** One connection per cluster, made anew when the Cluster or its kubeconfig is another. */
 export class Connections {
   readonly #held = new Map<string, Held>();
-  readonly #options: {
-    readonly onHealthChange: (key: string) => void;
-    readonly random: () => number;
-  };
+  readonly #options: ConnectionsOptions;
 
-  constructor(options: {
-    readonly onHealthChange: (key: string) => void;
-    readonly random: () => number;
-  }) {
+  constructor(options: ConnectionsOptions) {
     this.#options = options;
   }
 
-  /** The cluster's connection; a new one has been dialled. Throws KubeconfigInvalid, KubeconfigRefused, Unreachable, CredentialsRejected. */
+  /** The connection that is there; nothing is dialled. */
+  held(key: string): Workload | undefined {
+    return this.#held.get(key)?.workload;
+  }
+
+  /** The cluster's connection; a new one has been dialled. Throws KubeconfigInvalid, KubeconfigRefused, CredentialsExpired, CredentialsRejected, ServerIdentityRefused, Unreachable. */
   async get(
     { key, clusterUid, kubeconfig, what }: ConnectRequest,
     signal: AbortSignal,
@@ -38,10 +50,15 @@ export class Connections {
     const held = this.#held.get(key);
     if (held?.identity === identity) return held.workload;
     await this.drop(key);
-    const client = connect(parseWorkloadKubeconfig(kubeconfig, what));
-    const workload = new Workload(client, {
-      onHealthChange: () => this.#options.onHealthChange(key),
-      random: this.#options.random,
+    const { onHealthChange, onDrift, onTrouble, now, random, randomKey } = this.#options;
+    const config = parseWorkloadKubeconfig(kubeconfig, what);
+    refuseExpired(config, what, now());
+    const workload = new Workload(connect(config), {
+      onHealthChange: () => onHealthChange(key),
+      onDrift: () => onDrift(key),
+      onTrouble: () => onTrouble(key),
+      random,
+      randomKey,
     });
     try {
       await workload.dial(signal);
@@ -69,4 +86,11 @@ export class Connections {
   get size(): number {
     return this.#held.size;
   }
+}
+
+function refuseExpired(config: ConnectionConfig, what: string, now: Date): void {
+  const expiry = expiryOf(config);
+  if (expiry === undefined || expiry > now) return;
+  const message = `${what}: its client certificate expired at ${expiry.toISOString()}`;
+  throw new CapitanError("CredentialsExpired", message);
 }

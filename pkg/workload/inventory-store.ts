@@ -1,5 +1,4 @@
-import { asMap } from "../json/index.ts";
-import { type KubeObject } from "../object/index.ts";
+import { asMap, asString } from "../json/index.ts";
 import {
   decodeInventory,
   emptyInventory,
@@ -7,26 +6,19 @@ import {
   inventoryName,
   inventoryNamespace,
   type Document,
+  type Header,
   type Inventory,
+  type Ledger,
 } from "../inventory/index.ts";
 import { ApiError, type KubeClient } from "../kube/index.ts";
-import { type Resource } from "../object/index.ts";
+import { type KubeObject } from "../object/index.ts";
+import { parallel } from "./parallel.ts";
+import { coreResources } from "./resources.ts";
 
-const configMap: Resource = {
-  group: "",
-  version: "v1",
-  kind: "ConfigMap",
-  plural: "configmaps",
-  namespaced: true,
-};
-const namespace: Resource = {
-  group: "",
-  version: "v1",
-  kind: "Namespace",
-  plural: "namespaces",
-  namespaced: false,
-};
+const { configMap, namespace, secret } = coreResources;
 const labels = { "app.kubernetes.io/part-of": "capitan" };
+const keyName = "inventory-key";
+const shardsWidth = 8;
 
 /**
  * The inventory in the workload cluster. Each document is replaced under the resourceVersion that
@@ -34,38 +26,73 @@ const labels = { "app.kubernetes.io/part-of": "capitan" };
  */
 export class InventoryStore {
   readonly #client: KubeClient;
+  readonly #randomKey: () => Uint8Array;
   #shards = 1;
   #held = new Map<string, KubeObject>();
+  #key: { readonly bytes: Uint8Array; stored: boolean } | undefined;
 
-  constructor(client: KubeClient) {
+  constructor(client: KubeClient, randomKey: () => Uint8Array) {
     this.#client = client;
+    this.#randomKey = randomKey;
   }
 
   /** Reads it, always from the cluster. Throws InventoryInvalid, ApiError. */
-  async read(signal: AbortSignal): Promise<Inventory> {
+  async read(signal: AbortSignal): Promise<Ledger> {
     this.#held = new Map();
     const header = await this.#get(inventoryName, signal);
     this.#shards = 1;
-    if (header === undefined) return emptyInventory;
+    if (header === undefined) return { header: undefined, inventory: emptyInventory };
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
     const names =
-      shards <= 1 || shards > 64
+      shards <= 1 || shards > 128
         ? []
         : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
-    const found = await Promise.all(names.map((name) => this.#get(name, signal)));
+    const found = await parallel(names, shardsWidth, (name) => this.#get(name, signal));
     const decoded = decodeInventory(
       [header, ...found.filter((object) => object !== undefined)].map(documentOf),
     );
     this.#shards = decoded.shards;
-    return decoded.inventory;
+    return decoded;
   }
 
   /** Writes what has changed, shards before the header. Throws ApiError; 409 means: read again. */
-  async store(inventory: Inventory, signal: AbortSignal): Promise<void> {
-    const documents = encodeInventory(inventory, this.#shards);
+  async store(
+    ledger: { readonly header: Header; readonly inventory: Inventory },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const documents = encodeInventory(ledger, this.#shards);
     if (this.#held.size === 0) await this.#ensureNamespace(signal);
-    for (const document of documents) await this.#put(document, signal);
+    await this.#storeKey(signal);
+    const header = documents.at(-1);
+    await parallel(documents.slice(0, -1), shardsWidth, (shard) => this.#put(shard, signal));
+    if (header !== undefined) await this.#put(header, signal);
     this.#shards = Math.max(1, documents.length - 1);
+  }
+
+  /**
+   * The key of this cluster's digests over Secrets. It lies beside the inventory, so that whoever
+   * reads the one can be kept from the other, and so that a rebuilt hub computes the same digests.
+   */
+  async secretKey(signal: AbortSignal): Promise<Uint8Array> {
+    this.#key ??= await this.#readKey(signal);
+    return this.#key.bytes;
+  }
+
+  async #readKey(signal: AbortSignal): Promise<{ bytes: Uint8Array; stored: boolean }> {
+    const name = { namespace: inventoryNamespace, name: keyName };
+    const found = await this.#client.get(secret, name, { signal });
+    const text = asString(asMap(found?.["data"])["key"]);
+    if (text === undefined) return { bytes: this.#randomKey(), stored: false };
+    return { bytes: Buffer.from(text, "base64"), stored: true };
+  }
+
+  async #storeKey(signal: AbortSignal): Promise<void> {
+    if (this.#key === undefined || this.#key.stored) return;
+    const metadata = { namespace: inventoryNamespace, name: keyName, labels };
+    const data = { key: Buffer.from(this.#key.bytes).toString("base64") };
+    const object = { apiVersion: "v1", kind: "Secret", metadata, data };
+    await this.#client.create(secret, object, { signal });
+    this.#key.stored = true;
   }
 
   async #get(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {
@@ -82,7 +109,13 @@ export class InventoryStore {
     const held = this.#held.get(name);
     if (held !== undefined && sameData(documentOf(held).data, data)) return;
     const found = held ?? (await this.#leftBehind(name, signal));
-    const metadata = found?.metadata ?? { namespace: inventoryNamespace, name, labels };
+    const metadata =
+      found === undefined
+        ? { namespace: inventoryNamespace, name, labels }
+        : {
+            ...{ namespace: inventoryNamespace, name, labels: { ...found.metadata.labels, ...labels } },
+            ...{ uid: found.metadata.uid ?? "", resourceVersion: found.metadata.resourceVersion ?? "" },
+          };
     const object: KubeObject = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
     const written =
       found === undefined

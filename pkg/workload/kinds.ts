@@ -33,9 +33,23 @@ export class Kinds {
     );
   }
 
+  /** The resource of this apiVersion and kind as far as it is served now. */
+  findServedAt(
+    apiVersion: string,
+    kind: string,
+    signal: AbortSignal,
+  ): Promise<Resource | undefined> {
+    return this.#discovery.find(apiVersion, kind, signal);
+  }
+
   /** The served resource of this group and kind, at whatever version. */
   findServed(group: string, kind: string, signal: AbortSignal): Promise<Resource | undefined> {
     return this.#discovery.findPreferred(group, kind, signal);
+  }
+
+  /** Every kind that is served and can be listed and applied, each at the version that the server prefers. */
+  all(signal: AbortSignal): Promise<readonly Resource[]> {
+    return this.#discovery.all(signal);
   }
 }
 

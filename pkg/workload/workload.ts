@@ -1,42 +1,46 @@
+import { managedElsewhere, Mirror, type Live } from "../drift/index.ts";
+import type {
+  ApplyReply,
+  DesiredObject,
+  Inspection,
+  Problem,
+  RemovalReply,
+} from "../engine/index.ts";
 import { CapitanError, messageOf } from "../errors/index.ts";
+import type { Entry } from "../inventory/index.ts";
+import { ApiError, type KubeClient } from "../kube/index.ts";
 import {
-  fieldManager,
   idOf,
   keyOf,
-  labels,
-  nameOf,
   ownershipOf,
-  parseKey,
   type Health,
   type KubeObject,
+  type Resource,
 } from "../object/index.ts";
-import type { Entry, Inventory } from "../inventory/index.ts";
-import type { ApplyReply, DesiredObject, Live, Problem, RemovalReply } from "../engine/index.ts";
-import { ApiError, isConflict, type KubeClient } from "../kube/index.ts";
-import { type Resource } from "../object/index.ts";
+import { Applier } from "./applier.ts";
+import { DriftWatch, kindKey } from "./drift-watch.ts";
+import { awaitEstablished } from "./establish.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { InventoryStore } from "./inventory-store.ts";
 import { Kinds } from "./kinds.ts";
-import { isBarrier, isEstablished, liveOf } from "../engine/index.ts";
 import { parallel } from "./parallel.ts";
+import { isConnectionLost, problemOf } from "./problems.ts";
+import { Remover } from "./remover.ts";
+import { coreResources } from "./resources.ts";
 
-/** Requests to one cluster at a time. More does not help: its API server is the limit. */
 const width = 16;
-const establishDeadlineMs = 15_000;
+/** So many objects of one kind and namespace are listed rather than read one by one. */
+const listFrom = 40;
 
-const definitionResource: Resource = {
-  group: "apiextensions.k8s.io",
-  version: "v1",
-  kind: "CustomResourceDefinition",
-  plural: "customresourcedefinitions",
-  namespaced: false,
-};
-const namespaceResource: Resource = {
-  group: "",
-  version: "v1",
-  kind: "Namespace",
-  plural: "namespaces",
-  namespaced: false,
+export type WorkloadOptions = {
+  /** An object that somebody waits for changed its health. */
+  readonly onHealthChange: () => void;
+  /** An owned object was written by somebody else, or has gone. */
+  readonly onDrift: () => void;
+  /** The connection failed, or the watches had to begin anew: nothing in memory is to be trusted. */
+  readonly onTrouble: () => void;
+  readonly random: () => number;
+  readonly randomKey: () => Uint8Array;
 };
 
 /** A connection to one workload cluster. Every method throws ApiError when the cluster cannot be reached. */
@@ -44,23 +48,50 @@ export class Workload {
   readonly kinds: Kinds;
   readonly inventory: InventoryStore;
   readonly #client: KubeClient;
+  readonly #mirror = new Mirror();
   readonly #health: HealthWatch;
+  readonly #drift: DriftWatch;
+  readonly #applier: Applier;
+  readonly #remover: Remover;
+  #clusterId = "";
+  #isCurrent = true;
 
-  constructor(
-    client: KubeClient,
-    options: { readonly onHealthChange: () => void; readonly random: () => number },
-  ) {
+  constructor(client: KubeClient, options: WorkloadOptions) {
+    const { onHealthChange, onDrift, onTrouble, random, randomKey } = options;
     this.#client = client;
     this.kinds = new Kinds(client);
-    this.inventory = new InventoryStore(client);
-    this.#health = new HealthWatch(client, options.onHealthChange, options.random);
+    this.inventory = new InventoryStore(client, randomKey);
+    this.#health = new HealthWatch(client, onHealthChange, random);
+    this.#applier = new Applier(client, this.kinds, this.#mirror, onDrift);
+    this.#remover = new Remover(client, this.kinds, this.#mirror);
+    const troubled = () => {
+      this.#isCurrent = false;
+      onTrouble();
+    };
+    this.#drift = new DriftWatch(client, this.#mirror, {
+      ...{ random, onNews: onDrift, onRelisted: troubled },
+      onTrouble: (error) => {
+        if (isTrouble(error)) troubled();
+      },
+    });
   }
 
-  /** A cheap read that proves that the API server answers and accepts us. Throws Unreachable, CredentialsRejected. */
+  /** uid of the namespace kube-system: another one is another cluster. */
+  get clusterId(): string {
+    return this.#clusterId;
+  }
+
+  /** Whether the watches have gone on without a gap since this was last asked for with `true`. */
+  isCurrent(anew: boolean): boolean {
+    if (anew) this.#isCurrent = true;
+    return this.#isCurrent;
+  }
+
+  /** A cheap read that proves that the API server answers and accepts us. Throws Unreachable, CredentialsRejected, ServerIdentityRefused. */
   async dial(signal: AbortSignal): Promise<void> {
     try {
       const found = await this.#client.get(
-        namespaceResource,
+        coreResources.namespace,
         { name: "kube-system" },
         { signal, metadataOnly: true },
       );
@@ -69,6 +100,7 @@ export class Workload {
           "Unreachable",
           "the API server is not ready: it has no namespace kube-system yet",
         );
+      this.#clusterId = found.metadata.uid ?? "";
     } catch (error) {
       throw dialError(error);
     }
@@ -76,68 +108,82 @@ export class Workload {
 
   async close(): Promise<void> {
     this.#health.stop();
+    this.#drift.stop();
     await this.#client.close();
   }
 
-  /** Every object that carries an owner label, of these kinds: one metadata LIST per kind. A kind that cannot be listed has a problem. */
+  /** Every owned object of these kinds, which are watched from now on. A kind that cannot be listed has a problem. */
   async observe(
     resources: readonly Resource[],
     signal: AbortSignal,
-  ): Promise<{ readonly live: Map<string, Live>; readonly unlisted: Map<string, Problem> }> {
+  ): Promise<{ readonly live: ReadonlyMap<string, Live>; readonly unlisted: ReadonlyMap<string, Problem> }> {
+    const failed = await this.#drift.follow(resources, signal);
     const unlisted = new Map<string, Problem>();
-    const options = { labelSelector: labels.owner, metadataOnly: true, signal };
-    const lists = await parallel(resources, width, async (resource) => {
-      try {
-        return (await this.#client.list(resource, options)).items;
-      } catch (error) {
-        const what = `listing ${resource.plural}`;
-        unlisted.set(`${resource.group}/${resource.kind}`, problemOf("ApplyFailed", what, error));
-        return [];
-      }
-    });
-    const found = lists
-      .flat()
-      .map((o) => [keyOf(idOf(o)), { ...liveOf(o), established: true }] as const);
-    return { live: new Map(found), unlisted };
+    for (const [kind, error] of failed) {
+      unlisted.set(kind, problemOf("ApplyFailed", `listing ${kind}`, error));
+    }
+    return { live: new Map(this.#mirror.all()), unlisted };
   }
 
-  /** Applies objects that are independent of each other. */
-  async apply(
+  /** Ends the watches of all other kinds. */
+  retain(resources: readonly Resource[]): void {
+    this.#drift.retain(new Set(resources.map(kindKey)));
+  }
+
+  /** The owned objects as the watches tell them now. */
+  live(): ReadonlyMap<string, Live> {
+    return new Map(this.#mirror.all());
+  }
+
+  /** What is there where we have never applied. Reads only. */
+  async inspect(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, ApplyReply>> {
-    const replies = await parallel(
+  ): Promise<ReadonlyMap<string, Inspection>> {
+    const groups = Map.groupBy(
       objects,
-      width,
-      async (desired) => [desired.key, await this.#applyOne(desired, signal)] as const,
+      ({ id }) => `${id.group}/${id.kind}/${id.namespace}`,
     );
-    return new Map(replies);
+    const found = await parallel([...groups.values()], width, (group) =>
+      group.length < listFrom ? this.#readEach(group, signal) : this.#readAll(group, signal),
+    );
+    const there = new Map(found.flat().map((object) => [keyOf(idOf(object)), object]));
+    return new Map(objects.map(({ key }) => [key, inspectionOf(there.get(key))]));
   }
 
-  async #applyOne({ object, id }: DesiredObject, signal: AbortSignal): Promise<ApplyReply> {
-    const resource = await this.kinds.find(object.apiVersion, object.kind, signal);
-    if (resource === undefined)
-      return {
-        problem: {
-          code: "UnknownKind",
-          message: `${nameOf(id)}: the cluster does not serve ${object.apiVersion} ${object.kind}`,
-        },
-      };
-    const barrier = isBarrier(object);
-    try {
-      const reply = await this.#client.apply(resource, object, {
-        manager: fieldManager,
-        metadataOnly: !barrier,
-        signal,
-      });
-      const live = liveOf(reply.object);
-      return {
-        live: barrier && isEstablished(reply.object) ? { ...live, established: true } : live,
-        created: reply.created,
-      };
-    } catch (error) {
-      return { problem: problemOf("ApplyFailed", nameOf(id), error) };
-    }
+  async #readEach(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
+    const found = await parallel(objects, width, async ({ object, id }) => {
+      const resource = await this.kinds.findServedAt(object.apiVersion, object.kind, signal);
+      if (resource === undefined) return undefined;
+      const live = await this.#client.get(resource, id, { metadataOnly: true, signal });
+      return live === undefined ? undefined : { ...live, apiVersion: object.apiVersion, kind: id.kind };
+    });
+    return found.filter((object) => object !== undefined);
+  }
+
+  async #readAll(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
+    const [first] = objects;
+    if (first === undefined) return [];
+    const { apiVersion, kind } = first.object;
+    const resource = await this.kinds.findServedAt(apiVersion, kind, signal);
+    if (resource === undefined) return [];
+    const namespace = first.id.namespace === "" ? undefined : first.id.namespace;
+    const list = await this.#client.list(resource, { namespace, metadataOnly: true, signal });
+    return list.items;
+  }
+
+  apply(
+    objects: readonly DesiredObject[],
+    asked: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, ApplyReply>> {
+    return this.#applier.apply(objects, asked, signal);
   }
 
   /** Waits, by watching, until CRDs are Established and Namespaces Active; says of each whether it is. */
@@ -145,55 +191,10 @@ export class Workload {
     keys: readonly string[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, boolean>> {
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(establishDeadlineMs)]);
-    const results = await Promise.all(
-      [definitionResource, namespaceResource].map((resource) => {
-        const names = keys
-          .map(parseKey)
-          .filter((id) => id?.kind === resource.kind)
-          .map((id) => id?.name ?? "");
-        return this.#establishKind(resource, new Set(names), deadline);
-      }),
-    );
+    const established = await awaitEstablished(this.#client, keys, signal);
+    for (const key of established) this.#mirror.establish(key);
     this.kinds.forget();
-    const established = new Set(results.flat());
     return new Map(keys.map((key) => [key, established.has(key)]));
-  }
-
-  async #establishKind(
-    resource: Resource,
-    names: ReadonlySet<string>,
-    deadline: AbortSignal,
-  ): Promise<readonly string[]> {
-    const done = new Map<string, string>();
-    const see = (object: KubeObject) => {
-      if (names.has(object.metadata.name) && isEstablished(object))
-        done.set(object.metadata.name, keyOf(idOf(object)));
-    };
-    if (names.size === 0) return [];
-    const { items, resourceVersion } = await this.#client.list(resource, {
-      labelSelector: labels.owner,
-      signal: deadline,
-    });
-    items.forEach(see);
-    if (done.size === names.size) return [...done.values()];
-    try {
-      const events = this.#client.watch(resource, {
-        labelSelector: labels.owner,
-        resourceVersion,
-        idleMs: establishDeadlineMs,
-        timeoutSeconds: 60,
-        signal: deadline,
-      });
-      for await (const event of events) {
-        if (event.type === "BOOKMARK") continue;
-        see(event.object);
-        if (done.size === names.size) break;
-      }
-    } catch (error) {
-      if (!deadline.aborted) throw error;
-    }
-    return [...done.values()];
   }
 
   /** The health of objects, by key. Their kinds are watched from now on, until `stopLooking`. */
@@ -220,115 +221,65 @@ export class Workload {
     );
   }
 
-  /** Nobody waits for anything: no watch is kept. */
+  /** Nobody waits for anything: no watch of whole objects is kept. */
   stopLooking(): void {
     this.#health.stop();
   }
 
   /** Takes our label off objects that stay. */
-  async release(
+  release(
     entries: readonly Entry[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, RemovalReply>> {
-    return this.#remove(entries, signal, async (resource, live) => {
-      // No resourceVersion: statuses change all the time, and only our own label is touched.
-      const metadata = { uid: live.metadata.uid, labels: { [labels.owner]: null } };
-      await this.#client.mergePatch(resource, live.metadata, { metadata }, { signal });
-      return "gone";
-    });
+    return this.#remover.release(entries, signal);
   }
 
   /** Deletes objects, each after a quorum read and under its uid and resourceVersion. */
-  async delete(
+  delete(
     entries: readonly Entry[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, RemovalReply>> {
-    return this.#remove(entries, signal, async (resource, live) => {
-      if (live.metadata.deletionTimestamp !== undefined) return "held";
-      return (await this.#client.delete(resource, live, { signal })) ? "gone" : "held";
-    });
+    return this.#remover.delete(entries, signal);
   }
 
-  /** A kind that discovery does not list is gone only when no CRD of its group is left. */
-  async #isKindGone(group: string, signal: AbortSignal): Promise<boolean> {
-    this.kinds.forget();
-    const { items } = await this.#client.list(definitionResource, { metadataOnly: true, signal });
-    return !items.some(({ metadata }) => metadata.name.endsWith(`.${group}`));
-  }
-
-  async #remove(
-    entries: readonly Entry[],
-    signal: AbortSignal,
-    act: (resource: Resource, live: KubeObject) => Promise<RemovalReply>,
-  ): Promise<ReadonlyMap<string, RemovalReply>> {
-    const replies = await parallel(
-      entries,
-      width,
-      async (entry): Promise<[string, RemovalReply]> => {
-        const id = parseKey(entry.key);
-        const resource =
-          id === undefined ? undefined : await this.kinds.findServed(id.group, id.kind, signal);
-        if (id === undefined) return [entry.key, "gone"];
-        if (resource === undefined) {
-          return [entry.key, (await this.#isKindGone(id.group, signal)) ? "gone" : "held"];
-        }
-        try {
-          const live = await this.#client.get(resource, id, { signal, metadataOnly: true });
-          // Somebody else's object by now, or never ours: only our entry goes.
-          if (live === undefined || !isOurs(live, entry)) return [entry.key, "gone"];
-          return [entry.key, await act(resource, live)];
-        } catch (error) {
-          if (isConflict(error)) return [entry.key, "held"];
-          return [entry.key, { problem: problemOf("RemovalBlocked", nameOf(id), error) }];
-        }
-      },
-    );
-    return new Map(replies);
-  }
-
-  /** Reads the inventory anew. */
-  readInventory(signal: AbortSignal): Promise<Inventory> {
-    return this.inventory.read(signal);
+  /** Makes Flux harmless before its definitions go. Gives what is in the way. */
+  disarmFlux(signal: AbortSignal): Promise<Problem | undefined> {
+    return this.#remover.disarmFlux(signal);
   }
 }
 
-/** Ours is what carries our label, or is the very object that we applied, with fields of ours, and has lost its label. */
-function isOurs({ metadata }: KubeObject, entry: Entry): boolean {
-  const owner = metadata.labels?.[labels.owner];
-  if (owner !== undefined) return owner === entry.owner;
-  return entry.uid !== undefined && entry.uid === metadata.uid && ownershipOf(metadata) !== "";
+function inspectionOf(object: KubeObject | undefined): Inspection {
+  if (object === undefined) return { exists: false, ours: false };
+  const managedBy = managedElsewhere(object.metadata);
+  return { exists: true, ours: ownershipOf(object.metadata) !== "", managedBy };
 }
 
 function kindOfKey(key: string): string {
   return key.split("/").slice(0, 2).join("/");
 }
 
-/** Lost connections and rejected credentials end the pass; everything else is about the one object. */
-function problemOf(code: "ApplyFailed" | "RemovalBlocked", name: string, error: unknown): Problem {
-  if (
-    !(error instanceof ApiError) ||
-    error.status === 0 ||
-    error.status === 401 ||
-    error.status === 503
-  )
-    throw error;
-  return { code, message: `${name}: ${error.detail}` };
+/** What says that the connection, not one kind, is in trouble. */
+function isTrouble(error: unknown): boolean {
+  return !(error instanceof ApiError) || isConnectionLost(error);
 }
 
+/** TLS errors that say: this is not the server that the kubeconfig means. */
+const wrongServer =
+  /CERT|certificate|self.signed|UNABLE_TO_|ERR_TLS_CERT_ALTNAME|unable to verify|altnames/i;
+
 function dialError(error: unknown): CapitanError {
-  if (error instanceof ApiError && error.status === 403)
-    return new CapitanError(
-      "CredentialsRejected",
-      `the API server refused to show namespace kube-system: ${error.detail}`,
-      { cause: error },
-    );
-  if (error instanceof ApiError)
-    return new CapitanError(
-      error.status === 401 ? "CredentialsRejected" : "Unreachable",
-      error.detail,
-      { cause: error },
-    );
-  return error instanceof CapitanError
-    ? error
-    : new CapitanError("Unreachable", messageOf(error), { cause: error });
+  if (!(error instanceof ApiError)) {
+    if (error instanceof CapitanError) return error;
+    return new CapitanError("Unreachable", messageOf(error), { cause: error });
+  }
+  const options = { cause: error };
+  if (error.status === 0 && wrongServer.test(`${error.reason} ${error.detail}`)) {
+    return new CapitanError("ServerIdentityRefused", error.detail, options);
+  }
+  if (error.status === 403) {
+    const message = `the API server refused to show namespace kube-system: ${error.detail}`;
+    return new CapitanError("CredentialsRejected", message, options);
+  }
+  const code = error.status === 401 ? "CredentialsRejected" : "Unreachable";
+  return new CapitanError(code, error.detail, options);
 }

@@ -772,6 +772,9 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
   const reconciler = new ClusterReconciler({
     hub: {
       fleet: () => ({ spec: { layers: [] } }) as never,
+      fleets: () => [],
+      freshMember: () => Promise.resolve(undefined),
+      annotateMember: () => Promise.resolve(),
       cluster: () => ({
         namespace,
         name: "err-1",
@@ -787,12 +790,15 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
       writeStatus: (_, written) => Promise.resolve((status = written) !== undefined),
       emit: () => Promise.resolve(),
     },
-    connections: { get: () => Promise.reject(new Error("unused")), drop: () => Promise.resolve() },
+    connections: {
+      held: () => undefined,
+      get: () => Promise.reject(new Error("unused")),
+      drop: () => Promise.resolve(),
+    },
     sources: undefined as never,
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), random: () => 0 },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
-    metrics: { reconciled: () => undefined, applied: () => undefined },
-    secretKey: Buffer.alloc(32),
+    metrics: { reconciled: () => undefined, applied: () => undefined, repaired: () => undefined },
   });
   await reconciler.reconcile(`${namespace}/err-1`, AbortSignal.timeout(5_000));
   assert.equal(status?.conditions?.[0]?.reason, "InternalError");

@@ -1,0 +1,205 @@
+import {
+  conditionOf,
+  type FleetMember,
+  type FleetRevision,
+  type RevisionLayer,
+} from "../api/index.ts";
+import { isCapitanError, messageOf } from "../errors/index.ts";
+import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
+import {
+  clusterKey,
+  deletionPolicyOf,
+  memberStatus,
+  ownerOf,
+  removalWaitsFor,
+  type ClusterFacts,
+  type MemberOutcome,
+} from "../fleet/index.ts";
+import { annotations } from "../object/index.ts";
+import type { MemberPlan } from "./engine.ts";
+import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
+import { report, timestamp } from "./report.ts";
+import type { Sources } from "./sources.ts";
+
+export type MembersOptions = {
+  readonly hub: ClusterHub;
+  readonly sources: Sources;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+/** The members of clusters as the hub has them: what they want, what is remembered of them, what is reported. */
+export class Members {
+  readonly #options: MembersOptions;
+  /** When each layer of a member's revision was first applied completely; restarts only make a timeout longer. */
+  readonly #appliedSince = new Map<
+    string,
+    { readonly revision: string; readonly layers: Map<string, number> }
+  >();
+  /** Sequence numbers that were written to the hub and may not be in the cache yet. */
+  readonly #sequences = new Map<string, number>();
+
+  constructor(options: MembersOptions) {
+    this.#options = options;
+  }
+
+  /** The members on a cluster whose Fleet is known, in a stable order. */
+  on(cluster: Named): readonly FleetMember[] {
+    const { hub } = this.#options;
+    return hub.membersOn(cluster).filter((m) => hub.fleet(m.spec.fleetRef) !== undefined);
+  }
+
+  /** What the member wants of its cluster, or why that is not known. */
+  async plan(
+    member: FleetMember,
+    cluster: ClusterFacts,
+    signal: AbortSignal,
+  ): Promise<MemberPlan | Problem> {
+    const { spec, metadata } = member;
+    const revision = await this.#revisionOf(member, signal);
+    if (revision === undefined && spec.state === "Present") {
+      const message = `FleetRevision ${metadata.namespace ?? ""}/${spec.revision} does not exist`;
+      return { code: "RevisionNotFound", message };
+    }
+    const inputs = await Promise.all(
+      (revision?.spec.layers ?? []).map(
+        async (layer) => [layer.name, await this.#inputsFor(spec.fleetRef, layer, signal)] as const,
+      ),
+    );
+    return { ...this.#standing(member, cluster), revision, inputs: new Map(inputs) };
+  }
+
+  /** The same plan with what may have changed since without the revision changing. */
+  refresh(plan: MemberPlan, member: FleetMember, cluster: ClusterFacts): MemberPlan {
+    return { ...plan, ...this.#standing(member, cluster) };
+  }
+
+  #standing(member: FleetMember, cluster: ClusterFacts) {
+    const { hub } = this.#options;
+    const { spec, metadata } = member;
+    const fleet = hub.fleet(spec.fleetRef);
+    return {
+      member: metadata.name,
+      owner: ownerOf(spec.fleetRef),
+      fleet: clusterKey(spec.fleetRef),
+      cluster: clusterKey(cluster),
+      approval: metadata.annotations?.[annotations.approveRemoval],
+      appliedSinceMs: this.#sinceOf(member),
+      knownObjects: member.status?.objects ?? 0,
+      remembered: this.#rememberedOf(member),
+      removalWaits: removalWaitsFor(cluster, spec.fleetRef, hub.fleets(), hub.membersOn(cluster)),
+      leavesBehind: (layer: string) =>
+        fleet !== undefined && deletionPolicyOf(fleet.spec, layer) === "Orphan",
+    };
+  }
+
+  /** The member's sequence number, from the API server itself: a cache may lag behind another leader's writes. */
+  async recall(member: FleetMember, signal: AbortSignal): Promise<number | undefined> {
+    const { namespace = "", name } = member.metadata;
+    const fresh = await this.#options.hub.freshMember({ namespace, name }, signal);
+    return fresh === undefined ? undefined : this.#rememberedOf(fresh);
+  }
+
+  /** Remembers on the hub that this sequence number is used on the member's cluster. */
+  async remember(member: FleetMember, sequence: number, signal: AbortSignal): Promise<void> {
+    const { namespace = "", name, uid = "" } = member.metadata;
+    const values = { [annotations.sequence]: String(sequence) };
+    await this.#options.hub.annotateMember({ namespace, name }, values, signal);
+    this.#sequences.set(uid, sequence);
+  }
+
+  /** clusterctl waits with a move while something is in flight. */
+  async blockMove(member: FleetMember, block: boolean, signal: AbortSignal): Promise<void> {
+    const { namespace = "", name } = member.metadata;
+    const values = { [annotations.blockMove]: block ? "true" : null };
+    await this.#options.hub.annotateMember({ namespace, name }, values, signal);
+  }
+
+  #rememberedOf({ metadata }: FleetMember): number | undefined {
+    const said = Number(metadata.annotations?.[annotations.sequence] ?? Number.NaN);
+    const written = this.#sequences.get(metadata.uid ?? "");
+    if (!Number.isSafeInteger(said)) {
+      // Somebody took the annotation off: the cluster is to be taken over.
+      this.#sequences.delete(metadata.uid ?? "");
+      return metadata.annotations?.[annotations.sequence] === undefined ? undefined : written;
+    }
+    return Math.max(said, written ?? 0);
+  }
+
+  async #revisionOf(
+    { metadata, spec }: FleetMember,
+    signal: AbortSignal,
+  ): Promise<FleetRevision | undefined> {
+    if (spec.state === "Removed") return undefined;
+    return this.#options.hub.revision(
+      { namespace: spec.fleetRef.namespace || (metadata.namespace ?? ""), name: spec.revision },
+      signal,
+    );
+  }
+
+  async #inputsFor(
+    fleet: Named,
+    layer: RevisionLayer,
+    signal: AbortSignal,
+  ): Promise<LayerInputs | Problem> {
+    try {
+      return await this.#options.sources.load(fleet.namespace, layer, signal);
+    } catch (error) {
+      if (!isCapitanError(error)) throw error;
+      // The digest was there when the revision was made.
+      const code = error.code === "ArtifactNotFound" ? "ArtifactGone" : error.code;
+      return { code, message: error.message };
+    }
+  }
+
+  #sinceOf({ metadata, spec }: FleetMember): ReadonlyMap<string, number> {
+    const held = this.#appliedSince.get(metadata.uid ?? "");
+    return held?.revision === spec.revision ? held.layers : new Map();
+  }
+
+  /** Takes note of when layers were first seen applied. */
+  noteApplied(member: FleetMember, layers: readonly LayerVerdict[], nowMs: number): void {
+    const since = new Map(this.#sinceOf(member));
+    for (const layer of layers) {
+      if (!layer.applied || layer.state === "Ready") since.delete(layer.name);
+      else if (!since.has(layer.name)) since.set(layer.name, nowMs);
+    }
+    this.#appliedSince.set(member.metadata.uid ?? "", {
+      revision: member.spec.revision,
+      layers: since,
+    });
+  }
+
+  /** Writes what a pass came to. */
+  async report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
+    const { hub, clock, log } = this.#options;
+    const status = memberStatus(member, outcome, timestamp(clock));
+    await report(hub, member, status, { clock, log, signal });
+  }
+
+  /** Says of all members why nothing could be done; only what is new is logged, since clusters that start are tried every second. */
+  async reportProblem(
+    members: readonly FleetMember[],
+    cluster: Named,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const problem = problemOf(error);
+    const unexpected = problem.code === "InternalError" ? { err: error } : {};
+    const facts = { cluster: clusterKey(cluster), code: problem.code, ...unexpected };
+    if (members.some((member) => !saysAlready(member, problem)))
+      this.#options.log.warn(facts, problem.message);
+    for (const member of members) await this.report(member, { problem, layers: [] }, signal);
+  }
+}
+
+function saysAlready({ status }: FleetMember, { code, message }: Problem): boolean {
+  const ready = conditionOf(status?.conditions, "Ready");
+  return ready?.reason === code && ready.message === message;
+}
+
+/** What went wrong, in a code and in words. */
+export function problemOf(error: unknown): Problem {
+  if (isCapitanError(error)) return { code: error.code, message: error.message };
+  return { code: "InternalError", message: `unexpected: ${messageOf(error)}` };
+}

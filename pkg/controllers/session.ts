@@ -1,0 +1,51 @@
+import { Attempts, type Thief } from "../drift/index.ts";
+import type { LayerPlan } from "../engine/index.ts";
+import type { Ledger } from "../inventory/index.ts";
+import type { Clock, WorkloadPort } from "./ports.ts";
+
+/** One member's layers as they are to be in its cluster, with what they were made from. */
+export type Placed = {
+  readonly made: string;
+  readonly layers: readonly LayerPlan[];
+};
+
+/** Everything is applied once more after so many hours, whatever the watches say: the net below them. */
+const sweepMinMs = 4 * 3_600_000;
+const sweepMaxMs = 8 * 3_600_000;
+
+/** What is remembered of one connected cluster between passes; gone with the connection. */
+export class Session {
+  readonly workload: WorkloadPort;
+  readonly attempts = new Attempts();
+  /** By member: its layers as they are to be. */
+  readonly placed = new Map<string, Placed>();
+  /** By member: objects that are to be applied whatever their metadata says. */
+  readonly unverified = new Map<string, ReadonlySet<string>>();
+  /** By object: who took a field of it again and again. */
+  thieves: ReadonlyMap<string, Thief> = new Map();
+  /** The inventory as it was last read or written, as long as nobody else can have written it. */
+  ledger: Ledger | undefined;
+  #sweepAtMs: number;
+
+  constructor(workload: WorkloadPort, clock: Clock) {
+    this.workload = workload;
+    this.#sweepAtMs = nextSweepMs(clock);
+  }
+
+  /** Whether it is time to verify everything; the next time is chosen. */
+  isSweepDue(clock: Clock): boolean {
+    if (clock.monotonicMs() < this.#sweepAtMs) return false;
+    this.#sweepAtMs = nextSweepMs(clock);
+    return true;
+  }
+
+  /** Drops what belongs to members that are no longer there, and the watches that only they needed. */
+  retain(members: ReadonlySet<string>): void {
+    for (const name of this.placed.keys()) if (!members.has(name)) this.placed.delete(name);
+    for (const name of this.unverified.keys()) if (!members.has(name)) this.unverified.delete(name);
+  }
+}
+
+function nextSweepMs({ monotonicMs, random }: Clock): number {
+  return monotonicMs() + sweepMinMs + (sweepMaxMs - sweepMinMs) * random();
+}

@@ -1,0 +1,95 @@
+import { compareFootprints, isOlder } from "./footprint.ts";
+import type { Live } from "./live.ts";
+
+/** An event about one object: what it is now, or that it has gone. */
+type Seen = { readonly live: Live; readonly gone: boolean };
+
+/**
+ * The owned objects of one cluster as watches and replies tell them. While an apply of an object is
+ * in flight its events are held: our own event often comes before our own reply.
+ */
+export class Mirror {
+  readonly #objects = new Map<string, Live>();
+  readonly #held = new Map<string, Seen[]>();
+  /** Our fields as they were before somebody took some of them. */
+  readonly #before = new Map<string, string>();
+
+  /** The object, as of the newest of what was seen and what was replied. */
+  get(key: string): Live | undefined {
+    return this.#objects.get(key);
+  }
+
+  /** All objects by key. */
+  all(): ReadonlyMap<string, Live> {
+    return this.#objects;
+  }
+
+  /** Our `fieldsV1` as JSON, as of our last apply; undefined when it is not known. */
+  fieldsBefore(key: string): string | undefined {
+    return this.#before.get(key) ?? this.#objects.get(key)?.fields;
+  }
+
+  /** It was seen that the object can be used. */
+  establish(key: string): void {
+    const held = this.#objects.get(key);
+    if (held !== undefined) this.#objects.set(key, { ...held, established: true });
+  }
+
+  /** An apply of the object begins. */
+  begin(key: string): void {
+    if (!this.#held.has(key)) this.#held.set(key, []);
+  }
+
+  /** The apply has ended, with a reply or without. True when events that were held are news. */
+  end(key: string, reply: Live | undefined): boolean {
+    const held = this.#held.get(key) ?? [];
+    this.#held.delete(key);
+    if (reply !== undefined) {
+      this.#objects.set(key, reply);
+      this.#before.delete(key);
+    }
+    return held.map((seen) => this.#take(key, seen, false)).some(Boolean);
+  }
+
+  /** Something other than an apply removed the object, or our label from it. */
+  forget(key: string): void {
+    this.#before.delete(key);
+    this.#objects.delete(key);
+  }
+
+  /**
+   * The watch tells of an object, or, with `listed`, a new list does: then older versions count too,
+   * since a restored cluster goes back. True when it is news: not a write of ours, nor one of status.
+   */
+  see(key: string, live: Live, { gone, listed }: { gone: boolean; listed: boolean }): boolean {
+    const held = this.#held.get(key);
+    if (held === undefined) return this.#take(key, { live, gone }, listed);
+    held.push({ live, gone });
+    return false;
+  }
+
+  #take(key: string, { live, gone }: Seen, listed: boolean): boolean {
+    const before = this.#objects.get(key);
+    if (gone) {
+      // The end of an earlier object of this name: ours has been created again since.
+      if (before === undefined || before.uid !== live.uid) return false;
+      this.#objects.delete(key);
+      return true;
+    }
+    if (before?.uid === live.uid && !listed) {
+      if (before.version === live.version || isOlder(live.version, before.version)) return false;
+    }
+    if (before?.fields !== undefined && before.own !== live.own && !this.#before.has(key)) {
+      this.#before.set(key, before.fields);
+    }
+    const { established, health } = before?.uid === live.uid ? before : {};
+    this.#objects.set(key, { ...live, established: live.established ?? established, health });
+    return before === undefined || isNews(before, live);
+  }
+}
+
+function isNews(before: Live, after: Live): boolean {
+  if (before.deleting !== after.deleting || before.owner !== after.owner) return true;
+  const difference = compareFootprints(before, after);
+  return difference === "verify" || difference === "repair";
+}

@@ -1,0 +1,66 @@
+import type { Entry } from "../inventory/index.ts";
+import { nameOf, parseKey, type ObjectId } from "../object/index.ts";
+import { sha256Hex } from "../json/index.ts";
+import type { Problem } from "./step.ts";
+
+/** Deleting one of these deletes what is inside, or what it stands for. */
+const dangerousKinds = new Set([
+  "/Namespace",
+  "apiextensions.k8s.io/CustomResourceDefinition",
+  "/PersistentVolumeClaim",
+  "/PersistentVolume",
+  "cluster.x-k8s.io/Cluster",
+]);
+/** Fewer objects than this are never many. */
+const manyMin = 10;
+const fluxDefinition = /\.toolkit\.fluxcd\.io$/;
+
+/** What asks for an approval, and the value that gives it. */
+export type Approval = { readonly approval: string; readonly problem: Problem };
+
+/**
+ * Whether deleting these objects of a member needs approval: (a) what holds others, (b) most of the
+ * member's objects, (e) Flux. The approval is a digest of exactly this set on this cluster.
+ */
+export function approvalFor(
+  cluster: string,
+  deleted: readonly Entry[],
+  owned: number,
+): Approval | undefined {
+  const dangerous = deleted.filter((entry) => {
+    const { group, kind } = idOfEntry(entry);
+    return dangerousKinds.has(`${group}/${kind}`);
+  });
+  const isMost = deleted.length >= manyMin && deleted.length * 2 > owned;
+  if (dangerous.length === 0 && !isMost) return undefined;
+  const flux = deleted.some(isFluxDefinition) ? "withdraw Flux and " : "";
+  const what = flux + (dangerous.length > 0 ? inside(dangerous) : `delete most of its objects`);
+  const approval = approvalOf(
+    cluster,
+    deleted.map(({ key }) => key),
+  );
+  const message = `would ${what} (${deleted.length} of ${owned} objects); to allow it: capitan.dev/approve-removal=${approval}`;
+  return { approval, problem: { code: "RemovalNeedsApproval", message } };
+}
+
+function inside(dangerous: readonly Entry[]): string {
+  const names = dangerous.slice(0, 3).map((entry) => nameOf(idOfEntry(entry)));
+  const more = dangerous.length > 3 ? ` and ${dangerous.length - 3} more` : "";
+  return `delete ${names.join(", ")}${more} with everything inside`;
+}
+
+/** The digest by which exactly this set is approved; the order does not matter. */
+export function approvalOf(scope: string, keys: readonly string[]): string {
+  return sha256Hex([scope, ...[...keys].sort()].join("\n")).slice(0, 16);
+}
+
+/** Whether the entry is a CRD of Flux. */
+export function isFluxDefinition(entry: Entry): boolean {
+  const { kind, name } = idOfEntry(entry);
+  return kind === "CustomResourceDefinition" && fluxDefinition.test(name);
+}
+
+/** Which object an entry is about. */
+export function idOfEntry({ key }: Entry): ObjectId {
+  return parseKey(key) ?? { group: "", kind: "", namespace: "", name: key };
+}

@@ -1,0 +1,162 @@
+import {
+  cureOf,
+  isBarrier,
+  isEstablished,
+  keptByOthers,
+  liveOf,
+  takeOver,
+  thiefOf,
+  withoutNobody,
+  type Live,
+  type Mirror,
+  type Thief,
+} from "../drift/index.ts";
+import type { ApplyReply, DesiredObject } from "../engine/index.ts";
+import { ApiError, type ApplyResult, type KubeClient } from "../kube/index.ts";
+import { fieldManager, nameOf, type KubeObject, type Resource } from "../object/index.ts";
+import { cure } from "./cure.ts";
+import { planDefinitions, migrate } from "./definitions.ts";
+import type { Kinds } from "./kinds.ts";
+import { parallel } from "./parallel.ts";
+import { problemOf } from "./problems.ts";
+
+/** Requests to one cluster at a time. More does not help: its API server is the limit. */
+const width = 16;
+
+type Target = { readonly desired: DesiredObject; readonly resource: Resource };
+
+/** Applies objects to one cluster, and cures what a plain apply cannot repair. */
+export class Applier {
+  readonly #client: KubeClient;
+  readonly #kinds: Kinds;
+  readonly #mirror: Mirror;
+  readonly #onNews: () => void;
+
+  constructor(client: KubeClient, kinds: Kinds, mirror: Mirror, onNews: () => void) {
+    this.#client = client;
+    this.#kinds = kinds;
+    this.#mirror = mirror;
+    this.#onNews = onNews;
+  }
+
+  /**
+   * Applies objects that are independent of each other. Those in `asked` are read before, to say who
+   * took what of them and to take what we dropped and others keep. Definitions that would lose
+   * stored objects refuse the whole batch.
+   */
+  async apply(
+    objects: readonly DesiredObject[],
+    asked: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, ApplyReply>> {
+    const plan = await planDefinitions(this.#client, objects, this.#mirror, signal);
+    if ("problem" in plan) return new Map(objects.map(({ key }) => [key, plan]));
+    for (const migration of plan.migrations) await migrate(this.#client, migration, signal);
+    const replies = await parallel(
+      objects,
+      width,
+      async (desired) =>
+        [desired.key, await this.#applyOne(desired, asked.has(desired.key), signal)] as const,
+    );
+    return new Map(replies);
+  }
+
+  async #applyOne(
+    desired: DesiredObject,
+    asked: boolean,
+    signal: AbortSignal,
+  ): Promise<ApplyReply> {
+    const { object, id, key } = desired;
+    const resource = await this.#kinds.find(object.apiVersion, object.kind, signal);
+    if (resource === undefined) {
+      const message = `${nameOf(id)}: the cluster does not serve ${object.apiVersion} ${object.kind}`;
+      return { problem: { code: "UnknownKind", message } };
+    }
+    const target = { desired, resource };
+    this.#mirror.begin(key);
+    let live: Live | undefined;
+    try {
+      const reply = asked ? await this.#applyAsked(target, signal) : await this.#send(target, signal);
+      live = reply.live;
+      return reply;
+    } catch (error) {
+      return { problem: problemOf("ApplyFailed", nameOf(id), error) };
+    } finally {
+      if (this.#mirror.end(key, live)) this.#onNews();
+    }
+  }
+
+  /** Applies with a look before: for objects that somebody else writes too. */
+  async #applyAsked(target: Target, signal: AbortSignal) {
+    const { resource, desired } = target;
+    const options = { metadataOnly: true, signal };
+    const before = await this.#client.get(resource, desired.id, options);
+    const reply = await this.#send(target, signal);
+    if (before === undefined) return reply;
+    const thief: Thief | undefined = thiefOf(before.metadata, reply.metadata);
+    const kept = keptByOthers(before.metadata, reply.metadata);
+    const managedFields = kept.length === 0 ? undefined : takeOver(reply.metadata, kept, false);
+    if (managedFields === undefined) return { ...reply, thief };
+    await this.#setOwners(target, reply.metadata, managedFields, signal);
+    return { ...(await this.#send(target, signal)), created: reply.created, thief };
+  }
+
+  async #send(target: Target, signal: AbortSignal) {
+    const before = this.#mirror.get(target.desired.key);
+    const reply = await this.#sendOrCure(target, signal);
+    const object = await this.#cleaned(target, reply, before, signal);
+    const live = liveOf(object);
+    const usable = isBarrier(object) && isEstablished(reply.object);
+    return {
+      live: usable ? { ...live, established: true } : live,
+      created: reply.created,
+      metadata: object.metadata,
+    };
+  }
+
+  /** After the first apply to an object without managedFields, or one whose entries were cut. */
+  async #cleaned(
+    target: Target,
+    { object, created }: ApplyResult,
+    before: Live | undefined,
+    signal: AbortSignal,
+  ): Promise<KubeObject> {
+    const managedFields = created ? undefined : withoutNobody(object.metadata);
+    // An object of ours that always had its entry has nobody's fields by right: it was so before us.
+    if (managedFields === undefined || (before !== undefined && before.own !== "")) return object;
+    return this.#setOwners(target, object.metadata, managedFields, signal);
+  }
+
+  async #setOwners(
+    { resource }: Target,
+    live: KubeObject["metadata"],
+    managedFields: unknown,
+    signal: AbortSignal,
+  ): Promise<KubeObject> {
+    const metadata = { resourceVersion: live.resourceVersion, managedFields };
+    const options = { metadataOnly: true, signal };
+    const patched = await this.#client.mergePatch(resource, live, { metadata }, options);
+    const apiVersion =
+      resource.group === "" ? resource.version : `${resource.group}/${resource.version}`;
+    return { ...patched, apiVersion, kind: resource.kind };
+  }
+
+  async #sendOrCure(target: Target, signal: AbortSignal): Promise<ApplyResult> {
+    try {
+      return await this.#sendOnce(target, signal);
+    } catch (error) {
+      const remedy = error instanceof ApiError ? cureOf(error.status, error.detail) : undefined;
+      if (remedy === undefined) throw error;
+      const { desired, resource } = target;
+      const fields = this.#mirror.fieldsBefore(desired.key);
+      const cured = await cure(this.#client, { remedy, resource, desired, fields }, signal);
+      if (!cured) throw error;
+      return this.#sendOnce(target, signal);
+    }
+  }
+
+  #sendOnce({ desired: { object }, resource }: Target, signal: AbortSignal): Promise<ApplyResult> {
+    const metadataOnly = !isBarrier(object);
+    return this.#client.apply(resource, object, { manager: fieldManager, metadataOnly, signal });
+  }
+}

@@ -1,0 +1,159 @@
+import { holdReason, type Mirror } from "../drift/index.ts";
+import type { Problem, RemovalReply } from "../engine/index.ts";
+import type { Entry } from "../inventory/index.ts";
+import { isConflict, type KubeClient } from "../kube/index.ts";
+import {
+  labels,
+  nameOf,
+  ownershipOf,
+  parseKey,
+  type KubeObject,
+  type Resource,
+} from "../object/index.ts";
+import type { Kinds } from "./kinds.ts";
+import { parallel } from "./parallel.ts";
+import { problemOf } from "./problems.ts";
+import { coreResources } from "./resources.ts";
+
+const width = 16;
+const fluxGroup = /\.toolkit\.fluxcd\.io$/;
+const fluxFinalizer = /(^|\.)fluxcd\.io/;
+const fluxPods = "app.kubernetes.io/part-of=flux";
+
+/** Takes objects out of one cluster, or our mark off them. */
+export class Remover {
+  readonly #client: KubeClient;
+  readonly #kinds: Kinds;
+  readonly #mirror: Mirror;
+
+  constructor(client: KubeClient, kinds: Kinds, mirror: Mirror) {
+    this.#client = client;
+    this.#kinds = kinds;
+    this.#mirror = mirror;
+  }
+
+  /** Takes our label off objects that stay. */
+  async release(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RemovalReply>> {
+    return this.#remove(entries, signal, async (resource, live) => {
+      // No resourceVersion: statuses change all the time, and only our own label is touched.
+      const metadata = { uid: live.metadata.uid, labels: { [labels.owner]: null } };
+      await this.#client.mergePatch(resource, live.metadata, { metadata }, { signal });
+      return "gone";
+    });
+  }
+
+  /** Deletes objects, each after a quorum read and under its uid and resourceVersion. */
+  async delete(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RemovalReply>> {
+    return this.#remove(entries, signal, async (resource, live) => {
+      const isGoing = live.metadata.deletionTimestamp !== undefined;
+      if (!isGoing && (await this.#client.delete(resource, live, { signal }))) return "gone";
+      const left = await this.#client.get(resource, live.metadata, { signal });
+      if (left === undefined) return "gone";
+      return { held: holdReason(left) };
+    });
+  }
+
+  /**
+   * Makes Flux harmless before its definitions go: its pods are gone, and no object of its kinds,
+   * the tenants' too, holds a finalizer that nobody would take off. Gives what is in the way.
+   */
+  async disarmFlux(signal: AbortSignal): Promise<Problem | undefined> {
+    const pods = await this.#client.list(coreResources.pod, {
+      labelSelector: fluxPods,
+      metadataOnly: true,
+      signal,
+    });
+    const [pod] = pods.items;
+    if (pod !== undefined) {
+      const message = `Pod/${pod.metadata.namespace ?? ""}/${pod.metadata.name} of Flux still runs; its objects are let go when it has ended`;
+      return { code: "RemovalBlocked", message };
+    }
+    const kinds = (await this.#kinds.all(signal)).filter(({ group }) => fluxGroup.test(group));
+    try {
+      for (const kind of kinds) await this.#strip(kind, signal);
+    } catch (error) {
+      return problemOf("RemovalBlocked", "taking the finalizers off Flux's objects", error);
+    }
+    return undefined;
+  }
+
+  async #strip(resource: Resource, signal: AbortSignal): Promise<void> {
+    const { items } = await this.#client.list(resource, { metadataOnly: true, signal });
+    const held = items.filter(({ metadata }) => (metadata.finalizers ?? []).some(isFluxs));
+    await parallel(held, width, async ({ metadata }) => {
+      const { resourceVersion, finalizers = [] } = metadata;
+      const patch = { resourceVersion, finalizers: finalizers.filter((f) => !isFluxs(f)) };
+      await this.#client.mergePatch(resource, metadata, { metadata: patch }, { signal });
+    });
+  }
+
+  async #remove(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+    act: (resource: Resource, live: KubeObject) => Promise<RemovalReply>,
+  ): Promise<ReadonlyMap<string, RemovalReply>> {
+    const replies = await parallel(
+      entries,
+      width,
+      async (entry) => [entry.key, await this.#removeOne(entry, signal, act)] as const,
+    );
+    for (const [key, reply] of replies) if (reply === "gone") this.#mirror.forget(key);
+    return new Map(replies);
+  }
+
+  async #removeOne(
+    entry: Entry,
+    signal: AbortSignal,
+    act: (resource: Resource, live: KubeObject) => Promise<RemovalReply>,
+  ): Promise<RemovalReply> {
+    const id = parseKey(entry.key);
+    if (id === undefined) return "gone";
+    const resource = await this.#kinds.findServed(id.group, id.kind, signal);
+    if (resource === undefined) return this.#withoutKind(id.group, signal);
+    try {
+      const live = await this.#client.get(resource, id, { signal, metadataOnly: true });
+      // Somebody else's object by now, or never ours: only our entry goes.
+      if (live === undefined || !isOurs(live, entry)) return "gone";
+      return await act(resource, live);
+    } catch (error) {
+      if (isConflict(error)) return { held: "changes all the time" };
+      return { problem: problemOf("RemovalBlocked", nameOf(id), error) };
+    }
+  }
+
+  /** A kind that discovery does not list is gone only when nothing of its group is defined any more. */
+  async #withoutKind(group: string, signal: AbortSignal): Promise<RemovalReply> {
+    this.#kinds.forget();
+    const list = (resource: Resource) =>
+      this.#client.list(resource, { metadataOnly: true, signal }).then(({ items }) => items);
+    const [definitions, services] = await Promise.all([
+      list(coreResources.definition),
+      this.#client.list(coreResources.apiService, { signal }).then(({ items }) => items),
+    ]);
+    const isDefined = definitions.some(({ metadata }) => metadata.name.endsWith(`.${group}`));
+    const isServedElsewhere = services.some((service) => isAggregated(service, group));
+    if (!isDefined && !isServedElsewhere) return "gone";
+    return { held: `is of a kind in group ${group} that the API server does not serve now` };
+  }
+}
+
+const isFluxs = (finalizer: string) => fluxFinalizer.test(finalizer.split("/")[0] ?? "");
+
+/** Whether another server serves this group through the API server, even if it does not answer now. */
+function isAggregated(service: KubeObject, group: string): boolean {
+  const spec = service["spec"] as { group?: string; service?: unknown } | undefined;
+  return spec?.group === group && spec.service !== undefined && spec.service !== null;
+}
+
+/** Ours is what carries our label, or is the very object that we applied, with fields of ours, and has lost its label. */
+function isOurs({ metadata }: KubeObject, entry: Entry): boolean {
+  const owner = metadata.labels?.[labels.owner];
+  if (owner !== undefined) return owner === entry.owner;
+  return entry.uid !== undefined && entry.uid === metadata.uid && ownershipOf(metadata) !== "";
+}
