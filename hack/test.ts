@@ -9,7 +9,7 @@ import { startController } from "./lab/controller.ts";
 import { startLab, stopLab } from "./lab/lab.ts";
 import { root } from "./lab/paths.ts";
 import { progress } from "./lab/progress.ts";
-import { ensureTools } from "./lab/tools.ts";
+import { ensureTool, ensureTools } from "./lab/tools.ts";
 
 /** A single test may take this long; every wait inside has a shorter deadline of its own. */
 const testTimeoutMs = 240_000;
@@ -49,7 +49,7 @@ function nodeTest(files: readonly string[], concurrency: number, env = {}): Prom
 async function inLaboratory(files: readonly string[]): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
   try {
-    const lab = await startLab({ dir, progress });
+    const lab = await startLab({ dir, progress, audit: true });
     await startController(lab);
     const code = await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
     if (code !== 0) await showLog(dir, "controller");
@@ -77,6 +77,8 @@ async function main(chosen: readonly string[]): Promise<number> {
   progress.action("unit tests");
   if (wanted(unit).length > 0 && (await nodeTest(wanted(unit), 2)) !== 0) return 1;
   if (wanted(integration).length === 0) return 0;
+  await ensureTool("clusterctl", progress);
+  await ensureTool("kustomize-controller", progress);
   progress.action("tests on real components (about four minutes on two cores)");
   return inLaboratory(wanted(integration));
 }

@@ -88,6 +88,11 @@ async function startCore(labDir: string, tools: Tools, ports: Ports): Promise<vo
     args: [...args, ...diagnostics],
     env: { KUBECONFIG: join(dir, "kubeconfig") },
   });
+  await coreReady(labDir, ports);
+}
+
+/** Waits until a CAPI core manager that was just started answers. */
+export async function coreReady(labDir: string, ports: Ports): Promise<void> {
   await until(
     async () => {
       await assertAlive(labDir, "capi-core");

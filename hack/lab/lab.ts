@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { clientOf, serverDir, startApiServer, startEtcd } from "./apiserver.ts";
 import { startCapi } from "./capi.ts";
+import { etcdPortOf } from "./etcd.ts";
 import { root } from "./paths.ts";
 import { claimPorts, releasePorts } from "./ports.ts";
 import { launch, recorded, stop } from "./processes.ts";
@@ -10,7 +11,7 @@ import type { Progress } from "./progress.ts";
 import { startRegistry } from "./registry.ts";
 import { resources } from "./resources.ts";
 import { readLab, writeLab, type LabFile } from "./state.ts";
-import { ensureTools } from "./tools.ts";
+import { ensureTools, type Tools } from "./tools.ts";
 
 /** The namespace of the lab's clusters, and its controller's platform namespace. */
 export const labNamespace = "fleet";
@@ -22,6 +23,10 @@ export type LabOptions = {
   readonly standIn?: string;
   /** More flags for the hub's kube-apiserver. */
   readonly hubFlags?: readonly string[];
+  /** Every API server writes an audit log of level Metadata: see `auditFile`. */
+  readonly audit?: boolean;
+  /** `own` gives the hub an etcd of its own, whose data `copyHubEtcd` and `restoreHubEtcd` roll back. */
+  readonly hubEtcd?: "own" | "shared";
 };
 
 /**
@@ -42,18 +47,16 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
       ports,
       hubKubeconfig: join(serverDir(dir, "hub"), "kubeconfig"),
       registry: `127.0.0.1:${ports.registry}`,
+      audit: options.audit ?? false,
+      hubEtcd: options.hubEtcd ?? "shared",
     };
     await writeLab(lab);
-    await startEtcd(dir, tools.etcd, ports);
-    const registry = startRegistry(dir, tools.registry, { name: "registry", port: ports.registry });
-    await startApiServer(dir, tools["kube-apiserver"], {
-      name: "hub",
-      port: ports.hub,
-      etcdPort: ports.etcd,
-      flags: options.hubFlags ?? [],
-    });
+    await Promise.all([
+      startRegistry(dir, tools.registry, { name: "registry", port: ports.registry }),
+      startHub(lab, tools, options.hubFlags ?? []),
+    ]);
     const hub = await clientOf(lab.hubKubeconfig);
-    await Promise.all([registry, startHubServices(lab, hub, tools, options.standIn ?? "200ms")]);
+    await startHubServices(lab, hub, tools, options.standIn ?? "200ms");
     await hub.close();
     progress.done(`management cluster is up: export KUBECONFIG=${lab.hubKubeconfig}`);
     return lab;
@@ -63,10 +66,23 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
   }
 }
 
+async function startHub(lab: LabFile, tools: Tools, flags: readonly string[]): Promise<void> {
+  const { dir, ports, audit } = lab;
+  await startEtcd(dir, tools.etcd, ports);
+  if (lab.hubEtcd === "own") await startEtcd(dir, tools.etcd, ports, "etcd-hub");
+  await startApiServer(dir, tools["kube-apiserver"], {
+    name: "hub",
+    port: ports.hub,
+    etcdPort: etcdPortOf(lab, "hub"),
+    audit,
+    flags,
+  });
+}
+
 async function startHubServices(
   lab: LabFile,
   hub: KubeClient,
-  tools: Awaited<ReturnType<typeof ensureTools>>,
+  tools: Tools,
   standIn: string,
 ): Promise<void> {
   await startCapi(lab.dir, tools, lab.ports, hub);
@@ -92,7 +108,7 @@ async function startHubServices(
 export async function stopLab(dir: string): Promise<void> {
   // First those who would start or write something, then API servers, then what they stand on.
   const order = [
-    /^(controller|provider|stand-in|capi-core|kube-controller-manager)/,
+    /^(controller|provider|stand-in|capi-core|kube-controller-manager|kustomize-controller)/,
     /^(apiserver-|registry)/,
     /./,
   ];

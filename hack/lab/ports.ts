@@ -20,6 +20,8 @@ const offsets = {
   capiDiagnostics: 6,
   registry: 7,
   controllerMetrics: 8,
+  hubEtcd: 9,
+  hubEtcdPeer: 10,
   firstWorkload: 20,
 } as const;
 

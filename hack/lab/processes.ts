@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { until } from "./wait.ts";
 
@@ -13,14 +13,13 @@ export type Launch = {
 
 /**
  * Starts a process of the lab in the background: its own session, output to `log/NAME.log`, no stdio
- * of ours, recorded in `pid/NAME` with its start time so that a reused pid is never signalled.
+ * of ours, recorded in `pid/NAME` with its start time so that a reused pid is never signalled, and in
+ * `launch/NAME` with its arguments for `relaunch`.
  */
-export async function launch(
-  labDir: string,
-  { name, command, args, env }: Launch,
-): Promise<number> {
-  await mkdir(join(labDir, "pid"), { recursive: true });
-  await mkdir(join(labDir, "log"), { recursive: true });
+export async function launch(labDir: string, what: Launch): Promise<number> {
+  const { name, command, args, env } = what;
+  for (const dir of ["pid", "log", "launch"]) await mkdir(join(labDir, dir), { recursive: true });
+  await writeFile(join(labDir, "launch", name), JSON.stringify(what), { mode: 0o600 });
   const log = openSync(join(labDir, "log", `${name}.log`), "a");
   const child = spawn(command, args, {
     detached: true,
@@ -39,13 +38,21 @@ export async function launch(
   return child.pid ?? 0;
 }
 
+/** Starts a process again as it was started last. Throws while it runs, and when it never did. */
+export async function relaunch(labDir: string, name: string): Promise<number> {
+  const pid = await pidOf(labDir, name);
+  if (pid !== undefined) throw new Error(`${name} runs already, with pid ${pid}`);
+  const text = await readFile(join(labDir, "launch", name), "utf8").catch(() => {
+    throw new Error(`${name} was never started in ${labDir}`);
+  });
+  return launch(labDir, JSON.parse(text) as Launch);
+}
+
 /** The pid of a recorded process that still runs. */
 export async function pidOf(labDir: string, name: string): Promise<number | undefined> {
   const text = await readFile(join(labDir, "pid", name), "utf8").catch(() => "");
-  const [pid, started] = text.split(" ");
-  return pid !== undefined && started !== "" && startTime(Number(pid)) === started
-    ? Number(pid)
-    : undefined;
+  const [pid = "", started = ""] = text.split(" ");
+  return started !== "" && startTime(Number(pid)) === started ? Number(pid) : undefined;
 }
 
 /** Throws with the last lines of its log when a recorded process has ended. */
@@ -65,11 +72,17 @@ export async function stop(labDir: string, name: string, patienceMs = 5_000): Pr
     () => true,
     () => false,
   );
-  if (!ended) {
-    await signal(labDir, name, "SIGKILL");
-    await until(gone, { deadlineMs: 5_000, what: `${name} to be killed` });
-  }
+  if (!ended) await kill(labDir, name);
   await rm(join(labDir, "pid", name), { force: true });
+}
+
+/** Ends one recorded process as a crash would, by SIGKILL; returns when it is gone. It stays recorded. */
+export async function kill(labDir: string, name: string): Promise<void> {
+  await signal(labDir, name, "SIGKILL");
+  await until(async () => (await pidOf(labDir, name)) === undefined, {
+    deadlineMs: 5_000,
+    what: `${name} to be killed`,
+  });
 }
 
 /** Sends a signal to a recorded process, if it runs. */
@@ -101,12 +114,16 @@ export function isAlive(pid: number): boolean {
   return startTime(pid) !== undefined;
 }
 
-/** Field 22 of /proc/PID/stat, or undefined when there is no such process (or only its zombie). */
+/**
+ * Field 22 of /proc/PID/stat, or undefined when there is no such process (or only its zombie). While
+ * threads of a zombie still end, its ports are still taken: it counts.
+ */
 function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
+    const ended = fields[0] === "Z" && readdirSync(`/proc/${pid}/task`).length <= 1;
+    return ended ? undefined : fields[19];
   } catch {
     return undefined;
   }

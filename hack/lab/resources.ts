@@ -15,6 +15,7 @@ export const resources = {
     "LabControlPlane",
     "labcontrolplanes",
   ),
+  provider: resource("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider", "providers"),
   crd: resource(
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",

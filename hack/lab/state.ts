@@ -10,6 +10,10 @@ export type LabFile = {
   readonly hubKubeconfig: string;
   /** host:port of the OCI registry, plain HTTP. */
   readonly registry: string;
+  /** Whether every API server writes an audit log. */
+  readonly audit: boolean;
+  /** Whether the hub has an etcd of its own, or a prefix in the one of the workload clusters. */
+  readonly hubEtcd: "own" | "shared";
 };
 
 const fileOf = (labDir: string) => join(labDir, "lab.json");

@@ -14,8 +14,18 @@ const kubernetesFlags = ["gitVersion=v" + kubernetesVersion, "gitMajor=1", "gitM
   .map((x) => `-X k8s.io/component-base/version.${x}`)
   .join(" ");
 
-/** The control-plane programs: where they are pinned (a Go tool module), and about how long a cold build takes on two cores. */
-const tools = {
+/** Where a program is pinned (a Go tool module), and about how long a cold build takes on two cores. */
+type Pin = {
+  readonly module: string;
+  readonly package: string;
+  readonly flags: string;
+  readonly coldSeconds: number;
+  /** Whether one that is installed will do. */
+  readonly fromPath: boolean;
+};
+
+/** The control-plane programs. */
+const labTools = {
   etcd: {
     module: "etcd",
     package: "go.etcd.io/etcd/server/v3",
@@ -51,12 +61,31 @@ const tools = {
     coldSeconds: 95,
     fromPath: false,
   },
-} as const;
+} as const satisfies Record<string, Pin>;
 
-export type Tool = keyof typeof tools;
+/** Programs that only tests run: nobody else waits for their build. */
+const testTools = {
+  clusterctl: {
+    module: "capi",
+    package: "sigs.k8s.io/cluster-api/cmd/clusterctl",
+    flags: "",
+    coldSeconds: 95,
+    fromPath: false,
+  },
+  "kustomize-controller": {
+    module: "kustomize-controller",
+    package: "github.com/fluxcd/kustomize-controller",
+    flags: "",
+    coldSeconds: 165,
+    fromPath: false,
+  },
+} as const satisfies Record<string, Pin>;
+
+type LabTool = keyof typeof labTools;
+type TestTool = keyof typeof testTools;
 
 /** Paths of the programs. */
-export type Tools = Readonly<Record<Tool, string>>;
+export type Tools = Readonly<Record<LabTool, string>>;
 
 /**
  * Makes every program of the lab available: from KUBEBUILDER_ASSETS or PATH where one is there,
@@ -64,27 +93,36 @@ export type Tools = Readonly<Record<Tool, string>>;
  * build fails, with the compiler's last lines.
  */
 export async function ensureTools(progress: Progress): Promise<Tools> {
-  const found = {} as Record<Tool, string>;
-  const missing: Tool[] = [];
-  for (const name of Object.keys(tools) as Tool[]) {
-    const path = fromEnvironment(name) ?? (await cachedPath(name));
+  const found = {} as Record<LabTool, string>;
+  const missing: LabTool[] = [];
+  for (const name of Object.keys(labTools) as LabTool[]) {
+    const path = fromEnvironment(name) ?? (await cachedPath(name, labTools[name]));
     found[name] = path;
     if (!existsSync(path)) missing.push(name);
   }
-  let seconds = missing.reduce((sum, name) => sum + tools[name].coldSeconds, 0);
+  let seconds = missing.reduce((sum, name) => sum + labTools[name].coldSeconds, 0);
   for (const name of missing) {
     const left = seconds >= 90 ? `${Math.ceil(seconds / 60)} minutes` : `${seconds} s`;
     await progress.during(
       `building ${name} (at most about ${left} to go on two cores; done once)`,
-      () => build(name, found[name]),
+      () => build(name, labTools[name], found[name]),
     );
-    seconds -= tools[name].coldSeconds;
+    seconds -= labTools[name].coldSeconds;
   }
   return found;
 }
 
-function fromEnvironment(name: Tool): string | undefined {
-  if (!tools[name].fromPath) return undefined;
+/** Makes a program available that only tests run, and gives its path. Throws as `ensureTools` does. */
+export async function ensureTool(name: TestTool, progress: Progress): Promise<string> {
+  const pin = testTools[name];
+  const path = await cachedPath(name, pin);
+  const text = `building ${name} (at most about ${pin.coldSeconds} s on two cores; done once)`;
+  if (!existsSync(path)) await progress.during(text, () => build(name, pin, path));
+  return path;
+}
+
+function fromEnvironment(name: LabTool): string | undefined {
+  if (!labTools[name].fromPath) return undefined;
   const dirs = [
     process.env["KUBEBUILDER_ASSETS"] ?? "",
     ...(process.env["PATH"] ?? "").split(delimiter),
@@ -105,8 +143,7 @@ function isExecutable(path: string): boolean {
 }
 
 /** The cache is keyed by all that decides the binary, so that a new pin is a new file. */
-async function cachedPath(name: Tool): Promise<string> {
-  const { module, package: pkg, flags } = tools[name];
+async function cachedPath(name: string, { module, package: pkg, flags }: Pin): Promise<string> {
   const dir = join(root, "hack", "tools", module);
   const inputs = [
     await readFile(join(dir, "go.mod")),
@@ -120,8 +157,11 @@ async function cachedPath(name: Tool): Promise<string> {
   return join(cacheDir, "bin", `${name}-${hash.digest("hex").slice(0, 16)}`);
 }
 
-async function build(name: Tool, output: string): Promise<void> {
-  const { module, package: pkg, flags } = tools[name];
+async function build(
+  name: string,
+  { module, package: pkg, flags }: Pin,
+  output: string,
+): Promise<void> {
   await mkdir(join(cacheDir, "bin"), { recursive: true });
   const temporary = `${output}.${process.pid}`;
   const args = ["build", "-trimpath", "-ldflags", `-s -w ${flags}`, "-o", temporary, pkg];
