@@ -3,52 +3,22 @@ import { conditionOf, type Fleet, type FleetMember } from "../../pkg/api/index.t
 import { hubResources } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
-import { causeOf, eventsOf, facts, onlyOne } from "./describe.ts";
-import { hubOptions, withHub } from "./hub.ts";
-import { listOf } from "./listing.ts";
+import { causeOf, eventsOf, facts } from "./describe.ts";
+import { withHub } from "./hub.ts";
+import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
 import { table } from "./text.ts";
 
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
-  readonly namespace?: string | undefined;
-  readonly fleet?: string | undefined;
-  readonly name: string;
-};
-
 /** `capitan describe member NAME`, where NAME is the member's or its cluster's. */
-export const describeMember: CommandModule<object, Arguments> = {
+export const describeMember: CommandModule<object, MemberArguments> = {
   command: "member <name>",
   describe: "Show a FleetMember, by its name or by its cluster's",
-  builder: (y) =>
-    y
-      .options({
-        ...hubOptions,
-        namespace: { alias: "n", type: "string", describe: "The Cluster's namespace" },
-        fleet: { type: "string", describe: "The Fleet, when the cluster is in several" },
-      })
-      .positional("name", {
-        type: "string",
-        demandOption: true,
-        describe: "The member, or its cluster",
-      }),
+  builder: memberBuilder,
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
-      const member = await find(hub, args);
+      const member = await findMember(hub, args);
       process.stdout.write(await describe(hub, member));
     }),
 };
-
-async function find(hub: KubeClient, { namespace, name, fleet }: Arguments): Promise<KubeObject> {
-  const all = await listOf(hub, hubResources.fleetMember, { namespace });
-  const matching = all.filter((object) => {
-    const { metadata, spec } = object as unknown as FleetMember;
-    return (
-      (metadata.name === name || spec.clusterRef.name === name) &&
-      (fleet === undefined || spec.fleetRef.name === fleet)
-    );
-  });
-  return onlyOne(matching, `FleetMember or cluster named ${name}`);
-}
 
 async function describe(hub: KubeClient, object: KubeObject): Promise<string> {
   const { spec, status } = object as unknown as FleetMember;

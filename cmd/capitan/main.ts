@@ -2,12 +2,14 @@
 import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
+import { adoptMember } from "./adopt-member.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
 import { install } from "./install.ts";
 import { pushArtifact } from "./push-artifact.ts";
+import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { clean } from "./text.ts";
 import { version } from "./version.ts";
 
@@ -44,6 +46,20 @@ async function main(): Promise<number> {
         describeMember,
         describeFleet,
       ] as readonly CommandModule<object, never>[]),
+    )
+    .command(
+      verb("suspend", "Leave something alone for a while", [
+        suspendMember,
+      ] as readonly CommandModule<object, never>[]),
+    )
+    .command(
+      verb("resume", "End a suspension", [resumeMember] as readonly CommandModule<object, never>[]),
+    )
+    .command(
+      verb("adopt", "Take something over", [adoptMember] as readonly CommandModule<
+        object,
+        never
+      >[]),
     )
     .command(
       verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]),

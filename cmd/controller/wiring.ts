@@ -112,7 +112,8 @@ function handlers({ log }: Parts, built: () => Built): HubHandlers {
       else if (!changes.isNew(`cluster/${key}`, cluster)) return;
       const { hub, fleetQueue, clusterQueue } = built();
       clusterQueue.add(key);
-      for (const fleet of hub.fleetsIn(cluster.namespace)) fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
+      for (const fleet of hub.fleetsIn(cluster.namespace))
+        fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
     memberChanged: ({ metadata, spec }, gone) => {
       const { fleetQueue, clusterQueue } = built();

@@ -167,13 +167,10 @@ const status = object({
       description:
         "The newest generation of the Fleet whose sources were resolved; what the Fleet wants after it is not known yet.",
     }),
-    left: list(
-      object({ required: { cluster: string(), time: string({ format: "date-time" }) } }),
-      {
-        description: "Clusters that left the Fleet within the last hour.",
-        maxItems: 100,
-      },
-    ),
+    left: list(object({ required: { cluster: string(), time: string({ format: "date-time" }) } }), {
+      description: "Clusters that left the Fleet within the last hour.",
+      maxItems: 100,
+    }),
     lastHandledReconcileAt: string({
       description: "The last reconcile.fluxcd.io/requestedAt that was handled.",
     }),

@@ -204,7 +204,9 @@ export class ClusterReconciler {
       const plan = plans.get(member.metadata.name);
       if (plan === undefined) continue;
       const fresh = this.#members.refresh(plan, member, pass.cluster);
-      agains.push(await this.#passOrReport(member, fresh, pass, claimsOf(plans, member, pass.session)));
+      agains.push(
+        await this.#passOrReport(member, fresh, pass, claimsOf(plans, member, pass.session)),
+      );
     }
     if (agains.every(isSettled)) pass.session.workload.stopLooking();
     return agains.reduce(sooner, untilEvent);
@@ -255,7 +257,9 @@ export class ClusterReconciler {
     await this.#report(member, plan, { result, clusterID: session.workload.clusterId }, signal);
     const again = againAfterPass(result.layers, result.removal);
     if (result.handedOver) return { kind: "after", ms: 1 };
-    return result.wakeMs === undefined ? again : sooner(again, { kind: "after", ms: result.wakeMs });
+    return result.wakeMs === undefined
+      ? again
+      : sooner(again, { kind: "after", ms: result.wakeMs });
   }
 
   /** The remembered sequence number; a hub that knows none takes over the one that is found. */
@@ -302,7 +306,9 @@ export class ClusterReconciler {
     signal: AbortSignal,
   ): Promise<void> {
     const { removal, appliedTime } = result;
-    const sources = new Map(revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]));
+    const sources = new Map(
+      revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]),
+    );
     const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
     const mine = ownedBy(result.inventory, owner);
     const inventory = { objects: mine.length, digest: digestOfInventory(mine) };
@@ -367,4 +373,3 @@ function verifyAll(session: Session): void {
 function revisionText({ oci, flux }: RevisionLayer): string | undefined {
   return flux?.version ?? oci?.revision;
 }
-

@@ -249,7 +249,8 @@ async function finish(
 ): Promise<PassResult> {
   session.thieves = facts.thieves;
   session.unverified.set(plan.member, facts.unverified);
-  const isWithdrawn = plan.revision === undefined && ownedBy(facts.inventory, plan.owner).length === 0;
+  const isWithdrawn =
+    plan.revision === undefined && ownedBy(facts.inventory, plan.owner).length === 0;
   if (isWithdrawn && session.ledger?.header?.pins.has(plan.owner) === true)
     await store(session, plan, facts, options.signal);
   const untils = [...facts.pauses.values()]
@@ -297,7 +298,9 @@ export async function placeMember(
 /** What the layers are made from: the revision, and the hub's Secrets that are planted. */
 function madeFrom({ revision, inputs, owner }: MemberPlan): string {
   const planted = [...inputs].map(([layer, input]) =>
-    "code" in input ? [layer, input.code] : [layer, input.imagePullSecret?.metadata.resourceVersion],
+    "code" in input
+      ? [layer, input.code]
+      : [layer, input.imagePullSecret?.metadata.resourceVersion],
   );
   return JSON.stringify([owner, revision?.metadata.name, revision?.metadata.uid, planted]);
 }
@@ -341,4 +344,3 @@ export async function kindsToObserve(
   );
   return served.filter((resource) => resource !== undefined);
 }
-

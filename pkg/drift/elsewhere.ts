@@ -29,9 +29,12 @@ const managers: Readonly<Record<string, string>> = {
  */
 export function managedElsewhere(metadata: ObjectMeta): string | undefined {
   if (ownEntry(metadata) !== undefined) return undefined;
-  return byMark(metadata.labels, labelMarks) ?? byMark(metadata.annotations, annotationMarks) ??
+  return (
+    byMark(metadata.labels, labelMarks) ??
+    byMark(metadata.annotations, annotationMarks) ??
     byController(metadata) ??
-    byManager(metadata);
+    byManager(metadata)
+  );
 }
 
 function byMark(

@@ -1,10 +1,5 @@
 /** What an object's metadata tells: who owns which field, whether ours still stand, what to do when not. No I/O, no clock. */
-export {
-  compareFootprints,
-  footprintOf,
-  type Difference,
-  type Footprint,
-} from "./footprint.ts";
+export { compareFootprints, footprintOf, type Difference, type Footprint } from "./footprint.ts";
 export {
   atVersion,
   keptByOthers,

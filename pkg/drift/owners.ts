@@ -43,7 +43,8 @@ function displayKey(key: string): string {
 }
 
 const isOthers = (entry: ManagedField) =>
-  !(entry.manager === fieldManager && entry.operation === "Apply") && entry.subresource !== "status";
+  !(entry.manager === fieldManager && entry.operation === "Apply") &&
+  entry.subresource !== "status";
 
 const parentOf = (path: string) => path.slice(0, path.lastIndexOf(separator) + 1);
 
@@ -137,7 +138,9 @@ const nobody = "before-first-apply";
  * The managedFields after our first apply to an object that had none: without the entry that the
  * API server makes up, which would keep every field that we drop later. Undefined when there is none.
  */
-export function withoutNobody({ managedFields = [] }: ObjectMeta): readonly ManagedField[] | undefined {
+export function withoutNobody({
+  managedFields = [],
+}: ObjectMeta): readonly ManagedField[] | undefined {
   const kept = managedFields.filter((entry) => entry.manager !== nobody);
   return kept.length === managedFields.length ? undefined : kept;
 }

@@ -204,7 +204,9 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
     case "inspect":
       return learnInspected(
         facts,
-        new Map(next.objects.map(({ key }) => [key, { exists: world.objects.has(key), ours: false }])),
+        new Map(
+          next.objects.map(({ key }) => [key, { exists: world.objects.has(key), ours: false }]),
+        ),
       );
     case "store":
       if (next.sequence > facts.sequence) world.remembered.set(owner, next.sequence);
@@ -254,8 +256,7 @@ function assertFenced(facts: Facts, world: World): void {
 /** I2, one way: whatever carries our mark is in the inventory, at every moment. */
 function assertRecorded(world: World): void {
   const lost = [...world.objects].filter(
-    ([key, found]) =>
-      found.owner !== undefined && found.own !== "" && !world.inventory.has(key),
+    ([key, found]) => found.owner !== undefined && found.own !== "" && !world.inventory.has(key),
   );
   assert.deepEqual(
     lost.map(([key]) => key),
@@ -271,7 +272,9 @@ function assertExact(world: World, members: readonly Member[]): void {
   assert.deepEqual(new Map(ours.map(([key, { content }]) => [key, content])), new Map(wanted));
   assert.deepEqual(
     [...world.inventory].map(([key, { owner }]) => `${key} ${owner}`).sort(),
-    members.flatMap((m) => m.layers.flatMap((l) => l.objects.map((o) => `${o.key} ${m.owner}`))).sort(),
+    members
+      .flatMap((m) => m.layers.flatMap((l) => l.objects.map((o) => `${o.key} ${m.owner}`)))
+      .sort(),
   );
 }
 
@@ -382,7 +385,10 @@ test("an inventory that was deleted is rebuilt from the objects with our label a
   const { creates, deletes } = world.copy();
   live(world, [me(v1.slice(0, 1))]);
   assert.deepEqual(world.creates, creates);
-  assert.deepEqual([...world.deletes.keys()].sort(), [keyOf(idOf(c)), keyOf(idOf(deployment))].sort());
+  assert.deepEqual(
+    [...world.deletes.keys()].sort(),
+    [keyOf(idOf(c)), keyOf(idOf(deployment))].sort(),
+  );
   assert.deepEqual(deletes, new Map());
   assert.ok(world.objects.has("/ConfigMap/n/copy"), "a copy that somebody made is not ours");
 });

@@ -145,7 +145,15 @@ export function desiredObjects(
     const text = canonicalJson(object);
     const isSecret = id.kind === "Secret" && id.group === "";
     const digest = (isSecret ? hmacHex(secretKey, text) : sha256Hex(text)).slice(0, 32);
-    return { key: keyOf(id), id, stage: stageOf(object), layer, object, digest, mode: modeOf(object) };
+    return {
+      key: keyOf(id),
+      id,
+      stage: stageOf(object),
+      layer,
+      object,
+      digest,
+      mode: modeOf(object),
+    };
   });
 }
 

@@ -220,7 +220,10 @@ for (const [apiVersion, kind] of [
 }
 
 test("an object that stays, held by a finalizer, is named and stays in the inventory", () => {
-  const { removal } = rest({ ...leftover(map), held: new Map([[map.key, "is being deleted since t: finalizers x"]]) });
+  const { removal } = rest({
+    ...leftover(map),
+    held: new Map([[map.key, "is being deleted since t: finalizers x"]]),
+  });
   assert.deepEqual(removal, {
     code: "RemovalBlocked",
     message: "ConfigMap/a is being deleted since t: finalizers x",
@@ -257,7 +260,10 @@ test("what something else manages is left alone until the layer says adopt", () 
   assert.match(refused?.message ?? "", /ConfigMap\/a is managed by Helm release x.*adopt: true/);
   assert.equal(step(facts([layer([map], { adopt: true })], helm)).kind, "store");
   assert.equal(step(facts([layer([map])], inspected({}))).kind, "store");
-  assert.equal(step(facts([layer([map])], inspected({ managedBy: "x", ours: true }))).kind, "store");
+  assert.equal(
+    step(facts([layer([map])], inspected({ managedBy: "x", ours: true }))).kind,
+    "store",
+  );
 });
 
 test("a Deployment of a Flux that is not ours is FluxManagedElsewhere, whoever made it", () => {
@@ -331,15 +337,24 @@ const many = (count: number, gone: number) => {
 
 test("deleting more than half of ten or more objects needs approval", () => {
   assert.equal(step(many(30, 16)).kind, "rest");
-  assert.match(rest(many(30, 16)).removal?.message ?? "", /most of its objects \(16 of 30 objects\)/);
+  assert.match(
+    rest(many(30, 16)).removal?.message ?? "",
+    /most of its objects \(16 of 30 objects\)/,
+  );
   assert.equal(step(many(30, 15)).kind, "delete");
   assert.equal(step(many(9, 9)).kind, "delete");
 });
 
 test("Flux goes in the order of flux uninstall: controllers, disarm, its objects, definitions, the rest", () => {
-  const crd = want("apiextensions.k8s.io/v1", "CustomResourceDefinition", "buckets.source.toolkit.fluxcd.io");
+  const crd = want(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "buckets.source.toolkit.fluxcd.io",
+  );
   const bucket = want("source.toolkit.fluxcd.io/v1", "Bucket", "b");
-  const entries = [crd, bucket, deployment, map, namespace].map((o) => entryOf(o, { approved: true }));
+  const entries = [crd, bucket, deployment, map, namespace].map((o) =>
+    entryOf(o, { approved: true }),
+  );
   const after = (gone: readonly DesiredObject[], more: Partial<Facts> = {}) => {
     const left = entries.filter((e) => !gone.some((o) => o.key === e.key));
     const next = step(facts([], more, left));
@@ -351,6 +366,12 @@ test("Flux goes in the order of flux uninstall: controllers, disarm, its objects
   assert.deepEqual(after([deployment], disarmed), [bucket.key]);
   assert.deepEqual(after([deployment, bucket], disarmed), [crd.key]);
   assert.deepEqual(after([deployment, bucket, crd]), [map.key]);
-  const asked = rest(facts([], {}, entries.map(({ approved: _, ...e }) => e))).removal;
+  const asked = rest(
+    facts(
+      [],
+      {},
+      entries.map(({ approved: _, ...e }) => e),
+    ),
+  ).removal;
   assert.match(asked?.message ?? "", /would withdraw Flux and delete /);
 });

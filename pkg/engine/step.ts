@@ -136,7 +136,9 @@ function decide(facts: Facts): Step {
     kind: "rest",
     layers,
     removal: removal.problem,
-    handedOver: facts.claims.size > 0 && [...facts.claims].some(([key, owner]) => isHandedOver(facts, key, owner)),
+    handedOver:
+      facts.claims.size > 0 &&
+      [...facts.claims].some(([key, owner]) => isHandedOver(facts, key, owner)),
   };
 }
 

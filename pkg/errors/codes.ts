@@ -215,7 +215,8 @@ export const codes = {
     retry: "backoff",
     meaning:
       "An object drifted and the API server refuses to put it back: what somebody else added stands in the way, or the field cannot be changed.",
-    remedy: "Undo the other change that the message names, or delete the object to have it created again.",
+    remedy:
+      "Undo the other change that the message names, or delete the object to have it created again.",
   },
   FieldConflict: {
     retry: "backoff",

@@ -101,4 +101,3 @@ export function recentlyLeft(
   );
   return [...kept, ...leaving.map((cluster) => ({ cluster, time }))].slice(-leftMax);
 }
-

@@ -15,9 +15,7 @@ export function removalWaitsFor(
   const others = fleets.filter(
     ({ metadata }) => metadata.name !== own.name && metadata.namespace === own.namespace,
   );
-  const unknown = others.find(
-    (fleet) => isSelected(fleet, cluster) && !isSettled(fleet, members),
-  );
+  const unknown = others.find((fleet) => isSelected(fleet, cluster) && !isSettled(fleet, members));
   if (unknown === undefined) return undefined;
   const { namespace = "", name } = unknown.metadata;
   return `nothing is removed before Fleet ${namespace}/${name}, which selects this cluster too, is resolved: it may want the same objects`;
@@ -28,7 +26,8 @@ function isSettled(fleet: Fleet, members: readonly FleetMember[]): boolean {
   if (spec.suspend) return true;
   if (status?.resolvedGeneration !== metadata.generation) return false;
   const member = members.find(
-    (m) => m.spec.fleetRef.name === metadata.name && m.spec.fleetRef.namespace === metadata.namespace,
+    (m) =>
+      m.spec.fleetRef.name === metadata.name && m.spec.fleetRef.namespace === metadata.namespace,
   );
   return member !== undefined && member.spec.revision === status?.updateRevision;
 }

@@ -76,7 +76,9 @@ export class Applier {
     this.#mirror.begin(key);
     let live: Live | undefined;
     try {
-      const reply = asked ? await this.#applyAsked(target, signal) : await this.#send(target, signal);
+      const reply = asked
+        ? await this.#applyAsked(target, signal)
+        : await this.#send(target, signal);
       live = reply.live;
       return reply;
     } catch (error) {

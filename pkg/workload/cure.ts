@@ -1,10 +1,4 @@
-import {
-  atVersion,
-  lostPaths,
-  onlyAtVersion,
-  takeOver,
-  type Cure,
-} from "../drift/index.ts";
+import { atVersion, lostPaths, onlyAtVersion, takeOver, type Cure } from "../drift/index.ts";
 import type { DesiredObject } from "../engine/index.ts";
 import { asMap, parseJson } from "../json/index.ts";
 import type { KubeClient } from "../kube/index.ts";
@@ -50,7 +44,11 @@ function ownersAfter(
   if (remedy === "prune") return onlyAtVersion(live, apiVersion);
   if (remedy === "reversion") {
     const group = resource.group === "" ? "" : `${resource.group}/`;
-    return atVersion(live, apiVersion, (version) => version !== apiVersion && version.startsWith(group));
+    return atVersion(
+      live,
+      apiVersion,
+      (version) => version !== apiVersion && version.startsWith(group),
+    );
   }
   const before = fields === undefined ? undefined : asMap(parseJson(fields));
   return before === undefined ? undefined : takeOver(live, lostPaths(before, live), true);

@@ -40,7 +40,9 @@ export async function planDefinitions(
   });
   const refused = plans.find((plan) => plan !== undefined && "problem" in plan);
   if (refused !== undefined && "problem" in refused) return refused;
-  return { migrations: plans.flatMap((plan) => (plan !== undefined && "dropped" in plan ? [plan] : [])) };
+  return {
+    migrations: plans.flatMap((plan) => (plan !== undefined && "dropped" in plan ? [plan] : [])),
+  };
 }
 
 function planOne(
@@ -48,7 +50,9 @@ function planOne(
   wanted: KubeObject,
 ): Migration | { readonly problem: Problem } | undefined {
   const defined = new Set(versionsOf(wanted).map((version) => asString(version["name"])));
-  const stored = asList(asMap(live["status"])["storedVersions"]).filter((v) => typeof v === "string");
+  const stored = asList(asMap(live["status"])["storedVersions"]).filter(
+    (v) => typeof v === "string",
+  );
   const dropped = new Set(stored.filter((version) => !defined.has(version)));
   if (dropped.size === 0) return undefined;
   const storage = asString(versionsOf(live).find((v) => v["storage"] === true)?.["name"]) ?? "";
@@ -84,16 +88,25 @@ export async function migrate(
   signal: AbortSignal,
 ): Promise<void> {
   const { items } = await client.list(resource, { metadataOnly: true, signal });
-  await parallel(items, width, ({ metadata }) => rewrite(client, resource, { metadata, dropped, signal }));
+  await parallel(items, width, ({ metadata }) =>
+    rewrite(client, resource, { metadata, dropped, signal }),
+  );
   const { name, resourceVersion } = definition.metadata;
   const patch = { metadata: { resourceVersion }, status: { storedVersions: [resource.version] } };
-  await client.mergePatch(coreResources.definition, { name }, patch, { subresource: "status", signal });
+  await client.mergePatch(coreResources.definition, { name }, patch, {
+    subresource: "status",
+    signal,
+  });
 }
 
 async function rewrite(
   client: KubeClient,
   resource: Resource,
-  { metadata, dropped, signal }: { metadata: KubeObject["metadata"]; dropped: ReadonlySet<string>; signal: AbortSignal },
+  {
+    metadata,
+    dropped,
+    signal,
+  }: { metadata: KubeObject["metadata"]; dropped: ReadonlySet<string>; signal: AbortSignal },
 ): Promise<void> {
   const group = `${resource.group}/`;
   const isGone = (apiVersion: string) =>
@@ -103,7 +116,10 @@ async function rewrite(
     if (live === undefined) return;
     // Ownership entries at a version that is not served block every later apply.
     const managedFields = atVersion(live.metadata, `${group}${resource.version}`, isGone);
-    const next = managedFields === undefined ? live : { ...live, metadata: { ...live.metadata, managedFields } };
+    const next =
+      managedFields === undefined
+        ? live
+        : { ...live, metadata: { ...live.metadata, managedFields } };
     try {
       await client.replace(resource, next, { signal });
       return;

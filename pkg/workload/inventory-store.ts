@@ -113,8 +113,15 @@ export class InventoryStore {
       found === undefined
         ? { namespace: inventoryNamespace, name, labels }
         : {
-            ...{ namespace: inventoryNamespace, name, labels: { ...found.metadata.labels, ...labels } },
-            ...{ uid: found.metadata.uid ?? "", resourceVersion: found.metadata.resourceVersion ?? "" },
+            ...{
+              namespace: inventoryNamespace,
+              name,
+              labels: { ...found.metadata.labels, ...labels },
+            },
+            ...{
+              uid: found.metadata.uid ?? "",
+              resourceVersion: found.metadata.resourceVersion ?? "",
+            },
           };
     const object: KubeObject = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
     const written =

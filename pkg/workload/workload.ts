@@ -116,7 +116,10 @@ export class Workload {
   async observe(
     resources: readonly Resource[],
     signal: AbortSignal,
-  ): Promise<{ readonly live: ReadonlyMap<string, Live>; readonly unlisted: ReadonlyMap<string, Problem> }> {
+  ): Promise<{
+    readonly live: ReadonlyMap<string, Live>;
+    readonly unlisted: ReadonlyMap<string, Problem>;
+  }> {
     const failed = await this.#drift.follow(resources, signal);
     const unlisted = new Map<string, Problem>();
     for (const [kind, error] of failed) {
@@ -140,10 +143,7 @@ export class Workload {
     objects: readonly DesiredObject[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, Inspection>> {
-    const groups = Map.groupBy(
-      objects,
-      ({ id }) => `${id.group}/${id.kind}/${id.namespace}`,
-    );
+    const groups = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
     const found = await parallel([...groups.values()], width, (group) =>
       group.length < listFrom ? this.#readEach(group, signal) : this.#readAll(group, signal),
     );
@@ -159,7 +159,9 @@ export class Workload {
       const resource = await this.kinds.findServedAt(object.apiVersion, object.kind, signal);
       if (resource === undefined) return undefined;
       const live = await this.#client.get(resource, id, { metadataOnly: true, signal });
-      return live === undefined ? undefined : { ...live, apiVersion: object.apiVersion, kind: id.kind };
+      return live === undefined
+        ? undefined
+        : { ...live, apiVersion: object.apiVersion, kind: id.kind };
     });
     return found.filter((object) => object !== undefined);
   }
