@@ -20,9 +20,9 @@ export const inventoryName = "inventory";
 export type Document = { readonly name: string; readonly data: Readonly<Record<string, string>> };
 
 const format = 1;
-/** About 350 bytes each: small enough to be written again after a repair, far below the 1 MiB of a ConfigMap. */
-const entriesPerShard = 500;
-const shardsMax = 128;
+/** About 350 bytes each: little to write again after a repair. */
+const entriesPerShard = 100;
+const shardsMax = 256;
 const entriesMax = entriesPerShard * shardsMax;
 
 /**

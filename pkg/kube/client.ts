@@ -177,12 +177,13 @@ export class KubeClient {
     resource: Resource,
     { namespace, name }: Named,
     patch: object,
-    options: Signal & { subresource?: string; metadataOnly?: boolean } = {},
+    options: Signal & { subresource?: string; metadataOnly?: boolean; manager?: string } = {},
   ): Promise<KubeObject> {
     const path = resourcePath(resource, namespace, name, options.subresource);
     const reply = await this.#transport.call({
       method: "PATCH",
       path,
+      query: { fieldManager: options.manager },
       accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
       contentType: "application/merge-patch+json",
       body: encodeJson(patch),

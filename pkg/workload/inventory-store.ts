@@ -44,7 +44,7 @@ export class InventoryStore {
     if (header === undefined) return { header: undefined, inventory: emptyInventory };
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
     const names =
-      shards <= 1 || shards > 128
+      shards <= 1 || shards > 256
         ? []
         : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
     const found = await parallel(names, shardsWidth, (name) => this.#get(name, signal));

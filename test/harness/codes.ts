@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { codes, type Code } from "../../pkg/errors/index.ts";
+import { capitan } from "./index.ts";
+
+/** The codes that `test/e2e/ownership.test.ts` makes true; `test/e2e/errors.test.ts` does all others. */
+export const ownershipCodes: readonly Code[] = [
+  "AnotherHub",
+  "ClusterSuspended",
+  "CredentialsExpired",
+  "DowngradeRefused",
+  "FieldConflict",
+  "FluxManagedElsewhere",
+  "ManagedElsewhere",
+  "OwnerLabelStripped",
+  "RepairRefused",
+  "ServerIdentityRefused",
+];
+
+/** Every code that a test of this process has made true and seen in the words of the CLI. */
+export const seen = new Set<Code>();
+
+/** Asserts what `describe` says: the code, and what the code's remedy is. */
+export async function describes(
+  what: readonly string[],
+  code: Code,
+  kubeconfig?: string,
+): Promise<void> {
+  const { stdout, stderr } = await capitan(["describe", ...what], kubeconfig);
+  assert.match(stdout, new RegExp(`Cause +${code}: `), stderr);
+  assert.ok(stdout.includes(codes[code].remedy), stdout);
+  seen.add(code);
+}
