@@ -15,7 +15,7 @@ async function main(options: Options): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
 
-  const client = connect(await loadHubConfig(process.env));
+  const client = connect(await loadHubConfig(process.env), "capitan-controller");
   const clock = {
     now: () => new Date(),
     monotonicMs: () => performance.now(),

@@ -24,14 +24,22 @@ type Kind = {
   status: boolean;
 };
 
+/**
+ * `clusterctl move` looks at kinds with the first label only. Members go with their Cluster; what
+ * does not belong to one Cluster is moved by the second.
+ */
+function moveLabels(kind: string): Readonly<Record<string, string>> {
+  const labels = { "clusterctl.cluster.x-k8s.io": "" };
+  return kind === "FleetMember" ? labels : { ...labels, "clusterctl.cluster.x-k8s.io/move": "" };
+}
+
 function crd({ kind, plural, shortName, columns, schema, status }: Kind) {
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
     metadata: {
       name: `${plural}.${group}`,
-      // `clusterctl move` looks at kinds with this label only.
-      labels: { "app.kubernetes.io/part-of": "capitan", "clusterctl.cluster.x-k8s.io": "" },
+      labels: { "app.kubernetes.io/part-of": "capitan", ...moveLabels(kind) },
     },
     spec: {
       group,

@@ -55,8 +55,9 @@ export class FleetReconciler {
   async reconcile(key: string, signal: AbortSignal): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
     const fleet = this.#options.hub.fleet({ namespace, name });
-    if (fleet === undefined) {
+    if (fleet === undefined || isMovedAway(fleet)) {
       this.#resolved.delete(key);
+      if (fleet !== undefined) await this.#options.hub.setFinalizer(fleet, false, signal);
       return untilEvent;
     }
     const { problem: unresolved, resolved } = await this.#decide(key, fleet, signal);
@@ -310,6 +311,11 @@ export class FleetReconciler {
       resolved === undefined ? intervalMs : resolved.atMs + intervalMs - clock.monotonicMs();
     return Math.max(1_000, dueMs * (1 + 0.05 * clock.random()));
   }
+}
+
+/** Whether the Fleet lives on another hub now: nothing is withdrawn, and nothing holds it here. */
+function isMovedAway({ metadata }: Fleet): boolean {
+  return metadata.annotations?.[annotations.deleteForMove] !== undefined;
 }
 
 type Acted = { readonly leaving: readonly string[]; readonly held: Problem | undefined };

@@ -36,8 +36,6 @@ export class Members {
     string,
     { readonly revision: string; readonly layers: Map<string, number> }
   >();
-  /** Sequence numbers that were written to the hub and may not be in the cache yet. */
-  readonly #sequences = new Map<string, number>();
 
   constructor(options: MembersOptions) {
     this.#options = options;
@@ -86,26 +84,28 @@ export class Members {
       approval: metadata.annotations?.[annotations.approveRemoval],
       appliedSinceMs: this.#sinceOf(member),
       knownObjects: member.status?.objects ?? 0,
-      remembered: this.#rememberedOf(member),
+      remembered: rememberedOf(member),
       removalWaits: removalWaitsFor(cluster, spec.fleetRef, hub.fleets(), hub.membersOn(cluster)),
       leavesBehind: (layer: string) =>
         fleet !== undefined && deletionPolicyOf(fleet.spec, layer) === "Orphan",
     };
   }
 
-  /** The member's sequence number, from the API server itself: a cache may lag behind another leader's writes. */
+  /**
+   * The member's sequence number, from the API server itself: a cache lags behind writes, ours and
+   * another leader's. What this process wrote is no proof: the hub may have been restored since.
+   */
   async recall(member: FleetMember, signal: AbortSignal): Promise<number | undefined> {
     const { namespace = "", name } = member.metadata;
     const fresh = await this.#options.hub.freshMember({ namespace, name }, signal);
-    return fresh === undefined ? undefined : this.#rememberedOf(fresh);
+    return fresh === undefined ? undefined : rememberedOf(fresh);
   }
 
   /** Remembers on the hub that this sequence number is used on the member's cluster. */
   async remember(member: FleetMember, sequence: number, signal: AbortSignal): Promise<void> {
-    const { namespace = "", name, uid = "" } = member.metadata;
+    const { namespace = "", name } = member.metadata;
     const values = { [annotations.sequence]: String(sequence) };
     await this.#options.hub.annotateMember({ namespace, name }, values, signal);
-    this.#sequences.set(uid, sequence);
   }
 
   /** clusterctl waits with a move while something is in flight. */
@@ -113,17 +113,6 @@ export class Members {
     const { namespace = "", name } = member.metadata;
     const values = { [annotations.blockMove]: block ? "true" : null };
     await this.#options.hub.annotateMember({ namespace, name }, values, signal);
-  }
-
-  #rememberedOf({ metadata }: FleetMember): number | undefined {
-    const said = Number(metadata.annotations?.[annotations.sequence] ?? Number.NaN);
-    const written = this.#sequences.get(metadata.uid ?? "");
-    if (!Number.isSafeInteger(said)) {
-      // Somebody took the annotation off: the cluster is to be taken over.
-      this.#sequences.delete(metadata.uid ?? "");
-      return metadata.annotations?.[annotations.sequence] === undefined ? undefined : written;
-    }
-    return Math.max(said, written ?? 0);
   }
 
   async #revisionOf(
@@ -191,6 +180,12 @@ export class Members {
       this.#options.log.warn(facts, problem.message);
     for (const member of members) await this.report(member, { problem, layers: [] }, signal);
   }
+}
+
+/** The sequence number that the member carries; undefined when it carries none. */
+function rememberedOf({ metadata }: FleetMember): number | undefined {
+  const said = Number(metadata.annotations?.[annotations.sequence] ?? Number.NaN);
+  return Number.isSafeInteger(said) ? said : undefined;
 }
 
 function saysAlready({ status }: FleetMember, { code, message }: Problem): boolean {

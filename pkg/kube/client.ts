@@ -33,9 +33,9 @@ export type ApplyResult = { readonly object: KubeObject; readonly created: boole
 type Named = { readonly namespace?: string | undefined; readonly name: string };
 type Signal = { readonly signal?: AbortSignal | undefined };
 
-/** A client of one API server. Nothing is sent before the first call. */
-export function connect(config: ConnectionConfig): KubeClient {
-  return new KubeClient(new Transport(config));
+/** A client of one API server, under a name that its audit log shows. Nothing is sent before the first call. */
+export function connect(config: ConnectionConfig, userAgent = "capitan"): KubeClient {
+  return new KubeClient(new Transport(config, userAgent));
 }
 
 /** Requests to one API server. Every method throws ApiError. */

@@ -31,9 +31,11 @@ export class Transport {
   readonly #agent: Agent;
   readonly #config: ConnectionConfig;
   readonly #closing = new AbortController();
+  readonly #userAgent: string;
 
-  constructor(config: ConnectionConfig) {
+  constructor(config: ConnectionConfig, userAgent: string) {
     this.#config = config;
+    this.#userAgent = userAgent;
     const { certificate } = config.credentials;
     this.#agent = new Agent({
       allowH2: true,
@@ -135,7 +137,7 @@ export class Transport {
       method: call.method,
       headers: {
         accept: call.accept ?? "application/json",
-        "user-agent": "capitan",
+        "user-agent": this.#userAgent,
         ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
         ...(authorization === undefined ? {} : { authorization }),
       },

@@ -22,6 +22,8 @@ export const annotations = {
   suspendedUntil: "capitan.dev/suspended-until",
   /** On a FleetMember: the last sequence number that was used, or was about to be, on its cluster. */
   sequence: "capitan.dev/sequence",
+  /** clusterctl is taking this object away because it is on another hub now. */
+  deleteForMove: "clusterctl.cluster.x-k8s.io/delete-for-move",
   /** clusterctl waits while an object that it is to move carries this. */
   blockMove: "clusterctl.cluster.x-k8s.io/block-move",
   requestedAt: "reconcile.fluxcd.io/requestedAt",

@@ -13,6 +13,9 @@ export type ConnectRequest = {
   readonly what: string;
 };
 
+/** By this name audit logs of workload clusters show what the controller did. */
+const userAgent = "capitan-controller";
+
 type Held = { readonly identity: string; readonly workload: Workload };
 
 export type ConnectionsOptions = {
@@ -53,7 +56,7 @@ export class Connections {
     const { onHealthChange, onDrift, onTrouble, now, random, randomKey } = this.#options;
     const config = parseWorkloadKubeconfig(kubeconfig, what);
     refuseExpired(config, what, now());
-    const workload = new Workload(connect(config), {
+    const workload = new Workload(connect(config, userAgent), {
       onHealthChange: () => onHealthChange(key),
       onDrift: () => onDrift(key),
       onTrouble: () => onTrouble(key),
