@@ -12,6 +12,9 @@ import { moduleDir } from "./lab/tools.ts";
 /** The version of Flux that the demo, the tests and the benchmark install. */
 export const fluxVersion = "v2.9.4";
 
+/** The last of the minor version before. */
+export const olderFluxVersion = "v2.8.8";
+
 const namespace = "flux-system";
 const controllers = {
   "source-controller": "github.com/fluxcd/source-controller",
@@ -35,6 +38,35 @@ export async function fluxManifests(): Promise<FluxManifests> {
   const file = join(root, "..", "shared", "vectors", "flux", `gotk-components-${fluxVersion}.yaml`);
   if (existsSync(file)) return { text: await readFile(file, "utf8"), origin: file };
   return (await fromRegistry()) ?? (await assembled());
+}
+
+/**
+ * Manifests of the minor version before: the file of `flux install` when it is beside the
+ * repository, else today's with what was different then: two notification CRDs had another version.
+ */
+export async function olderFluxManifests(): Promise<FluxManifests> {
+  const file = join(
+    root,
+    "..",
+    "shared",
+    "vectors",
+    "flux",
+    `gotk-components-${olderFluxVersion}.yaml`,
+  );
+  if (existsSync(file)) return { text: await readFile(file, "utf8"), origin: file };
+  const { text } = await fluxManifests();
+  const older = parseManifests(text.replaceAll(fluxVersion, olderFluxVersion), "flux").map(
+    withOldVersion,
+  );
+  return { text: older.map((object) => JSON.stringify(object)).join("\n---\n"), origin: "derived" };
+}
+
+function withOldVersion(object: KubeObject): KubeObject {
+  if (!/^(alerts|providers)\.notification/.test(object.metadata.name)) return object;
+  const spec = asMap(object["spec"]);
+  const versions = asList(spec["versions"]).map(asMap);
+  const old = { ...versions[0], name: "v1beta2", storage: false };
+  return { ...object, spec: { ...spec, versions: [old, ...versions] } };
 }
 
 async function fromRegistry(): Promise<FluxManifests | undefined> {

@@ -39,6 +39,7 @@ export const resources = {
   configMap: resource("v1", "ConfigMap", "configmaps"),
   serviceAccount: resource("v1", "ServiceAccount", "serviceaccounts"),
   deployment: resource("apps/v1", "Deployment", "deployments"),
+  pod: resource("v1", "Pod", "pods"),
   fleet: resource("capitan.dev/v1alpha1", "Fleet", "fleets"),
   fleetMember: resource("capitan.dev/v1alpha1", "FleetMember", "fleetmembers"),
   fleetRevision: resource("capitan.dev/v1alpha1", "FleetRevision", "fleetrevisions"),

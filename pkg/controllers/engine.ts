@@ -93,7 +93,8 @@ export async function runPass(
     const before = facts;
     facts = await perform(next, facts, { session, plan, options });
     if (next.kind !== "apply") continue;
-    counts.applied += next.objects.length;
+    const { problems } = facts;
+    counts.applied += next.objects.filter(({ key }) => !problems.has(key)).length;
     counts.repaired += noteAttempts(session, next.objects, before, facts);
     counts.appliedTime = options.clock.now().toISOString();
   }

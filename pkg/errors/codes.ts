@@ -228,7 +228,7 @@ export const codes = {
   DowngradeRefused: {
     retry: "never",
     meaning:
-      "A CustomResourceDefinition of the layer lacks the version in which the cluster stores its objects; nothing of the layer was changed.",
+      "The layer has an earlier minor version of Flux than the cluster, or a CustomResourceDefinition without the version in which the cluster stores its objects; nothing of the layer was changed.",
     remedy: "Stay at the newer version, or migrate the stored objects first.",
   },
   ApplyFailed: {

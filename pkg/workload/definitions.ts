@@ -49,6 +49,8 @@ function planOne(
   live: KubeObject,
   wanted: KubeObject,
 ): Migration | { readonly problem: Problem } | undefined {
+  const older = olderFlux(live, wanted);
+  if (older !== undefined) return { problem: { code: "DowngradeRefused", message: older } };
   const defined = new Set(versionsOf(wanted).map((version) => asString(version["name"])));
   const stored = asList(asMap(live["status"])["storedVersions"]).filter(
     (v) => typeof v === "string",
@@ -61,6 +63,26 @@ function planOne(
     return { problem: { code: "DowngradeRefused", message } };
   }
   return { definition: live, resource: resourceOf(live, storage), dropped };
+}
+
+/** Flux does not support going back to an earlier minor version, as its own operator does not. */
+function olderFlux(live: KubeObject, wanted: KubeObject): string | undefined {
+  const [from, to] = [live, wanted].map(({ metadata: { labels = {} } }) =>
+    labels["app.kubernetes.io/part-of"] === "flux"
+      ? labels["app.kubernetes.io/version"]
+      : undefined,
+  );
+  const [before, after] = [minorOf(from), minorOf(to)];
+  if (before === undefined || after === undefined || after >= before) return undefined;
+  return `the cluster runs Flux ${from ?? ""} and the layer has ${to ?? ""}: Flux cannot go back to an earlier minor version`;
+}
+
+/** 2009 for v2.9.4; undefined for what is no version. */
+function minorOf(version: string | undefined): number | undefined {
+  const [, major, minor] = /^v?(\d+)\.(\d+)\./.exec(version ?? "") ?? [];
+  return major === undefined || minor === undefined
+    ? undefined
+    : Number(major) * 1000 + Number(minor);
 }
 
 const versionsOf = (definition: KubeObject) =>

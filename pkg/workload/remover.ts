@@ -1,7 +1,7 @@
 import { holdReason, type Mirror } from "../drift/index.ts";
 import type { Problem, RemovalReply } from "../engine/index.ts";
 import type { Entry } from "../inventory/index.ts";
-import { isConflict, type KubeClient } from "../kube/index.ts";
+import { ApiError, isConflict, type KubeClient } from "../kube/index.ts";
 import {
   labels,
   nameOf,
@@ -84,13 +84,24 @@ export class Remover {
   }
 
   async #strip(resource: Resource, signal: AbortSignal): Promise<void> {
-    const { items } = await this.#client.list(resource, { metadataOnly: true, signal });
+    const items = await this.#listed(resource, signal);
     const held = items.filter(({ metadata }) => (metadata.finalizers ?? []).some(isFluxs));
     await parallel(held, width, async ({ metadata }) => {
       const { resourceVersion, finalizers = [] } = metadata;
       const patch = { resourceVersion, finalizers: finalizers.filter((f) => !isFluxs(f)) };
       await this.#client.mergePatch(resource, metadata, { metadata: patch }, { signal });
     });
+  }
+
+  /** The objects of a kind; none when its definition has gone since it was discovered. */
+  async #listed(resource: Resource, signal: AbortSignal): Promise<readonly KubeObject[]> {
+    try {
+      return (await this.#client.list(resource, { metadataOnly: true, signal })).items;
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 404) throw error;
+      this.#kinds.forget();
+      return [];
+    }
   }
 
   async #remove(
