@@ -1,16 +1,20 @@
-// The demo: a management cluster, Flux as an OCI artifact, a Fleet, then two Clusters one after the
-// other, each of which ends with the whole of Flux on it. usage: npm run demo -- [--keep] [--json]
+// The demo. Act 1: a management cluster, Flux as an OCI artifact, a Fleet, then two Clusters one after
+// the other, each of which ends with the whole of Flux on it. Act 2: somebody deletes a Deployment and
+// edits a ConfigMap on a workload cluster. usage: npm run demo -- [--keep] [--json]
 import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { conditionOf, type FleetMember } from "../pkg/api/index.ts";
 import { messageOf } from "../pkg/errors/index.ts";
-import type { KubeClient } from "../pkg/kube/index.ts";
+import { asMap } from "../pkg/json/index.ts";
+import { connect, type KubeClient } from "../pkg/kube/index.ts";
+import { parseWorkloadKubeconfig } from "../pkg/kubeconfig/index.ts";
 import { parseManifests, type KubeObject } from "../pkg/object/index.ts";
 import { fluxManifests, fluxVersion } from "./flux-manifests.ts";
 import { clientOf } from "./lab/apiserver.ts";
-import { createCluster, type ClusterName } from "./lab/clusters.ts";
+import { repairTime } from "./drift.ts";
+import { clusterKubeconfig, createCluster, type ClusterName } from "./lab/clusters.ts";
 import { startController } from "./lab/controller.ts";
 import { labNamespace, startLab, stopLab } from "./lab/lab.ts";
 import { defaultLabDir, root } from "./lab/paths.ts";
@@ -46,11 +50,24 @@ async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<v
     const rows: Row[] = [];
     for (const name of clusterNames)
       rows.push(await installOn(hub, { namespace: labNamespace, name }));
+    const drift = await showDrift(hub, { namespace: labNamespace, name: clusterNames[0] ?? "" });
     const seconds = Math.round((performance.now() - startedMs) / 1000);
-    print(rows);
+    print(
+      ["CLUSTER", "FLUX", "OBJECTS", "KUBECONFIG → LAST OBJECT", "READY"],
+      rows.map((r) => [
+        ...[r.name, r.fluxVersion, String(r.objects), `${(r.installMs / 1000).toFixed(2)} s`],
+        r.ready ? "True" : "False",
+      ]),
+    );
+    print(
+      ["SOMEBODY", "OBJECT", "PUT BACK AFTER"],
+      drift.map(({ act, object, ms }) => [act, object, `${ms.toFixed(1)} ms`]),
+    );
     progress.done(`done after ${seconds} s`);
     if (keep) advise(lab);
-    if (json) process.stdout.write(`${JSON.stringify({ clusters: rows })}\n`);
+    const repairMs = drift.map(({ ms }) => Math.round(ms * 10) / 10);
+    const result = { clusters: rows, drift: { repairMs } };
+    if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
   } finally {
     await hub.close();
     if (!keep) await stopLab(defaultLabDir);
@@ -131,6 +148,57 @@ async function installOn(hub: KubeClient, cluster: ClusterName): Promise<Row> {
   };
 }
 
+/** Act 2: somebody works on the cluster by hand; the times until it is as declared again. */
+async function showDrift(hub: KubeClient, cluster: ClusterName): Promise<readonly Repair[]> {
+  const kubeconfig = await clusterKubeconfig(hub, cluster);
+  const client = connect(parseWorkloadKubeconfig(kubeconfig, cluster.name));
+  const found = { namespace: "flux-system", name: "" };
+  try {
+    const repairs: Repair[] = [];
+    for (const { act, resource, name, change, isBack } of driftActs) {
+      const object = `${resource.kind}/${name}`;
+      progress.action(`somebody ${act} ${object} on ${cluster.name}`);
+      const ms = await repairTime(
+        client,
+        resource,
+        { ...found, name },
+        { act: change, isUndone: isBack },
+      );
+      progress.done(`${object} on ${cluster.name} is back after ${ms.toFixed(1)} ms`);
+      repairs.push({ act, object, ms });
+    }
+    return repairs;
+  } finally {
+    await client.close();
+  }
+}
+
+type Repair = { readonly act: string; readonly object: string; readonly ms: number };
+
+const greetingOf = (object: KubeObject) => asMap(object["data"])["hello"];
+const driftActs = [
+  {
+    act: "deletes",
+    resource: resources.deployment,
+    name: "source-controller",
+    change: (client: KubeClient, live: KubeObject) => client.delete(resources.deployment, live),
+    isBack: (now: KubeObject, before: KubeObject) => now.metadata.uid !== before.metadata.uid,
+  },
+  {
+    act: "edits",
+    resource: resources.configMap,
+    name: "greeting",
+    change: (client: KubeClient, live: KubeObject) =>
+      client.mergePatch(
+        resources.configMap,
+        live.metadata,
+        { data: { hello: "from somebody" } },
+        { manager: "kubectl-edit" },
+      ),
+    isBack: (now: KubeObject) => greetingOf(now) === "from Capitan",
+  },
+] as const;
+
 async function memberOf(hub: KubeClient, cluster: ClusterName): Promise<FleetMember | undefined> {
   const { items } = await hub.list(resources.fleetMember, { namespace: cluster.namespace });
   const isMember = (object: KubeObject) =>
@@ -138,17 +206,8 @@ async function memberOf(hub: KubeClient, cluster: ClusterName): Promise<FleetMem
   return items.find(isMember) as FleetMember | undefined;
 }
 
-function print(rows: readonly Row[]): void {
-  const cells = [
-    ["CLUSTER", "FLUX", "OBJECTS", "KUBECONFIG → LAST OBJECT", "READY"],
-    ...rows.map((r) => [
-      r.name,
-      r.fluxVersion,
-      String(r.objects),
-      `${(r.installMs / 1000).toFixed(2)} s`,
-      r.ready ? "True" : "False",
-    ]),
-  ];
+function print(headers: readonly string[], rows: readonly (readonly string[])[]): void {
+  const cells = [headers, ...rows];
   const widths =
     cells[0]?.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0))) ?? [];
   const lines = cells.map((row) =>

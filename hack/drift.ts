@@ -71,10 +71,37 @@ export const acts: readonly Act[] = [
 /** Milliseconds from sending the act to seeing it undone, one after the other over the named objects. */
 export async function repairTimes(
   client: KubeClient,
-  { resource, act, isUndone }: Act,
+  act: Act,
   namespace: string,
   names: readonly string[],
 ): Promise<readonly number[]> {
+  const times: number[] = [];
+  const seen = await watching(client, act.resource, namespace);
+  try {
+    for (const name of names) times.push(await seen.repair(name, act));
+  } finally {
+    await seen.stop();
+  }
+  return times;
+}
+
+/** The same for one object. */
+export async function repairTime(
+  client: KubeClient,
+  resource: Resource,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  act: Pick<Act, "act" | "isUndone">,
+): Promise<number> {
+  const seen = await watching(client, resource, namespace);
+  try {
+    return await seen.repair(name, act);
+  } finally {
+    await seen.stop();
+  }
+}
+
+/** Watches one kind in one namespace, as whoever waits for a repair would. */
+async function watching(client: KubeClient, resource: Resource, namespace: string) {
   const stop = new AbortController();
   let told: (object: KubeObject) => void = () => undefined;
   const informer = new Informer(client, resource, {
@@ -86,32 +113,31 @@ export async function repairTimes(
   });
   const running = informer.run(stop.signal);
   await informer.synced;
-  const times: number[] = [];
-  for (const name of names) {
+  const repair = async (name: string, { act, isUndone }: Pick<Act, "act" | "isUndone">) => {
     const before = await until(() => client.get(resource, { namespace, name }), {
       deadlineMs: repairDeadlineMs,
       what: `${resource.kind} ${name}`,
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(
-      () => reject(new Error(`${resource.kind} ${name} is not repaired`)),
-      repairDeadlineMs,
-    );
-    told = (object) => {
-      if (object.metadata.name !== name) return;
-      const isNew = object.metadata.resourceVersion !== before.metadata.resourceVersion;
-      if (isNew && isUndone(object, before)) resolve();
+    const late = () => reject(new Error(`${resource.kind} ${name} is not repaired`));
+    const timer = setTimeout(late, repairDeadlineMs);
+    told = ({ metadata, ...rest }) => {
+      const isNew = metadata.resourceVersion !== before.metadata.resourceVersion;
+      if (metadata.name === name && isNew && isUndone({ metadata, ...rest }, before)) resolve();
     };
     const startedMs = performance.now();
     await act(client, before);
     await promise;
     clearTimeout(timer);
-    times.push(performance.now() - startedMs);
-  }
-  told = () => undefined;
-  stop.abort();
-  await running;
-  return times;
+    return performance.now() - startedMs;
+  };
+  return {
+    repair,
+    stop: async () => {
+      stop.abort();
+      await running;
+    },
+  };
 }
 
 /** The p-th percentile, in milliseconds with one decimal. */

@@ -35,12 +35,7 @@ function judge(
 ): LayerVerdict {
   const base = { name: layer.name, objects: layer.objects.length, applied: false };
   const blocker = layer.dependsOn.find((name) => earlier.get(name)?.state !== "Ready");
-  if (blocker !== undefined)
-    return {
-      ...base,
-      state: "Pending",
-      problem: { code: "DependencyNotReady", message: `waits for layer ${blocker}` },
-    };
+  if (blocker !== undefined) return { ...base, ...waitFor(blocker, layer, facts) };
   if (layer.problem !== undefined) return { ...base, state: "Failed", problem: layer.problem };
   const refused = foreignObject(layer, facts) ?? managedElsewhere(layer, facts);
   if (refused !== undefined) return { ...base, state: "Failed", problem: refused };
@@ -50,6 +45,26 @@ function judge(
     awaitHealth(layer, facts, { ...base, applied: true })
   );
 }
+
+/** A layer that waits starts nothing new; what it has applied already it keeps as it is. */
+function waitFor(
+  blocker: string,
+  { objects }: LayerPlan,
+  facts: Facts,
+): Pick<LayerVerdict, "state" | "problem" | "next"> {
+  const problem: Problem = { code: "DependencyNotReady", message: `waits for layer ${blocker}` };
+  const drifted = objects.filter((object) => {
+    const { key, digest } = object;
+    const entry = facts.inventory.get(key);
+    const wasApplied = entry?.owner === facts.owner && entry.want === digest;
+    return wasApplied && !isSettled(object, facts) && canApply(object, facts);
+  });
+  if (drifted.length === 0) return { state: "Pending", problem };
+  return { state: "Pending", problem, next: { kind: "apply", objects: drifted } };
+}
+
+const canApply = ({ key }: DesiredObject, { problems, live }: Facts) =>
+  !problems.has(key) && live.get(key)?.deleting !== true;
 
 type Base = Pick<LayerVerdict, "name" | "objects" | "applied">;
 
@@ -119,9 +134,7 @@ function applyStage(
   base: Base,
 ): LayerVerdict | undefined {
   const unsettled = objects.filter((object) => !isSettled(object, facts));
-  const pending = unsettled.filter(
-    ({ key }) => !facts.problems.has(key) && facts.live.get(key)?.deleting !== true,
-  );
+  const pending = unsettled.filter((object) => canApply(object, facts));
   if (pending.length > 0)
     return { ...base, state: "Applying", next: { kind: "apply", objects: pending } };
   const failed = unsettled.find(({ key }) => facts.problems.has(key));

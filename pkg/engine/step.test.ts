@@ -375,3 +375,20 @@ test("Flux goes in the order of flux uninstall: controllers, disarm, its objects
   ).removal;
   assert.match(asked?.message ?? "", /would withdraw Flux and delete /);
 });
+
+test("a layer that waits for another starts nothing new, and repairs what it has applied", () => {
+  const other = want("v1", "ConfigMap", "b");
+  const second = layer([map, other], { name: "l2", dependsOn: ["l"], wait: false });
+  const f = facts(
+    [layer([deployment]), second],
+    {
+      live: new Map([
+        [deployment.key, live({ health: health("InProgress") })],
+        [map.key, live({ own: "x" })],
+      ]),
+    },
+    [entryOf(deployment), entryOf(map, { layer: "l2" }), entryOf(other, { layer: "l2", want: "" })],
+  );
+  const next = step(f);
+  assert.deepEqual(next.kind === "apply" && next.objects.map((o) => o.key), [map.key]);
+});
