@@ -33,12 +33,16 @@ const entriesMax = entriesPerShard * shardsMax;
 export function encodeInventory(
   { header, inventory }: { readonly header: Header; readonly inventory: Inventory },
   shardsBefore: number,
+  written = new Lines(),
 ): readonly Document[] {
   let shards = Math.max(1, shardsBefore);
   while (inventory.size > shards * entriesPerShard && shards < shardsMax) shards *= 2;
   const lines = Array.from({ length: shards }, (): string[] => []);
   const sorted = [...inventory.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-  for (const entry of sorted) lines[shardOf(entry.key, shards)]?.push(canonicalJson(entry));
+  for (const entry of sorted) {
+    const { line, hash } = written.of(entry);
+    lines[hash % shards]?.push(line);
+  }
   const texts = lines.map((shard) => shard.join("\n"));
   const head = encodeHeader(header, shards);
   if (shards === 1)
@@ -54,8 +58,20 @@ function encodeHeader({ cluster, pins }: Header, shards: number): string {
   return canonicalJson({ format, shards, cluster, pins: Object.fromEntries(pins) });
 }
 
-function shardOf(key: string, shards: number): number {
-  return createHash("sha256").update(key).digest().readUInt32BE(0) % shards;
+type Line = { readonly line: string; readonly hash: number };
+
+/** Entries as they are written, each made once: most of a long list stays as it was. */
+export class Lines {
+  readonly #lines = new WeakMap<Entry, Line>();
+
+  of(entry: Entry): Line {
+    const held = this.#lines.get(entry);
+    if (held !== undefined) return held;
+    const hash = createHash("sha256").update(entry.key).digest().readUInt32BE(0);
+    const made = { line: canonicalJson(entry), hash };
+    this.#lines.set(entry, made);
+    return made;
+  }
 }
 
 /**

@@ -16,6 +16,7 @@ export {
 } from "./inventory.ts";
 export {
   encodeInventory,
+  Lines,
   decodeInventory,
   inventoryNamespace,
   inventoryName,

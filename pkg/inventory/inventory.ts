@@ -1,4 +1,4 @@
-import { canonicalJson, sha256Hex } from "../json/index.ts";
+import { sha256Hex } from "../json/index.ts";
 
 /** Delete what we created; Orphan leaves it and only takes our mark off. */
 export type DeletionPolicy = "Delete" | "Orphan";
@@ -98,9 +98,10 @@ function sameEntry(a: Entry, b: Entry | undefined): boolean {
   return b !== undefined && fields.every((field) => a[field] === b[field]);
 }
 
-/** A short digest of a list, hints apart, for the hub. */
+/** A short digest of which objects there are and what was applied to them, for the hub. */
 export function digestOfInventory(entries: readonly Entry[]): string {
-  const sorted = [...entries].sort((a, b) => (a.key < b.key ? -1 : 1));
-  const facts = sorted.map(({ seen: _seen, ...entry }) => entry);
-  return sha256Hex(canonicalJson(facts)).slice(0, 16);
+  const lines = entries.map(
+    ({ key, layer, want = "", uid = "" }) => `${key} ${layer} ${want} ${uid}`,
+  );
+  return sha256Hex(lines.sort().join("\n")).slice(0, 16);
 }

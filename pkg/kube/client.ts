@@ -159,17 +159,17 @@ export class KubeClient {
       options.subresource === undefined ? undefined : name,
       options.subresource,
     );
-    return this.#write("POST", path, object, options.signal);
+    return this.#write("POST", path, object, { signal: options.signal });
   }
 
   /** Replaces; with metadata.resourceVersion set, 409 Conflict when somebody else was faster. */
-  async replace(resource: Resource, object: KubeObject, options: Signal = {}): Promise<KubeObject> {
-    return this.#write(
-      "PUT",
-      resourcePath(resource, object.metadata.namespace, object.metadata.name),
-      object,
-      options.signal,
-    );
+  async replace(
+    resource: Resource,
+    object: KubeObject,
+    options: Signal & { metadataOnly?: boolean } = {},
+  ): Promise<KubeObject> {
+    const path = resourcePath(resource, object.metadata.namespace, object.metadata.name);
+    return this.#write("PUT", path, object, options);
   }
 
   /** JSON merge patch (RFC 7386). */
@@ -227,12 +227,13 @@ export class KubeClient {
     method: "POST" | "PUT",
     path: string,
     object: KubeObject,
-    signal: AbortSignal | undefined,
+    { signal, metadataOnly }: Signal & { metadataOnly?: boolean },
   ): Promise<KubeObject> {
     return toObject(
       await this.#transport.call({
         method,
         path,
+        accept: metadataOnly === true ? metadataOnlyObject : "application/json",
         contentType: "application/json",
         body: encodeJson(object),
         signal,

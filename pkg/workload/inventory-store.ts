@@ -5,6 +5,7 @@ import {
   encodeInventory,
   inventoryName,
   inventoryNamespace,
+  Lines,
   type Document,
   type Header,
   type Inventory,
@@ -27,6 +28,7 @@ const shardsWidth = 8;
 export class InventoryStore {
   readonly #client: KubeClient;
   readonly #randomKey: () => Uint8Array;
+  readonly #lines = new Lines();
   #shards = 1;
   #held = new Map<string, KubeObject>();
   #key: { readonly bytes: Uint8Array; stored: boolean } | undefined;
@@ -60,7 +62,7 @@ export class InventoryStore {
     ledger: { readonly header: Header; readonly inventory: Inventory },
     signal: AbortSignal,
   ): Promise<void> {
-    const documents = encodeInventory(ledger, this.#shards);
+    const documents = encodeInventory(ledger, this.#shards, this.#lines);
     if (this.#held.size === 0) await this.#ensureNamespace(signal);
     await this.#storeKey(signal);
     const header = documents.at(-1);
@@ -127,8 +129,8 @@ export class InventoryStore {
     const written =
       found === undefined
         ? await this.#client.create(configMap, object, { signal })
-        : await this.#client.replace(configMap, object, { signal });
-    this.#held.set(name, written);
+        : await this.#client.replace(configMap, object, { metadataOnly: true, signal });
+    this.#held.set(name, { ...object, metadata: written.metadata });
   }
 
   /** A shard that no header names yet: written by somebody who did not come to the header. */

@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { acts, declared, percentile, repairTimes } from "../../hack/drift.ts";
+import { fluxManifests, fluxVersion } from "../../hack/flux-manifests.ts";
+import { auditFile, clientOf } from "../../hack/lab/apiserver.ts";
+import { startController } from "../../hack/lab/controller.ts";
+import { startLab, stopLab } from "../../hack/lab/lab.ts";
+import { silent } from "../../hack/lab/progress.ts";
+import type { LabFile } from "../../hack/lab/state.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { pushFiles } from "../harness/artifacts.ts";
+import { markAudit, requestsSince, writesSince } from "../harness/audit.ts";
+import {
+  applyFleet,
+  configMap,
+  fleetReady,
+  inline,
+  memberOf,
+  newCluster,
+  resources,
+  until,
+} from "../harness/index.ts";
+
+/** Whole hubs are counted here, so nobody else may write to this one. */
+let lab: LabFile;
+let hub: KubeClient;
+const quietMs = 60_000;
+
+before(async () => {
+  const dir = await mkdtemp(join(tmpdir(), "capitan-quiet-"));
+  lab = await startLab({ dir, progress: silent, audit: true });
+  hub = await clientOf(lab.hubKubeconfig);
+  await startController(lab);
+});
+after(async () => {
+  await hub.close();
+  await stopLab(lab.dir);
+});
+
+test("200 repairs of each kind of drift: every one is put back (p50 and p99 are printed)", async (t) => {
+  const { client } = await newCluster(hub, "drifting");
+  const data = { k: declared };
+  const names = (kind: string) =>
+    Array.from({ length: 200 }, (_, i) => `${kind.toLowerCase()}-${i}`);
+  const layer = (kind: string, half: 0 | 1) =>
+    inline(
+      `${kind.toLowerCase()}-${half}`,
+      names(kind)
+        .slice(half * 100, half * 100 + 100)
+        .map((name) => ({
+          ...configMap(name),
+          ...(kind === "Secret" ? { kind, data: undefined, stringData: data } : { data }),
+        })),
+    );
+  const layers = (["ConfigMap", "Secret"] as const).flatMap((kind) => [
+    layer(kind, 0),
+    layer(kind, 1),
+  ]);
+  await applyFleet(hub, "drifting", "drifting", layers);
+  await fleetReady(hub, "drifting");
+  for (const act of acts) {
+    const times = await repairTimes(client, act, "default", names(act.resource.kind));
+    assert.equal(times.length, 200);
+    t.diagnostic(`${act.name}: p50 ${percentile(times, 50)} ms, p99 ${percentile(times, 99)} ms`);
+  }
+  const member = await memberOf(hub, "drifting", "drifting");
+  assert.equal(member?.status?.conditions?.[0]?.status, "True");
+  await client.close();
+});
+
+test("ten thousand objects in one member: applied, exact, repaired, and a restart writes nothing", async (t) => {
+  const count = 10_000;
+  const file = Array.from({ length: count }, (_, i) =>
+    JSON.stringify(configMap(`n${i}`, { k: "v" })),
+  );
+  const url = `oci://${lab.registry}/many`;
+  await pushFiles(url, { "all.yaml": file.join("\n---\n") });
+  const { client } = await newCluster(hub, "many");
+  const oci = { name: "l", oci: { url, insecure: true } };
+  const startedMs = performance.now();
+  await applyFleet(hub, "many", "many", [oci]);
+  await fleetReady(hub, "many", 230_000);
+  t.diagnostic(`${count} objects in ${Math.round(performance.now() - startedMs)} ms`);
+  const owned = await client.list(resources.configMap, {
+    namespace: "default",
+    labelSelector: "capitan.dev/owner",
+    metadataOnly: true,
+  });
+  assert.equal(owned.items.length, count);
+  assert.equal((await memberOf(hub, "many", "many"))?.status?.objects, count);
+  const [act] = acts.slice(1);
+  assert.ok(act !== undefined);
+  const undone = { ...act, isUndone: (now: object) => JSON.stringify(now).includes('"k":"v"') };
+  const times = await repairTimes(client, undone, "default", ["n17", "n4711", "n9999"]);
+  t.diagnostic(`repaired in ${times.map((ms) => Math.round(ms)).join(", ")} ms`);
+  await client.close();
+});
+
+test("nothing changed for a minute: not one write, on the hub and on the clusters, Events and status included", async (t) => {
+  await pushFiles(`oci://${lab.registry}/flux:${fluxVersion}`, {
+    "gotk-components.yaml": (await fluxManifests()).text,
+  });
+  const artifact = { url: `oci://${lab.registry}/flux`, insecure: true };
+  const { client } = await newCluster(hub, "quiet");
+  await applyFleet(hub, "quiet", "quiet", [{ name: "flux", flux: { version: "2", artifact } }]);
+  await fleetReady(hub, "quiet");
+  const files = ["hub", "quiet", "many", "drifting"].map((name) => auditFile(lab.dir, name));
+  const since = await settled(files);
+  await new Promise((resolve) => setTimeout(resolve, quietMs));
+  for (const file of files)
+    assert.deepEqual(await writesSince(file, since.get(file) ?? 0), [], file);
+  // The log shows what the controller does: its watches and its Lease at least.
+  const [onHub = ""] = files;
+  assert.ok(
+    (await requestsSince(onHub, since.get(onHub) ?? 0)).some((e) => e.resource === "leases"),
+  );
+  t.diagnostic(`observed for ${quietMs / 1000} s`);
+  await client.close();
+});
+
+/** Where the logs end once the last writes of getting Ready are done: five seconds without one. */
+async function settled(files: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  let marks = new Map<string, number>();
+  let sinceMs = 0;
+  await until(
+    async () => {
+      const writes = await Promise.all(
+        files.map(async (file) =>
+          marks.has(file) ? writesSince(file, marks.get(file) ?? 0) : ["?"],
+        ),
+      );
+      if (writes.flat().length > 0) {
+        marks = new Map(
+          await Promise.all(files.map(async (file) => [file, await markAudit(file)] as const)),
+        );
+        sinceMs = performance.now();
+      }
+      return performance.now() - sinceMs > 5_000;
+    },
+    { deadlineMs: 60_000, what: "the last writes", everyMs: 200 },
+  );
+  return marks;
+}
