@@ -10,6 +10,7 @@ import {
   type Again,
 } from "../pace/index.ts";
 import { clusterKey, type ClusterFacts } from "../fleet/index.ts";
+import { claimsBy } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import {
@@ -352,20 +353,16 @@ function claimsOf(
   { metadata }: FleetMember,
   { placed }: Session,
 ): ReadonlyMap<string, string> {
-  const claims = new Map<string, string>();
-  for (const [name, { owner }] of plans) {
-    if (name === metadata.name) continue;
-    for (const layer of placed.get(name)?.layers ?? [])
-      for (const { key, mode } of layer.objects) if (mode !== "Ignore") claims.set(key, owner);
-  }
-  return claims;
+  const others = [...plans].filter(([name]) => name !== metadata.name);
+  return claimsBy(
+    others.map(([name, { owner }]) => ({ owner, layers: placed.get(name)?.layers ?? [] })),
+  );
 }
 
 /** The slow net below the watches: everything is applied once more. */
 function verifyAll(session: Session): void {
   for (const [name, { layers }] of session.placed) {
-    const keys = layers.flatMap((layer) => layer.objects.map(({ key }) => key));
-    session.unverified.set(name, new Set(keys));
+    session.unverified.set(name, new Set(claimsBy([{ owner: name, layers }]).keys()));
   }
 }
 

@@ -8,12 +8,13 @@ import {
   learnInspected,
   learnRemoved,
   learnStored,
+  noteAttempts,
+  questionsAbout,
   ownLedger,
   placeLayers,
   renderLayers,
   startFacts,
   step,
-  type DesiredObject,
   type Facts,
   type LayerInputs,
   type LayerVerdict,
@@ -95,7 +96,7 @@ export async function runPass(
     if (next.kind !== "apply") continue;
     const { problems } = facts;
     counts.applied += next.objects.filter(({ key }) => !problems.has(key)).length;
-    counts.repaired += noteAttempts(session, next.objects, before, facts);
+    counts.repaired += noteAttempts(session.attempts, next.objects, before, facts);
     counts.appliedTime = options.clock.now().toISOString();
   }
   throw new CapitanError(
@@ -153,7 +154,7 @@ async function perform(
       await store(session, plan, next, signal);
       return learnStored(facts, next.inventory, next.sequence);
     case "apply": {
-      const asked = questions(next.objects, facts, session);
+      const asked = questionsAbout(next.objects, facts, session.attempts);
       return learnApplied(facts, next.objects, await workload.apply(next.objects, asked, signal));
     }
     case "establish":
@@ -194,45 +195,6 @@ async function store(
   session.ledger = undefined;
   await workload.inventory.store(written, signal);
   session.ledger = written;
-}
-
-/** Objects to be read before they are applied: to name who takes them, or to take what others keep of what we drop. */
-function questions(
-  objects: readonly DesiredObject[],
-  { inventory, live, nowMs }: Facts,
-  { attempts }: Session,
-): ReadonlySet<string> {
-  const asked = objects.filter(({ key, digest }) => {
-    const want = inventory.get(key)?.want;
-    const isChanged = want !== undefined && want !== digest;
-    return (isChanged && live.get(key)?.shared === true) || attempts.isContested(key, nowMs);
-  });
-  return new Set(asked.map(({ key }) => key));
-}
-
-/** Takes note of repairs and verifications, and gives how many were repairs. */
-function noteAttempts(
-  { attempts }: Session,
-  objects: readonly DesiredObject[],
-  before: Facts,
-  after: Facts,
-): number {
-  let repairs = 0;
-  for (const { key, digest } of objects) {
-    if (before.inventory.get(key)?.want !== digest) continue;
-    const failed = after.problems.has(key);
-    const changed = before.live.get(key)?.version !== after.live.get(key)?.version;
-    attempts.note(key, failed || wasWritten(key, before, after, changed), after.nowMs);
-    if (changed && !failed) repairs += 1;
-  }
-  return repairs;
-}
-
-/** A repair changes the object; a verification that finds nothing leaves its version as it was. */
-function wasWritten(key: string, before: Facts, after: Facts, changed: boolean): boolean {
-  const held = before.live.get(key);
-  const found = after.live.get(key);
-  return changed && (held === undefined || held.own !== found?.own || held.uid !== found.uid);
 }
 
 async function finish(

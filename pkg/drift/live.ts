@@ -1,6 +1,5 @@
 import { asMap } from "../json/index.ts";
 import {
-  createdByUs,
   groupOf,
   healthOf,
   labels,
@@ -8,6 +7,7 @@ import {
   type Health,
   type KubeObject,
 } from "../object/index.ts";
+import { createdByUs } from "./created.ts";
 import { footprintOf, type Footprint } from "./footprint.ts";
 import { isShared } from "./owners.ts";
 

@@ -72,7 +72,8 @@ export function thiefOf(before: ObjectMeta, after: ObjectMeta): Thief | undefine
 
 /**
  * The managedFields with which a next apply removes what others own at `paths` and, with `beside`,
- * all that they own below the parents of `paths`. Undefined when there is nothing to take.
+ * all that they own beside them: in the same list when a whole item of ours was lost, else below the
+ * same parent. Undefined when there is nothing to take.
  */
 export function takeOver(
   metadata: ObjectMeta,
@@ -82,7 +83,7 @@ export function takeOver(
   const entries = metadata.managedFields ?? [];
   const mine = ownEntry(metadata);
   const exact = new Set(paths);
-  const parents = beside ? paths.map(parentOf).filter((parent) => parent !== "") : [];
+  const parents = beside ? paths.map((path) => listOf(path, exact)).filter((p) => p !== "") : [];
   const isTaken = (path: string) =>
     exact.has(path) || parents.some((parent) => path.startsWith(parent));
   const taken = new Set<string>();
@@ -104,6 +105,16 @@ export function takeOver(
     fieldsV1: treeOf([...pathsOf(mine?.fieldsV1), ...taken]),
   };
   return [...rest, own];
+}
+
+/** The list that a lost item stood in, else the parent of a lost field. */
+function listOf(path: string, lost: ReadonlySet<string>): string {
+  const keys = path.split(separator);
+  const item = keys.findIndex((key, i) => {
+    const isItem = key.startsWith("k:") || key.startsWith("v:");
+    return isItem && lost.has([...keys.slice(0, i + 1), "."].join(separator));
+  });
+  return item < 0 ? parentOf(path) : keys.slice(0, item).join(separator) + separator;
 }
 
 /** Whether somebody else holds one of our fields too, so that dropping it from the layer would leave it there. */

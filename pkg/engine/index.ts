@@ -3,6 +3,9 @@ export { placeLayers, renderLayers, type KindScope } from "./place.ts";
 export { orderLayers } from "./order.ts";
 export { approvalOf } from "./approval.ts";
 export { checkFiles, renderLayer, type LayerInputs, type DesiredObject } from "./render.ts";
+export { claimsBy } from "./claims.ts";
+export { planDefinition, type Migration } from "./definitions.ts";
+export { noteAttempts, questionsAbout } from "./repairs.ts";
 export { startFacts, ownLedger } from "./start.ts";
 export {
   step,

@@ -1,6 +1,10 @@
 import { isBarrier, type Mirror } from "../drift/index.ts";
-import type { DesiredObject, Problem } from "../engine/index.ts";
-import { asList, asMap, asString } from "../json/index.ts";
+import {
+  planDefinition,
+  type DesiredObject,
+  type Migration,
+  type Problem,
+} from "../engine/index.ts";
 import { isConflict, isNotFound, type KubeClient } from "../kube/index.ts";
 import { atVersion } from "../drift/index.ts";
 import type { KubeObject, Resource } from "../object/index.ts";
@@ -10,14 +14,6 @@ import { coreResources } from "./resources.ts";
 /** Stored objects that are rewritten at once. */
 const width = 8;
 const triesMax = 5;
-
-/** A CRD that drops a version in which objects are stored. */
-export type Migration = {
-  readonly definition: KubeObject;
-  /** The kind at the version to which its objects are rewritten. */
-  readonly resource: Resource;
-  readonly dropped: ReadonlySet<string>;
-};
 
 /**
  * What must happen before these CRDs are applied: objects stored at a version that is dropped must
@@ -36,67 +32,12 @@ export async function planDefinitions(
   );
   const plans = await parallel(changed, width, async ({ object }) => {
     const live = await client.get(coreResources.definition, object.metadata, { signal });
-    return live === undefined ? undefined : planOne(live, object);
+    return live === undefined ? undefined : planDefinition(live, object);
   });
   const refused = plans.find((plan) => plan !== undefined && "problem" in plan);
   if (refused !== undefined && "problem" in refused) return refused;
   return {
     migrations: plans.flatMap((plan) => (plan !== undefined && "dropped" in plan ? [plan] : [])),
-  };
-}
-
-function planOne(
-  live: KubeObject,
-  wanted: KubeObject,
-): Migration | { readonly problem: Problem } | undefined {
-  const older = olderFlux(live, wanted);
-  if (older !== undefined) return { problem: { code: "DowngradeRefused", message: older } };
-  const defined = new Set(versionsOf(wanted).map((version) => asString(version["name"])));
-  const stored = asList(asMap(live["status"])["storedVersions"]).filter(
-    (v) => typeof v === "string",
-  );
-  const dropped = new Set(stored.filter((version) => !defined.has(version)));
-  if (dropped.size === 0) return undefined;
-  const storage = asString(versionsOf(live).find((v) => v["storage"] === true)?.["name"]) ?? "";
-  if (!defined.has(storage)) {
-    const message = `CustomResourceDefinition/${live.metadata.name} stores objects at ${storage}, which the layer does not define any more: a downgrade would lose them`;
-    return { problem: { code: "DowngradeRefused", message } };
-  }
-  return { definition: live, resource: resourceOf(live, storage), dropped };
-}
-
-/** Flux does not support going back to an earlier minor version, as its own operator does not. */
-function olderFlux(live: KubeObject, wanted: KubeObject): string | undefined {
-  const [from, to] = [live, wanted].map(({ metadata: { labels = {} } }) =>
-    labels["app.kubernetes.io/part-of"] === "flux"
-      ? labels["app.kubernetes.io/version"]
-      : undefined,
-  );
-  const [before, after] = [minorOf(from), minorOf(to)];
-  if (before === undefined || after === undefined || after >= before) return undefined;
-  return `the cluster runs Flux ${from ?? ""} and the layer has ${to ?? ""}: Flux cannot go back to an earlier minor version`;
-}
-
-/** 2009 for v2.9.4; undefined for what is no version. */
-function minorOf(version: string | undefined): number | undefined {
-  const [, major, minor] = /^v?(\d+)\.(\d+)\./.exec(version ?? "") ?? [];
-  return major === undefined || minor === undefined
-    ? undefined
-    : Number(major) * 1000 + Number(minor);
-}
-
-const versionsOf = (definition: KubeObject) =>
-  asList(asMap(definition["spec"])["versions"]).map(asMap);
-
-function resourceOf(definition: KubeObject, version: string): Resource {
-  const spec = asMap(definition["spec"]);
-  const names = asMap(spec["names"]);
-  return {
-    group: asString(spec["group"]) ?? "",
-    version,
-    kind: asString(names["kind"]) ?? "",
-    plural: asString(names["plural"]) ?? "",
-    namespaced: spec["scope"] !== "Cluster",
   };
 }
 

@@ -7,6 +7,7 @@ import type { KubeClient } from "../../pkg/kube/index.ts";
 import { idOf, keyOf, labels, type KubeObject, type Resource } from "../../pkg/object/index.ts";
 import {
   configMap,
+  deleteNow,
   deployment,
   newCluster,
   resources,
@@ -79,9 +80,9 @@ async function ours(): Promise<readonly KubeObject[]> {
 /** The cluster as it was before anything of ours came. */
 async function clean(): Promise<void> {
   const inventory = await workload.list(resources.configMap, { namespace: "capitan-system" });
-  for (const object of [...(await ours()), ...inventory.items]) {
-    const kind = kinds.find(({ kind }) => kind === object.kind) ?? resources.configMap;
-    await workload.delete(kind, object);
+  for (const { kind, metadata } of [...(await ours()), ...inventory.items]) {
+    const resource = kinds.find((one) => one.kind === kind) ?? resources.configMap;
+    await deleteNow(workload, resource, metadata);
   }
 }
 

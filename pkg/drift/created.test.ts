@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createdByUs, ownershipOf, type ObjectMeta } from "./index.ts";
+import { ownershipOf, type ObjectMeta } from "../object/index.ts";
+import { createdByUs } from "./created.ts";
 
 const time = "2026-01-01T00:00:00Z";
 const later = "2026-01-01T00:00:05Z";

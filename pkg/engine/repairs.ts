@@ -1,0 +1,47 @@
+import type { Attempts } from "../drift/index.ts";
+import type { DesiredObject } from "./render.ts";
+import type { Facts } from "./step.ts";
+
+/**
+ * Objects to be read before they are applied: to name who takes them again and again, or to take
+ * what others keep of what the layer drops.
+ */
+export function questionsAbout(
+  objects: readonly DesiredObject[],
+  { inventory, live, nowMs }: Facts,
+  attempts: Attempts,
+): ReadonlySet<string> {
+  const asked = objects.filter(({ key, digest }) => {
+    const want = inventory.get(key)?.want;
+    const isChanged = want !== undefined && want !== digest;
+    return (isChanged && live.get(key)?.shared === true) || attempts.isContested(key, nowMs);
+  });
+  return new Set(asked.map(({ key }) => key));
+}
+
+/** Takes note of which of the applied objects were repaired and which only verified. Gives how many were repaired. */
+export function noteAttempts(
+  attempts: Attempts,
+  objects: readonly DesiredObject[],
+  before: Facts,
+  after: Facts,
+): number {
+  let repairs = 0;
+  for (const { key, digest } of objects) {
+    // What was not applied before is no repair.
+    if (before.inventory.get(key)?.want !== digest) continue;
+    const failed = after.problems.has(key);
+    const repaired = wasRepaired(key, before, after);
+    attempts.note(key, failed || repaired, after.nowMs);
+    if (repaired && !failed) repairs += 1;
+  }
+  return repairs;
+}
+
+/** A repair changes our fields or makes the object anew; what an admission policy writes each time does neither. */
+function wasRepaired(key: string, before: Facts, after: Facts): boolean {
+  const held = before.live.get(key);
+  const found = after.live.get(key);
+  if (held?.version === found?.version) return false;
+  return held === undefined || held.own !== found?.own || held.uid !== found.uid;
+}

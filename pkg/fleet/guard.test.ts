@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Fleet, FleetMember } from "../api/index.ts";
+import { guardActions, recentlyLeft, removalWaitsFor, type MemberAction } from "./index.ts";
+
+const now = new Date("2026-01-01T12:00:00Z");
+const fleet = (approval?: string, status: object = {}): Fleet => ({
+  ...{ apiVersion: "capitan.dev/v1alpha1", kind: "Fleet" },
+  metadata: {
+    ...{ namespace: "n", name: "f", generation: 2 },
+    ...(approval === undefined ? {} : { annotations: { "capitan.dev/approve-removal": approval } }),
+  },
+  spec: {
+    ...{
+      clusterSelector: {},
+      suspend: false,
+      interval: "10m",
+      deletionPolicy: "Delete",
+      layers: [],
+    },
+  },
+  status: { observedGeneration: 2, ...status },
+});
+const cluster = (name: string) => ({
+  ...{ namespace: "n", name, uid: name, labels: {}, paused: false, deleting: false },
+  controlPlaneInitialized: true,
+});
+const member = (name: string, revision = "r1"): FleetMember => ({
+  ...{ apiVersion: "capitan.dev/v1alpha1", kind: "FleetMember" },
+  metadata: { namespace: "n", name: `m-${name}` },
+  spec: {
+    ...{ fleetRef: { namespace: "n", name: "f" }, clusterRef: { name } },
+    ...{ revision, state: "Present" },
+  },
+});
+const write = (name: string, more: object): MemberAction => ({
+  ...{ kind: "write", name: `m-${name}`, cluster: cluster(name) },
+  spec: { ...member(name).spec, ...more },
+});
+const names = ["a", "b", "c", "d", "e"];
+const members = names.map((name) => member(name));
+const approvalIn = (message = "") => /approve-removal=(\w+)/.exec(message)?.[1];
+
+test("more than three clusters that leave within an hour need approval of exactly these", () => {
+  const leave = (count: number) => names.slice(0, count).map((n) => write(n, { state: "Removed" }));
+  const guard = (count: number, f = fleet()) =>
+    guardActions({ fleet: f, members, actions: leave(count), dropped: () => [], now });
+  assert.equal(guard(3).problem, undefined);
+  assert.equal(guard(3).actions.length, 3);
+  const held = guard(4);
+  assert.equal(held.actions.length, 0);
+  assert.equal(held.problem?.code, "RemovalNeedsApproval");
+  assert.match(held.problem?.message ?? "", /4 clusters would leave \(a, b, c and 1 more\)/);
+  const approval = approvalIn(held.problem?.message);
+  assert.equal(guard(4, fleet(approval)).actions.length, 4);
+  assert.equal(guard(5, fleet(approval)).actions.length, 0, "another set");
+  const left = { left: [{ cluster: "x", time: "2026-01-01T11:30:00Z" }] };
+  assert.equal(guard(3, fleet(undefined, left)).actions.length, 0, "one left half an hour ago");
+  const long = { left: [{ cluster: "x", time: "2026-01-01T10:30:00Z" }] };
+  assert.equal(guard(3, fleet(undefined, long)).actions.length, 3);
+});
+
+test("a revision that deletes something on more than three clusters needs approval; one that only adds does not", () => {
+  const update = names.map((name) => write(name, { revision: "r2" }));
+  const guard = (dropped: readonly string[], f = fleet(), actions = update) =>
+    guardActions({ fleet: f, members, actions, dropped: () => dropped, now });
+  assert.equal(guard([]).actions.length, 5);
+  const held = guard(["/ConfigMap/default/a"]);
+  assert.equal(held.actions.length, 0);
+  assert.match(
+    held.problem?.message ?? "",
+    /would delete 1 objects \(\/ConfigMap\/default\/a\) on 5 clusters/,
+  );
+  const approval = approvalIn(held.problem?.message);
+  assert.equal(guard(["/ConfigMap/default/a"], fleet(approval)).actions.length, 5);
+  assert.equal(guard(["/ConfigMap/default/b"], fleet(approval)).actions.length, 0);
+  assert.equal(guard(["x"], fleet(), update.slice(0, 3)).actions.length, 3);
+  assert.equal(guard(["x"], fleet(), [write("new", { revision: "r2" })]).actions.length, 1);
+});
+
+test("who left within the hour is remembered, and no longer", () => {
+  const f = fleet(undefined, {
+    left: [
+      { cluster: "old", time: "2026-01-01T10:00:00Z" },
+      { cluster: "x", time: "2026-01-01T11:59:00Z" },
+    ],
+  });
+  assert.deepEqual(
+    recentlyLeft(f, now, ["y"]).map((one) => one.cluster),
+    ["x", "y"],
+  );
+});
+
+test("nothing is removed while another Fleet that selects the cluster is not resolved", () => {
+  const own = { namespace: "n", name: "own" };
+  const waits = (status: object, on: readonly FleetMember[] = [member("a", "r2")]) =>
+    removalWaitsFor(cluster("a"), own, [fleet(undefined, status)], on);
+  const resolved = { resolvedGeneration: 2, updateRevision: "r2" };
+  assert.equal(waits(resolved), undefined);
+  assert.match(waits({ ...resolved, resolvedGeneration: 1 }) ?? "", /before Fleet n\/f/);
+  assert.match(waits(resolved, [member("a", "r1")]) ?? "", /before Fleet n\/f/);
+  assert.match(waits(resolved, []) ?? "", /before Fleet n\/f/);
+  assert.equal(
+    removalWaitsFor(cluster("a"), { namespace: "n", name: "f" }, [fleet()], []),
+    undefined,
+  );
+});
