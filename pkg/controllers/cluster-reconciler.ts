@@ -239,6 +239,10 @@ export class ClusterReconciler {
     claims: ReadonlyMap<string, string>,
   ): Promise<Again> {
     const { clock, metrics, log } = this.#options;
+    const { clusterId } = session.workload;
+    const known = member.status?.clusterID;
+    if (known !== undefined && known !== clusterId)
+      await this.#members.tellReplaced(member, cluster, clusterId, signal);
     const remembered = await this.#takeOver(member, plan, session, signal);
     let blocks = member.metadata.annotations?.[annotations.blockMove] !== undefined;
     const remember = async (sequence: number) => {
@@ -255,7 +259,7 @@ export class ClusterReconciler {
     metrics.applied(result.applied);
     metrics.repaired(result.repaired);
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
-    await this.#report(member, plan, { result, clusterID: session.workload.clusterId }, signal);
+    await this.#report(member, plan, { result, clusterID: clusterId }, signal);
     const again = againAfterPass(result.layers, result.removal);
     if (result.handedOver) return { kind: "after", ms: 1 };
     return result.wakeMs === undefined

@@ -18,7 +18,7 @@ import {
 import { annotations } from "../object/index.ts";
 import type { MemberPlan } from "./engine.ts";
 import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
-import { report, timestamp } from "./report.ts";
+import { emit, report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
 
 export type MembersOptions = {
@@ -157,6 +157,20 @@ export class Members {
       revision: member.spec.revision,
       layers: since,
     });
+  }
+
+  /** Another cluster answers under this name: people must know, since nothing of the former one is removed. */
+  async tellReplaced(
+    member: FleetMember,
+    cluster: Named,
+    clusterId: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { hub, clock, log } = this.#options;
+    const note = `another cluster answers as ${clusterKey(cluster)}: namespace kube-system is ${clusterId}, it was ${member.status?.clusterID ?? ""}; it is treated as a new cluster`;
+    log.warn({ cluster: clusterKey(cluster), member: member.metadata.name }, note);
+    const event = { regarding: member, type: "Warning", reason: "ClusterReplaced", note } as const;
+    await emit(hub, { ...event, action: "Connect" }, { clock, log, signal });
   }
 
   /** Writes what a pass came to. */

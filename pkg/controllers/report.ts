@@ -25,13 +25,25 @@ export async function report<T extends Fleet | FleetMember>(
   if (before?.status === after.status && before.reason === after.reason) return;
   const { reason, message: note } = after;
   const type = Object.hasOwn(codes, reason) ? "Warning" : "Normal";
+  const event = { regarding: object, type, reason, action: "Reconcile", note } as const;
+  await emit(hub, event, { clock, log, signal });
+}
+
+/** Records an Event. One that cannot be written is no reason to do the pass again. */
+export async function emit(
+  hub: Pick<Reporter<never, never>, "emit">,
+  event: EventNote,
+  {
+    clock,
+    log,
+    signal,
+  }: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
+): Promise<void> {
   const time = clock.now().toISOString();
   const hex = (n: number) => Math.floor(n).toString(16);
   const id = `${hex(clock.now().getTime())}${hex(clock.random() * 0xffff)}`;
-  const event = { regarding: object, type, reason, action: "Reconcile", note } as const;
-  // An Event that cannot be written is no reason to do the pass again.
   await hub.emit(event, { id, time }, signal).catch((error: unknown) => {
-    log.warn({ object: object.metadata.name }, `event: ${messageOf(error)}`);
+    log.warn({ object: event.regarding.metadata.name }, `event: ${messageOf(error)}`);
   });
 }
 
