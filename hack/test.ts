@@ -39,6 +39,8 @@ function nodeTest(files: readonly string[], concurrency: number, env = {}): Prom
     "--test",
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${testTimeoutMs}`,
+    // What a test has left open must not keep everybody waiting.
+    "--test-force-exit",
     "--test-reporter=spec",
     "--disable-warning=ExperimentalWarning",
   ];

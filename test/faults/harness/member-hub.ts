@@ -6,7 +6,12 @@ import type {
   FleetRevision,
   Layer,
 } from "../../../pkg/api/index.ts";
-import { ClusterReconciler, Sources, type ClusterHub } from "../../../pkg/controllers/index.ts";
+import {
+  ClusterReconciler,
+  Sources,
+  WorkQueue,
+  type ClusterHub,
+} from "../../../pkg/controllers/index.ts";
 import { Connections } from "../../../pkg/workload/index.ts";
 
 const namespace = "fleet";
@@ -64,17 +69,40 @@ export class MemberHub {
     return members.join("; ");
   }
 
+  /** The same as a process lives it: woken up by what its watches tell, and by the time. */
+  run() {
+    const stop = new AbortController();
+    const wake: Wake = { drift: ignore, trouble: ignore };
+    const controller = this.start(wake);
+    const queue = new WorkQueue({
+      concurrency: 4,
+      clock,
+      reconcile: (_, __, light) => controller.pass(light),
+      failed: ignore,
+    });
+    wake.drift = () => queue.add("c", { light: true });
+    wake.trouble = () => queue.add("c", { afterMs: 200 });
+    queue.add("c");
+    queue.start(stop.signal);
+    return {
+      /** As an event of the hub would: everything is looked at anew. */
+      wake: () => queue.add("c"),
+      stop: async () => {
+        stop.abort();
+        await queue.drained();
+        await controller.stop();
+      },
+    };
+  }
+
   /** Starts a controller: the real reconciler with real connections. Stop it as often as you like. */
-  start() {
+  start(wake: Wake = { drift: ignore, trouble: ignore }) {
     const connections = new Connections({
-      ...{ onHealthChange: ignore, onDrift: ignore, onTrouble: ignore },
+      onHealthChange: () => wake.drift(),
+      onDrift: () => wake.drift(),
+      onTrouble: () => wake.trouble(),
       ...{ now: () => new Date(), random: Math.random, randomKey: () => randomBytes(32) },
     });
-    const clock = {
-      now: () => new Date(),
-      monotonicMs: () => performance.now(),
-      random: Math.random,
-    };
     const nothing = () => Promise.resolve(undefined);
     const reconciler = new ClusterReconciler({
       ...{ hub: this.#port(), connections, clock },
@@ -85,7 +113,8 @@ export class MemberHub {
       metrics: { reconciled: ignore, applied: ignore, repaired: ignore },
     });
     return {
-      pass: () => reconciler.reconcile(`${namespace}/c`, AbortSignal.timeout(30_000)),
+      pass: (light = false) =>
+        reconciler.reconcile(`${namespace}/c`, AbortSignal.timeout(60_000), light),
       stop: () => connections.close(),
     };
   }
@@ -121,6 +150,9 @@ export class MemberHub {
 }
 
 const ignore = () => undefined;
+const clock = { now: () => new Date(), monotonicMs: () => performance.now(), random: Math.random };
+
+type Wake = { drift: () => void; trouble: () => void };
 
 /** Somebody who approves whatever is asked. */
 function approving(member: FleetMember): FleetMember {
