@@ -261,10 +261,10 @@ export class ClusterReconciler {
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
     await this.#report(member, plan, { result, clusterID: clusterId }, signal);
     const again = againAfterPass(result.layers, result.removal);
-    if (result.handedOver) return { kind: "after", ms: 1 };
+    if (result.handedOver) return { kind: "after", ms: 1, light: true };
     return result.wakeMs === undefined
       ? again
-      : sooner(again, { kind: "after", ms: result.wakeMs });
+      : sooner(again, { kind: "after", ms: result.wakeMs, light: true });
   }
 
   /** The remembered sequence number; a hub that knows none takes over the one that is found. */

@@ -10,6 +10,7 @@ import {
   learnStored,
   noteAttempts,
   questionsAbout,
+  refusalsIn,
   ownLedger,
   placeLayers,
   renderLayers,
@@ -135,6 +136,7 @@ async function readFacts(
     pauses: session.attempts.pauses(nowMs),
     thieves: session.thieves,
     unverified: session.unverified.get(plan.member) ?? new Set(),
+    refused: (light ? session.refused.get(plan.member) : undefined) ?? new Map(),
   });
 }
 
@@ -210,6 +212,10 @@ async function finish(
     readonly counts: Pick<PassResult, "applied" | "repaired" | "appliedTime">;
   },
 ): Promise<PassResult> {
+  // Hints that are not worth a write are remembered all the same.
+  if (session.ledger !== undefined)
+    session.ledger = { ...session.ledger, inventory: facts.inventory };
+  session.refused.set(plan.member, refusalsIn(facts));
   session.thieves = facts.thieves;
   session.unverified.set(plan.member, facts.unverified);
   const isWithdrawn =

@@ -143,7 +143,7 @@ export type WorkloadPort = {
   ): Promise<ReadonlyMap<string, Inspection>>;
   apply(
     objects: readonly DesiredObject[],
-    asked: ReadonlySet<string>,
+    asked: ReadonlyMap<string, readonly string[]>,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, ApplyReply>>;
   establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;

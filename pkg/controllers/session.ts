@@ -1,5 +1,5 @@
 import { Attempts, type Thief } from "../drift/index.ts";
-import type { LayerPlan } from "../engine/index.ts";
+import type { LayerPlan, Refusal } from "../engine/index.ts";
 import type { Ledger } from "../inventory/index.ts";
 import type { Clock, WorkloadPort } from "./ports.ts";
 
@@ -21,6 +21,8 @@ export class Session {
   readonly placed = new Map<string, Placed>();
   /** By member: objects that are to be applied whatever their metadata says. */
   readonly unverified = new Map<string, ReadonlySet<string>>();
+  /** By member: objects that the API server refused, with what was sent and why; light passes do not try them again. */
+  readonly refused = new Map<string, ReadonlyMap<string, Refusal>>();
   /** By object: who took a field of it again and again. */
   thieves: ReadonlyMap<string, Thief> = new Map();
   /** The inventory as it was last read or written, as long as nobody else can have written it. */

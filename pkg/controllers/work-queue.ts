@@ -126,16 +126,16 @@ export class WorkQueue {
   }
 
   async #work(key: string, signal: AbortSignal): Promise<void> {
-    const again = await this.#attempt(key, signal);
+    const light = !this.#whole.delete(key);
+    const again = await this.#attempt(key, signal, light);
     this.#running.delete(key);
-    const ms = this.#delayMs(key, again);
+    const ms = this.#delayMs(key, again, light);
     if (this.#dirty.delete(key)) this.#enqueue(key, true);
     if (!signal.aborted) this.#later(key, again, ms);
     this.#pump();
   }
 
-  async #attempt(key: string, signal: AbortSignal): Promise<Again> {
-    const light = !this.#whole.delete(key);
+  async #attempt(key: string, signal: AbortSignal, light: boolean): Promise<Again> {
     const startedMs = this.#options.clock.monotonicMs();
     try {
       const again = await this.#options.reconcile(key, signal, light);
@@ -155,8 +155,10 @@ export class WorkQueue {
     this.add(key, { afterMs: Math.max(1, ms), light });
   }
 
-  #delayMs(key: string, again: Again): number {
-    const failures = again.kind === "after" ? 0 : (this.#failures.get(key) ?? 0) + 1;
+  /** Light looks do not count: they try nothing again. */
+  #delayMs(key: string, again: Again, light: boolean): number {
+    const counted = light ? 0 : 1;
+    const failures = again.kind === "after" ? 0 : (this.#failures.get(key) ?? 0) + counted;
     if (failures === 0) this.#failures.delete(key);
     else this.#failures.set(key, failures);
     return pauseMs(again, failures, this.#options.clock.random());

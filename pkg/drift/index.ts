@@ -2,6 +2,8 @@
 export { compareFootprints, footprintOf, type Difference, type Footprint } from "./footprint.ts";
 export {
   atVersion,
+  displayPath,
+  holderOf,
   keptByOthers,
   lostPaths,
   onlyAtVersion,

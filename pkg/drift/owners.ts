@@ -30,7 +30,7 @@ function treeOf(paths: Iterable<string>): JsonMap {
 }
 
 /** `.spec.template.spec.containers[name=app].image`: a path as people read it. */
-function displayPath(path: string): string {
+export function displayPath(path: string): string {
   const parts = path.split(separator).filter((key) => key !== ".");
   return parts.map(displayKey).join("");
 }
@@ -125,15 +125,36 @@ export function isShared(metadata: ObjectMeta): boolean {
   return others.some((entry) => pathsOf(entry.fieldsV1).some((path) => mine.has(path)));
 }
 
-/** The paths that we owned before and do not own after, and that somebody else still holds. */
-export function keptByOthers(before: ObjectMeta, after: ObjectMeta): readonly string[] {
+/**
+ * The paths that we owned before and do not own after, and that somebody else still holds; `known`
+ * are such paths of earlier.
+ */
+export function keptByOthers(
+  before: ObjectMeta,
+  after: ObjectMeta,
+  known: readonly string[] = [],
+): readonly string[] {
   const now = new Set(pathsOf(ownEntry(after)?.fieldsV1));
-  const dropped = pathsOf(ownEntry(before)?.fieldsV1).filter((path) => !now.has(path));
+  const had = new Set([...pathsOf(ownEntry(before)?.fieldsV1), ...known]);
+  const dropped = [...had].filter((path) => !now.has(path));
   if (dropped.length === 0) return [];
   const theirs = new Set(
     (after.managedFields ?? []).filter(isOthers).flatMap((entry) => pathsOf(entry.fieldsV1)),
   );
   return dropped.filter((path) => theirs.has(path));
+}
+
+/** The first of these paths that somebody else holds, and who; undefined when nobody does. */
+export function holderOf(
+  metadata: ObjectMeta,
+  paths: readonly string[],
+): { readonly manager: string; readonly path: string } | undefined {
+  for (const entry of (metadata.managedFields ?? []).filter(isOthers)) {
+    const theirs = new Set(pathsOf(entry.fieldsV1));
+    const path = paths.find((one) => theirs.has(one));
+    if (path !== undefined) return { manager: entry.manager ?? "unknown", path };
+  }
+  return undefined;
 }
 
 /** The paths that our entry lacks of what it held when we last applied; `before` is our `fieldsV1` of then. */

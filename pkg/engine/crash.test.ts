@@ -184,7 +184,7 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     },
     live: new Map([...world.objects].filter(([, found]) => found.owner !== undefined)),
     ...{ unlisted: new Map(), appliedSinceMs: new Map(), pauses: new Map(), thieves: new Map() },
-    ...{ unverified: new Set(), removalWaits: undefined, searched: false },
+    ...{ unverified: new Set(), refused: new Map(), removalWaits: undefined, searched: false },
     leavesBehind: () => false,
     claims: new Map(claims),
     remembered: world.remembered.get(owner),

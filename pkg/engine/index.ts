@@ -6,6 +6,7 @@ export { checkFiles, renderLayer, type LayerInputs, type DesiredObject } from ".
 export { claimsBy } from "./claims.ts";
 export { planDefinition, type Migration } from "./definitions.ts";
 export { noteAttempts, questionsAbout } from "./repairs.ts";
+export { refusalsIn, type Refusal } from "./refusals.ts";
 export { startFacts, ownLedger } from "./start.ts";
 export {
   step,

@@ -1,4 +1,4 @@
-import { compareFootprints, type Live } from "../drift/index.ts";
+import { compareFootprints, displayPath, type Live } from "../drift/index.ts";
 import type { Entry } from "../inventory/index.ts";
 import { hasHealthRule, nameOf, type Stage } from "../object/index.ts";
 import type { DesiredObject } from "./render.ts";
@@ -42,6 +42,7 @@ function judge(
   return (
     applyStages(layer, facts, base) ??
     fight(layer, facts, { ...base, applied: true }) ??
+    keptField(layer, facts, { ...base, applied: true }) ??
     awaitHealth(layer, facts, { ...base, applied: true })
   );
 }
@@ -164,7 +165,7 @@ function isSettled(object: DesiredObject, facts: Facts): boolean {
   const pause = facts.pauses.get(key);
   const rests = pause !== undefined && pause.untilMs > facts.nowMs;
   if (found === undefined) return rests;
-  if (found.owner !== facts.owner) return false;
+  if (found.owner !== facts.owner) return rests;
   const difference = differenceOf(entry, found);
   if (difference === "same" || difference === "status") return true;
   return rests;
@@ -220,6 +221,18 @@ function passBarrier(
     problem: { code: "HealthTimeout", message: `${nameOf(waiting.id)} is not established` },
     remainingMs: 1_000,
   };
+}
+
+/** A field that the layer dropped stays in the object because another applier wants it: that is never settled. */
+function keptField(layer: LayerPlan, { inventory }: Facts, base: Base): LayerVerdict | undefined {
+  for (const { key, id } of layer.objects) {
+    const kept = inventory.get(key)?.kept;
+    if (kept === undefined) continue;
+    const field = displayPath(kept.path);
+    const message = `${nameOf(id)} ${field} was dropped from the layer, but manager ${kept.manager} applies it too and keeps it`;
+    return { ...base, state: "Failed", problem: { code: "RepairRefused", message } };
+  }
+  return undefined;
 }
 
 function awaitHealth(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict {

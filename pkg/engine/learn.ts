@@ -1,5 +1,11 @@
 import type { Live, Thief } from "../drift/index.ts";
-import { withEntries, withoutKeys, type Entry, type Inventory } from "../inventory/index.ts";
+import {
+  withEntries,
+  withoutKeys,
+  type Entry,
+  type Inventory,
+  type Kept,
+} from "../inventory/index.ts";
 import { versionOf, type Health } from "../object/index.ts";
 import type { DesiredObject } from "./render.ts";
 import type { Facts, Inspection, Problem } from "./step.ts";
@@ -11,8 +17,8 @@ export type ApplyReply =
       readonly created: boolean;
       /** Who had taken what, when that was asked. */
       readonly thief?: Thief | undefined;
-      /** A field that we gave up and that somebody else keeps in the object. */
-      readonly kept?: Thief | undefined;
+      /** A field that we gave up and that another applier keeps in the object. */
+      readonly kept?: Kept | undefined;
     }
   | { readonly problem: Problem };
 
@@ -68,11 +74,13 @@ function refusalOf({ digest }: DesiredObject, { want }: Entry, problem: Problem)
 function appliedEntry(
   entry: Entry,
   { object, layer, digest }: DesiredObject,
-  { live, created }: { live: Live; created: boolean },
+  { live, created, kept }: { live: Live; created: boolean; kept?: Kept | undefined },
 ): Entry {
   const { own, uid, version, generation, main, meta } = live;
+  const { kept: _kept, ...rest } = entry;
   return {
-    ...entry,
+    ...rest,
+    ...(kept === undefined ? {} : { kept }),
     version: versionOf(object.apiVersion),
     layer,
     want: digest,
@@ -93,7 +101,7 @@ function createdFlag(entry: Entry, live: Live, created: boolean): boolean {
 /** A server that strips our label, or keeps no ownership, would make us apply for ever. */
 function ownershipProblem(
   { id }: DesiredObject,
-  { live, kept }: { live: Live; kept?: Thief | undefined },
+  { live }: { live: Live },
   owner: string,
 ): Problem | undefined {
   const name = `${id.kind}/${id.name}`;
@@ -103,11 +111,8 @@ function ownershipProblem(
       code: "OwnerLabelStripped",
       message: `${name}: the API server, or an admission policy, took the owner label off`,
     };
-  if (live.own === "")
-    return { code: "ApplyFailed", message: `${name}: the API server keeps no field ownership` };
-  if (kept === undefined) return undefined;
-  const message = `${name} ${kept.field} was dropped from the layer, but manager ${kept.manager} keeps it in the object`;
-  return { code: "RepairRefused", message };
+  if (live.own !== "") return undefined;
+  return { code: "ApplyFailed", message: `${name}: the API server keeps no field ownership` };
 }
 
 /** It was seen whether CRDs are Established and Namespaces Active. */

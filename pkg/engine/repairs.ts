@@ -4,19 +4,21 @@ import type { Facts } from "./step.ts";
 
 /**
  * Objects to be read before they are applied: to name who takes them again and again, or to take
- * what others keep of what the layer drops.
+ * what others keep of what the layer drops. The values are the paths that are known to be kept.
  */
 export function questionsAbout(
   objects: readonly DesiredObject[],
   { inventory, live, nowMs }: Facts,
   attempts: Attempts,
-): ReadonlySet<string> {
-  const asked = objects.filter(({ key, digest }) => {
-    const want = inventory.get(key)?.want;
+): ReadonlyMap<string, readonly string[]> {
+  const asked = objects.flatMap(({ key, digest }) => {
+    const { want, kept } = inventory.get(key) ?? {};
     const isChanged = want !== undefined && want !== digest;
-    return (isChanged && live.get(key)?.shared === true) || attempts.isContested(key, nowMs);
+    const isShared = isChanged && live.get(key)?.shared === true;
+    if (!isShared && kept === undefined && !attempts.isContested(key, nowMs)) return [];
+    return [[key, kept === undefined ? [] : [kept.path]] as const];
   });
-  return new Set(asked.map(({ key }) => key));
+  return new Map(asked);
 }
 
 /** Takes note of which of the applied objects were repaired and which only verified. Gives how many were repaired. */

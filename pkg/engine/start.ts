@@ -8,6 +8,7 @@ import {
   type Inventory,
   type Ledger,
 } from "../inventory/index.ts";
+import { stillRefused, type Refusal } from "./refusals.ts";
 import type { Facts, LayerPlan, Problem } from "./step.ts";
 
 /** What is known before the first step: what is wanted, and what was read from the cluster. */
@@ -36,6 +37,8 @@ export type Start = Pick<
   readonly leavesBehind: (layer: string) => boolean;
   /** The last sequence number that the hub remembers; undefined when it remembers none. */
   readonly remembered: number | undefined;
+  /** What was refused of late and is not to be tried again now. */
+  readonly refused: ReadonlyMap<string, Refusal>;
   /** Whether the inventory was lost, so that all kinds were searched for our label. */
   readonly searched: boolean;
 };
@@ -60,7 +63,8 @@ export function startFacts(start: Start): Facts {
     ...{ pauses, thieves, unverified, claims, removalWaits },
     ...{ layers, stored: found, inventory, live, disarmed: false, fenced: false },
     sequence: Math.max(sequence ?? 0, start.remembered ?? 0),
-    ...{ inspected: new Map(), problems: new Map(), held: new Map() },
+    ...{ inspected: new Map(), held: new Map() },
+    problems: stillRefused(layers, start.refused),
   };
 }
 

@@ -9,7 +9,7 @@ import {
   type JsonMap,
 } from "../json/index.ts";
 import { parseKey } from "../object/index.ts";
-import type { Entry, Header, Inventory, Ledger, Pin, Seen } from "./inventory.ts";
+import type { Entry, Header, Inventory, Kept, Ledger, Pin, Seen } from "./inventory.ts";
 
 /** Where the inventory lives in each workload cluster. */
 export const inventoryNamespace = "capitan-system";
@@ -123,10 +123,8 @@ function decodePin({ sequence, revision, fleet }: JsonMap): Pin {
 }
 
 function decodeEntry(line: string, name: string): Entry {
-  const { key, version, owner, layer, policy, want, own, uid, created, approved, seen } = parseLine(
-    line,
-    name,
-  );
+  const { key, version, owner, layer, policy, want, own, uid, created, approved, seen, kept } =
+    parseLine(line, name);
   const usable =
     typeof key === "string" &&
     parseKey(key) !== undefined &&
@@ -147,7 +145,13 @@ function decodeEntry(line: string, name: string): Entry {
     ...optional("created", typeof created === "boolean" ? created : undefined),
     ...optional("approved", approved === true ? approved : undefined),
     ...optional("seen", decodeSeen(seen)),
+    ...optional("kept", decodeKept(kept)),
   };
+}
+
+function decodeKept(value: unknown): Kept | undefined {
+  const { manager, path } = asMap(value);
+  return typeof manager === "string" && typeof path === "string" ? { manager, path } : undefined;
 }
 
 /** Hints that cannot be read are none. */

@@ -4,6 +4,7 @@ export {
   type Inventory,
   type DeletionPolicy,
   type Header,
+  type Kept,
   type Ledger,
   type Pin,
   type Seen,

@@ -22,9 +22,14 @@ export type Entry = {
   readonly created?: boolean;
   /** Its deletion, which needs approval, has been approved. */
   readonly approved?: boolean;
+  /** A field that the layer dropped and that another applier keeps in the object. */
+  readonly kept?: Kept;
   /** The rest of the footprint that the API server answered with. Only a hint: without it the object is verified once. */
   readonly seen?: Seen;
 };
+
+/** Who keeps which field, as its path in `fieldsV1`, its keys joined by NUL. */
+export type Kept = { readonly manager: string; readonly path: string };
 
 /** What tells a write that cannot be explained from one of status. */
 export type Seen = {
@@ -95,7 +100,11 @@ function sameEntry(a: Entry, b: Entry | undefined): boolean {
     "created",
     "approved",
   ] as const;
-  return b !== undefined && fields.every((field) => a[field] === b[field]);
+  return (
+    b !== undefined &&
+    fields.every((field) => a[field] === b[field]) &&
+    a.kept?.path === b.kept?.path
+  );
 }
 
 /** A short digest of which objects there are and what was applied to them, for the hub. */

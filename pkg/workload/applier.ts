@@ -2,6 +2,7 @@ import {
   cureOf,
   isBarrier,
   isEstablished,
+  holderOf,
   keptByOthers,
   liveOf,
   takeOver,
@@ -41,12 +42,12 @@ export class Applier {
 
   /**
    * Applies objects that are independent of each other. Those in `asked` are read before, to say who
-   * took what of them and to take what we dropped and others keep. Definitions that would lose
+   * took what of them and to take what we dropped and others keep; its values are such paths of earlier. Definitions that would lose
    * stored objects refuse the whole batch.
    */
   async apply(
     objects: readonly DesiredObject[],
-    asked: ReadonlySet<string>,
+    asked: ReadonlyMap<string, readonly string[]>,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, ApplyReply>> {
     const plan = await planDefinitions(this.#client, objects, this.#mirror, signal);
@@ -56,14 +57,14 @@ export class Applier {
       objects,
       width,
       async (desired) =>
-        [desired.key, await this.#applyOne(desired, asked.has(desired.key), signal)] as const,
+        [desired.key, await this.#applyOne(desired, asked.get(desired.key), signal)] as const,
     );
     return new Map(replies);
   }
 
   async #applyOne(
     desired: DesiredObject,
-    asked: boolean,
+    known: readonly string[] | undefined,
     signal: AbortSignal,
   ): Promise<ApplyReply> {
     const { object, id, key } = desired;
@@ -76,9 +77,10 @@ export class Applier {
     this.#mirror.begin(key);
     let live: Live | undefined;
     try {
-      const reply = asked
-        ? await this.#applyAsked(target, signal)
-        : await this.#send(target, signal);
+      const reply =
+        known === undefined
+          ? await this.#send(target, signal)
+          : await this.#applyAsked(target, known, signal);
       live = reply.live;
       return reply;
     } catch (error) {
@@ -89,18 +91,22 @@ export class Applier {
   }
 
   /** Applies with a look before: for objects that somebody else writes too. */
-  async #applyAsked(target: Target, signal: AbortSignal) {
+  async #applyAsked(target: Target, known: readonly string[], signal: AbortSignal) {
     const { resource, desired } = target;
     const options = { metadataOnly: true, signal };
     const before = await this.#client.get(resource, desired.id, options);
     const reply = await this.#send(target, signal);
     if (before === undefined) return reply;
     const thief: Thief | undefined = thiefOf(before.metadata, reply.metadata);
-    const kept = keptByOthers(before.metadata, reply.metadata);
+    const kept = keptByOthers(before.metadata, reply.metadata, known);
     const managedFields = kept.length === 0 ? undefined : takeOver(reply.metadata, kept, false);
-    if (managedFields === undefined) return { ...reply, thief };
+    if (managedFields === undefined) {
+      return { ...reply, thief, kept: holderOf(reply.metadata, kept) };
+    }
     await this.#setOwners(target, reply.metadata, managedFields, signal);
-    return { ...(await this.#send(target, signal)), created: reply.created, thief };
+    const again = await this.#send(target, signal);
+    const { created } = reply;
+    return { ...again, created, thief, kept: holderOf(again.metadata, kept) };
   }
 
   async #send(target: Target, signal: AbortSignal) {

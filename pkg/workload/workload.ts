@@ -182,7 +182,7 @@ export class Workload {
 
   apply(
     objects: readonly DesiredObject[],
-    asked: ReadonlySet<string>,
+    asked: ReadonlyMap<string, readonly string[]>,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, ApplyReply>> {
     return this.#applier.apply(objects, asked, signal);
