@@ -41,6 +41,38 @@ async function forbiddenText(): Promise<readonly string[]> {
   return [...found.flat(), ...hosts];
 }
 
+/** Faults that must be in the book, whoever edits it. */
+const required = [
+  ...ids("C", 8),
+  ...ids("U", 10),
+  ...ids("E", 12),
+  ...ids("R", 10),
+  ...ids("P", 4),
+  "L2",
+];
+
+function ids(letter: string, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, i) => `${letter}${i + 1}`);
+}
+
+/** Every fault that docs/reliability.md lists has a test with its id in the name, and the required ones are listed. */
+async function untestedFaults(): Promise<readonly string[]> {
+  const book = await readFile(join(root, "docs", "reliability.md"), "utf8");
+  const rows = book.split("\n").filter((line) => line.startsWith("| "));
+  const listed = new Set(
+    rows.flatMap((row) => row.split("|")[1]?.match(/\b[A-Z]\d{1,2}\b/g) ?? []),
+  );
+  const files = await readdir(root, { recursive: true, withFileTypes: true });
+  const tests = files.filter(
+    (f) => f.isFile() && f.name.endsWith(".test.ts") && !f.parentPath.includes("node_modules"),
+  );
+  const texts = await Promise.all(tests.map((f) => readFile(join(f.parentPath, f.name), "utf8")));
+  const names = texts.flatMap((text) => text.match(/(["'`])(?:(?!\1)[^\n])*\1/g) ?? []).join("\n");
+  const missing = required.filter((id) => !listed.has(id)).map((id) => `${id} is not listed`);
+  const untested = [...listed].filter((id) => !new RegExp(`["'\`][^\\n]*\\b${id}\\b`).test(names));
+  return [...missing, ...untested.map((id) => `${id} is listed and no test names it`)];
+}
+
 function report(name: string, problems: readonly string[], remedy: string): boolean {
   console.error(`${problems.length === 0 ? "✔" : "✗"} ${name}`);
   for (const problem of problems) console.error(`  ${problem}`);
@@ -56,6 +88,11 @@ const results = [
   passes("lint", bin("oxlint"), ["--type-aware", "--deny-warnings", "."]),
   passes("dead code", bin("knip"), ["--no-progress"]),
   passes("architecture", process.execPath, ["--test", join(root, "test", "architecture.test.ts")]),
+  report(
+    "faults have tests",
+    await untestedFaults(),
+    "name the test after the fault, or mend docs/reliability.md",
+  ),
   report("no test is switched off", await forbiddenText(), "run it, or delete it"),
 ];
 process.exit(results.every(Boolean) ? 0 : 1);

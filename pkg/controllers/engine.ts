@@ -11,7 +11,6 @@ import {
   noteAttempts,
   questionsAbout,
   refusalsIn,
-  ownLedger,
   placeLayers,
   renderLayers,
   startFacts,
@@ -22,7 +21,7 @@ import {
   type Problem,
   type Step,
 } from "../engine/index.ts";
-import { ownedBy, type Inventory, type Ledger, type Pin } from "../inventory/index.ts";
+import { ledgerOf, ownedBy, type Inventory, type Ledger, type Pin } from "../inventory/index.ts";
 import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
 import type { Clock, Kind, WorkloadPort } from "./ports.ts";
 import type { Placed, Session } from "./session.ts";
@@ -115,7 +114,7 @@ async function readFacts(
 ): Promise<Facts> {
   const { workload } = session;
   const ledger = session.ledger ?? (await workload.inventory.read(signal));
-  session.ledger = ownLedger({ ledger, clusterId: workload.clusterId });
+  session.ledger = ledgerOf(ledger, workload.clusterId);
   const placed = session.placed.get(plan.member);
   const searched =
     session.ledger.header === undefined && (plan.knownObjects > 0 || plan.remembered !== undefined);
@@ -129,7 +128,11 @@ async function readFacts(
   const nowMs = clock.monotonicMs();
   return startFacts({
     ...plan,
-    ...{ ledger, unlisted, searched, nowMs, claims },
+    ledger,
+    unlisted,
+    searched,
+    nowMs,
+    claims,
     live: workload.live(),
     layers: plan.revision === undefined ? undefined : (placed?.layers ?? []),
     clusterId: workload.clusterId,

@@ -22,20 +22,21 @@ import {
 } from "./index.ts";
 
 const mine = (fieldsV1: object, more: object = {}): ManagedField => ({
-  ...{
-    manager: "capitan",
-    operation: "Apply",
-    apiVersion: "v1",
-    time: "t",
-    fieldsType: "FieldsV1",
-  },
+  manager: "capitan",
+  operation: "Apply",
+  apiVersion: "v1",
+  time: "t",
+  fieldsType: "FieldsV1",
   fieldsV1: fieldsV1 as never,
   ...more,
 });
 const theirs = (manager: string, fieldsV1: object, more: object = {}): ManagedField =>
   mine(fieldsV1, { manager, operation: "Update", ...more });
 const meta = (managedFields: readonly ManagedField[], more: object = {}): ObjectMeta => ({
-  ...{ name: "a", uid: "u", resourceVersion: "5", managedFields },
+  name: "a",
+  uid: "u",
+  resourceVersion: "5",
+  managedFields,
   ...more,
 });
 const data = (...keys: readonly string[]) => ({
@@ -95,7 +96,7 @@ test("what stands beside our fields is taken over so that the next apply removes
   });
   const other = { ...ports('k:{"port":81}'), ...data("foreign") };
   const now = meta([mine({ "f:spec": {} }), theirs("kubectl", other)]);
-  const lost = lostPaths(ports('k:{"port":80}') as never, now);
+  const lost = lostPaths(ports('k:{"port":80}'), now);
   assert.equal(lost.length, 2);
   const taken = takeOver(now, lost, true);
   const entry = (manager: string) => taken?.find((e) => e.manager === manager)?.fieldsV1;
@@ -190,8 +191,13 @@ test("what other tools manage is known by their marks, unless it was ours before
 
 test("what holds an object that is to go is said in words", () => {
   const object = (more: object, metadata: object = {}) => ({
-    ...{ apiVersion: "v1", kind: "Namespace" },
-    metadata: { name: "n", deletionTimestamp: "T", ...metadata },
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: {
+      name: "n",
+      deletionTimestamp: "T",
+      ...metadata,
+    },
     ...more,
   });
   assert.equal(holdReason(object({})), "is being deleted since T");
@@ -244,8 +250,12 @@ test("verifications that find nothing come with growing pauses, the first two at
 
 const live = (version: string, more: Partial<Live> = {}): Live => ({
   ...liveOf({
-    ...{ apiVersion: "apps/v1", kind: "Deployment" },
-    metadata: meta([mine({ "f:spec": {} })], { resourceVersion: version, generation: 1 }),
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: meta([mine({ "f:spec": {} })], {
+      resourceVersion: version,
+      generation: 1,
+    }),
   }),
   ...more,
 });

@@ -101,7 +101,9 @@ export function takeOver(
   const own: ManagedField = {
     ...(template?.apiVersion === undefined ? {} : { apiVersion: template.apiVersion }),
     ...(template?.time === undefined ? {} : { time: template.time }),
-    ...{ manager: fieldManager, operation: "Apply", fieldsType: "FieldsV1" },
+    manager: fieldManager,
+    operation: "Apply",
+    fieldsType: "FieldsV1",
     fieldsV1: treeOf([...pathsOf(mine?.fieldsV1), ...taken]),
   };
   return [...rest, own];

@@ -68,8 +68,18 @@ class World {
     const version = changed ? String(this.#version++).padStart(6, "0") : found.version;
     const live: Live = {
       uid: found?.uid ?? `u${this.#uid++}`,
-      ...{ version, own: `own-${owner}-${digest}`, main: "", meta: "", owner, generation: 1 },
-      ...{ deleting: false, shared: false, tellsStatus: true, established: true },
+      version,
+      own: `own-${owner}-${digest}`,
+      main: "",
+      meta: "",
+      owner,
+      generation: 1,
+      ...{
+        deleting: false,
+        shared: false,
+        tellsStatus: true,
+        established: true,
+      },
       createdByUs: found?.createdByUs ?? true,
     };
     this.objects.set(key, { ...live, content: `${owner} ${digest}` });
@@ -177,14 +187,35 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
   const sequence = world.sequences.get(owner);
   const pins = new Map([...world.sequences].map(([name, n]) => [name, pin(n)]));
   return startFacts({
-    ...{ owner, layers, cluster: "n/c", clusterId: "id", approval: undefined, nowMs: 0 },
+    owner,
+    layers,
+    cluster: "n/c",
+    clusterId: "id",
+    approval: undefined,
+    nowMs: 0,
     ledger: {
-      header: sequence === undefined ? undefined : { cluster: "id", pins },
+      header:
+        sequence === undefined
+          ? undefined
+          : {
+              cluster: "id",
+              pins,
+            },
       inventory: world.inventory,
     },
     live: new Map([...world.objects].filter(([, found]) => found.owner !== undefined)),
-    ...{ unlisted: new Map(), appliedSinceMs: new Map(), pauses: new Map(), thieves: new Map() },
-    ...{ unverified: new Set(), refused: new Map(), removalWaits: undefined, searched: false },
+    ...{
+      unlisted: new Map(),
+      appliedSinceMs: new Map(),
+      pauses: new Map(),
+      thieves: new Map(),
+    },
+    ...{
+      unverified: new Set(),
+      refused: new Map(),
+      removalWaits: undefined,
+      searched: false,
+    },
     leavesBehind: () => false,
     claims: new Map(claims),
     remembered: world.remembered.get(owner),
@@ -397,8 +428,19 @@ test("an object that was there before is adopted, and released instead of delete
   const world = new World();
   const key = keyOf(idOf(a));
   world.objects.set(key, {
-    ...{ uid: "old", version: "1", own: "", main: "", meta: "", owner: undefined, generation: 1 },
-    ...{ deleting: false, shared: false, tellsStatus: true, established: true },
+    uid: "old",
+    version: "1",
+    own: "",
+    main: "",
+    meta: "",
+    owner: undefined,
+    generation: 1,
+    ...{
+      deleting: false,
+      shared: false,
+      tellsStatus: true,
+      established: true,
+    },
     createdByUs: false,
     content: "",
   });

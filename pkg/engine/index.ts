@@ -7,7 +7,7 @@ export { claimsBy } from "./claims.ts";
 export { planDefinition, type Migration } from "./definitions.ts";
 export { noteAttempts, questionsAbout } from "./repairs.ts";
 export { refusalsIn, type Refusal } from "./refusals.ts";
-export { startFacts, ownLedger } from "./start.ts";
+export { startFacts } from "./start.ts";
 export {
   step,
   type LayerPlan,

@@ -22,7 +22,11 @@ export function renderLayers(
   return orderLayers(revision?.spec.layers ?? []).map((layer) => {
     const { name, dependsOn, wait, timeout, deletionPolicy, flux } = layer;
     const base = {
-      ...{ name, dependsOn, wait, timeoutMs: durationMs(timeout), policy: deletionPolicy },
+      name,
+      dependsOn,
+      wait,
+      timeoutMs: durationMs(timeout),
+      policy: deletionPolicy,
       adopt: layer.adopt === true || flux?.adopt === true,
       isFlux: flux !== undefined,
     };

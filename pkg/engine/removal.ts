@@ -106,7 +106,7 @@ const fluxControllers = 6;
 function fluxRank(entry: Entry): number {
   const { group, kind } = idOfEntry(entry);
   if (kind === "Deployment") return fluxControllers;
-  if (/\.toolkit\.fluxcd\.io$/.test(group)) return 5;
+  if (group.endsWith(".toolkit.fluxcd.io")) return 5;
   return isFluxDefinition(entry) ? 4 : stageOfEntry(entry);
 }
 

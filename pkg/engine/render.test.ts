@@ -199,7 +199,8 @@ test("namespaced objects without a namespace go to default, cluster-scoped ones 
     wait: true,
     timeoutMs: 1,
     policy: "Delete",
-    ...{ adopt: false, isFlux: false },
+    adopt: false,
+    isFlux: false,
     objects,
   } as const;
   const place = (secretKey: string) => {
@@ -223,7 +224,8 @@ test("an object in two layers is DuplicateObject in the later one; Capitan's own
       wait: true,
       timeoutMs: 1,
       policy: "Delete" as const,
-      ...{ adopt: false, isFlux: false },
+      adopt: false,
+      isFlux: false,
       objects: parseManifests(configMap("a").replace("namespace: a", `namespace: ${ns}`), "f"),
     }));
     return placeLayers(layers, placement, new Map([["v1 ConfigMap", { namespaced: true }]]));

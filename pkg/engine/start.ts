@@ -1,7 +1,7 @@
 import type { Live } from "../drift/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import {
-  emptyInventory,
+  ledgerOf,
   ownedBy,
   withEntries,
   type Entry,
@@ -49,7 +49,7 @@ export type Start = Pick<
  */
 export function startFacts(start: Start): Facts {
   const { unlisted, live, searched } = start;
-  const { header, inventory: found } = ownLedger(start);
+  const { header, inventory: found } = ledgerOf(start.ledger, start.clusterId);
   const sequence = header?.pins.get(start.owner)?.sequence;
   refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
@@ -59,20 +59,33 @@ export function startFacts(start: Start): Facts {
   const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
   const { pauses, thieves, unverified, claims, removalWaits } = start;
   return {
-    ...{ owner, cluster, approval, nowMs, appliedSinceMs },
-    ...{ pauses, thieves, unverified, claims, removalWaits },
-    ...{ layers, stored: found, inventory, live, disarmed: false, fenced: false },
+    owner,
+    cluster,
+    approval,
+    nowMs,
+    appliedSinceMs,
+    ...{
+      pauses,
+      thieves,
+      unverified,
+      claims,
+      removalWaits,
+    },
+    ...{
+      layers,
+      stored: found,
+      inventory,
+      live,
+      disarmed: false,
+      fenced: false,
+    },
     sequence: Math.max(sequence ?? 0, start.remembered ?? 0),
-    ...{ inspected: new Map(), held: new Map() },
+    ...{
+      inspected: new Map(),
+      held: new Map(),
+    },
     problems: stillRefused(layers, start.refused),
   };
-}
-
-/** The inventory of another cluster, brought by a backup, says nothing about this one. */
-export function ownLedger({ ledger, clusterId }: Pick<Start, "ledger" | "clusterId">): Ledger {
-  const { header } = ledger;
-  const isOthers = header !== undefined && header.cluster !== "" && header.cluster !== clusterId;
-  return isOthers ? { header: undefined, inventory: emptyInventory } : ledger;
 }
 
 /** Nothing remembered: the hub is new here and takes over. Less remembered than found: it is the old one. */

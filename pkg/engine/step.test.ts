@@ -29,7 +29,12 @@ const live = (more: Partial<Live> = {}): Live => ({
   own: "o",
   owner: "me",
   deleting: false,
-  ...{ version: "1", generation: 1, main: "m", meta: "", tellsStatus: true, shared: false },
+  version: "1",
+  generation: 1,
+  main: "m",
+  meta: "",
+  tellsStatus: true,
+  shared: false,
   createdByUs: true,
   established: true,
   ...more,
@@ -61,13 +66,32 @@ function facts(
     live: new Map(),
     problems: new Map(),
     held: new Map(),
-    ...{ sequence: 7, fenced: true, disarmed: false, removalWaits: undefined },
-    ...{ pauses: new Map(), thieves: new Map(), unverified: new Set<string>(), claims: new Map() },
+    sequence: 7,
+    fenced: true,
+    disarmed: false,
+    removalWaits: undefined,
+    ...{
+      pauses: new Map(),
+      thieves: new Map(),
+      unverified: new Set<string>(),
+      claims: new Map(),
+    },
     inspected: new Map(
-      layers.flatMap((l) => l.objects.map((o) => [o.key, { exists: false, ours: false }] as const)),
+      layers.flatMap((l) =>
+        l.objects.map(
+          (o) =>
+            [
+              o.key,
+              {
+                exists: false,
+                ours: false,
+              },
+            ] as const,
+        ),
+      ),
     ),
     approval: undefined,
-    nowMs: 10_000,
+    nowMs: 1e4,
     appliedSinceMs: new Map(),
     ...more,
   };

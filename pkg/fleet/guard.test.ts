@@ -5,9 +5,14 @@ import { guardActions, recentlyLeft, removalWaitsFor, type MemberAction } from "
 
 const now = new Date("2026-01-01T12:00:00Z");
 const fleet = (approval?: string, status: object = {}): Fleet => ({
-  ...{ apiVersion: "capitan.dev/v1alpha1", kind: "Fleet" },
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "Fleet",
   metadata: {
-    ...{ namespace: "n", name: "f", generation: 2 },
+    ...{
+      namespace: "n",
+      name: "f",
+      generation: 2,
+    },
     ...(approval === undefined ? {} : { annotations: { "capitan.dev/approve-removal": approval } }),
   },
   spec: {
@@ -19,23 +24,49 @@ const fleet = (approval?: string, status: object = {}): Fleet => ({
       layers: [],
     },
   },
-  status: { observedGeneration: 2, ...status },
+  status: {
+    observedGeneration: 2,
+    ...status,
+  },
 });
 const cluster = (name: string) => ({
-  ...{ namespace: "n", name, uid: name, labels: {}, paused: false, deleting: false },
+  namespace: "n",
+  name,
+  uid: name,
+  labels: {},
+  paused: false,
+  deleting: false,
   controlPlaneInitialized: true,
 });
 const member = (name: string, revision = "r1"): FleetMember => ({
-  ...{ apiVersion: "capitan.dev/v1alpha1", kind: "FleetMember" },
-  metadata: { namespace: "n", name: `m-${name}` },
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "FleetMember",
+  metadata: {
+    namespace: "n",
+    name: `m-${name}`,
+  },
   spec: {
-    ...{ fleetRef: { namespace: "n", name: "f" }, clusterRef: { name } },
-    ...{ revision, state: "Present" },
+    ...{
+      fleetRef: {
+        namespace: "n",
+        name: "f",
+      },
+      clusterRef: { name },
+    },
+    ...{
+      revision,
+      state: "Present",
+    },
   },
 });
 const write = (name: string, more: object): MemberAction => ({
-  ...{ kind: "write", name: `m-${name}`, cluster: cluster(name) },
-  spec: { ...member(name).spec, ...more },
+  kind: "write",
+  name: `m-${name}`,
+  cluster: cluster(name),
+  spec: {
+    ...member(name).spec,
+    ...more,
+  },
 });
 const names = ["a", "b", "c", "d", "e"];
 const members = names.map((name) => member(name));

@@ -9,6 +9,7 @@ export {
   type Pin,
   type Seen,
   emptyInventory,
+  ledgerOf,
   withEntries,
   withoutKeys,
   ownedBy,

@@ -65,6 +65,13 @@ export type Inventory = ReadonlyMap<string, Entry>;
 
 export const emptyInventory: Inventory = new Map();
 
+/** What a cluster's ledger says about this cluster: another one's, brought by a backup, says nothing. */
+export function ledgerOf(ledger: Ledger, clusterId: string): Ledger {
+  const { header } = ledger;
+  const isOthers = header !== undefined && header.cluster !== "" && header.cluster !== clusterId;
+  return isOthers ? { header: undefined, inventory: emptyInventory } : ledger;
+}
+
 /** The inventory with these entries put in or replaced. */
 export function withEntries(inventory: Inventory, entries: readonly Entry[]): Inventory {
   return new Map([...inventory, ...entries.map((entry) => [entry.key, entry] as const)]);

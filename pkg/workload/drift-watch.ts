@@ -107,7 +107,10 @@ export class DriftWatch {
       },
     });
     const watched: Watched = {
-      ...{ informer, stop, listed: false, failure: undefined },
+      informer,
+      stop,
+      listed: false,
+      failure: undefined,
       waiting: new Set(),
     };
     void informer.run(stop.signal);
@@ -135,7 +138,8 @@ export function kindKey({ group, kind }: Pick<Resource, "group" | "kind">): stri
 function identityOf({ apiVersion, kind, metadata }: KubeObject): KubeObject {
   const { name, namespace, uid, resourceVersion } = metadata;
   return {
-    ...{ apiVersion, kind },
+    apiVersion,
+    kind,
     metadata: {
       name,
       ...(namespace === undefined ? {} : { namespace }),

@@ -115,10 +115,11 @@ export class InventoryStore {
       found === undefined
         ? { namespace: inventoryNamespace, name, labels }
         : {
-            ...{
-              namespace: inventoryNamespace,
-              name,
-              labels: { ...found.metadata.labels, ...labels },
+            namespace: inventoryNamespace,
+            name,
+            labels: {
+              ...found.metadata.labels,
+              ...labels,
             },
             ...{
               uid: found.metadata.uid ?? "",

@@ -1,7 +1,11 @@
 import type { Resource } from "../object/index.ts";
 
 const core = (kind: string, plural: string, namespaced: boolean): Resource => ({
-  ...{ group: "", version: "v1", kind, plural, namespaced },
+  group: "",
+  version: "v1",
+  kind,
+  plural,
+  namespaced,
 });
 
 /** The kinds that every cluster serves and that we need before discovery. */

@@ -69,7 +69,9 @@ export class Workload {
       onTrouble();
     };
     this.#drift = new DriftWatch(client, this.#mirror, {
-      ...{ random, onNews: onDrift, onRelisted: troubled },
+      random,
+      onNews: onDrift,
+      onRelisted: troubled,
       onTrouble: (error) => {
         if (isTrouble(error)) troubled();
       },

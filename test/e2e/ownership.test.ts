@@ -99,7 +99,10 @@ test("FluxManagedElsewhere: a Flux that somebody else installed is left alone", 
 });
 
 const policyResource = (kind: string): Resource => ({
-  ...{ group: "admissionregistration.k8s.io", version: "v1", kind, namespaced: false },
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  kind,
+  namespaced: false,
   plural: `${kind.toLowerCase().replace(/y$/, "ie")}s`,
 });
 
@@ -138,8 +141,12 @@ test("OwnerLabelStripped: a policy that takes our label off is reported, not fou
       plural: "mutatingadmissionpolicybindings",
     },
     {
-      ...{ apiVersion: group, kind: "MutatingAdmissionPolicyBinding" },
-      ...{ metadata: { name: "strip" }, spec: { policyName: "strip" } },
+      apiVersion: group,
+      kind: "MutatingAdmissionPolicyBinding",
+      ...{
+        metadata: { name: "strip" },
+        spec: { policyName: "strip" },
+      },
     },
     { manager: "test" },
   );
@@ -167,8 +174,14 @@ test("RepairRefused: drift that apply cannot undo is reported with field and rea
   await workload.delete(resources.configMap, live);
   const { labels = {} } = live.metadata;
   const frozen = {
-    ...{ apiVersion: "v1", kind: "ConfigMap", immutable: true, data: { k: "other" } },
-    metadata: { ...inDefault("frozen"), labels },
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    immutable: true,
+    data: { k: "other" },
+    metadata: {
+      ...inDefault("frozen"),
+      labels,
+    },
   };
   // Capitan may be faster: then it is deleted and made again.
   await until(
@@ -273,11 +286,26 @@ const definition = (versions: readonly string[], storage: string): object => ({
   kind: "CustomResourceDefinition",
   metadata: { name: "things.example.com" },
   spec: {
-    ...{ group: "example.com", scope: "Namespaced" },
-    names: { plural: "things", singular: "thing", kind: "Thing", listKind: "ThingList" },
+    group: "example.com",
+    scope: "Namespaced",
+    names: {
+      plural: "things",
+      singular: "thing",
+      kind: "Thing",
+      listKind: "ThingList",
+    },
     versions: versions.map((name) => ({
-      ...{ name, served: true, storage: name === storage },
-      schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+      ...{
+        name,
+        served: true,
+        storage: name === storage,
+      },
+      schema: {
+        openAPIV3Schema: {
+          type: "object",
+          "x-kubernetes-preserve-unknown-fields": true,
+        },
+      },
     })),
   },
 });
@@ -290,16 +318,18 @@ test("DowngradeRefused: a definition that would lose stored objects changes noth
   await fleet(["v1beta1"], "v1beta1");
   await fleetReady(hub, "own-crd");
   const thing = (version: string): Resource => ({
-    ...{ group: "example.com", version, kind: "Thing", plural: "things", namespaced: true },
+    group: "example.com",
+    version,
+    kind: "Thing",
+    plural: "things",
+    namespaced: true,
   });
   for (const name of ["a", "b"])
     await workload.create(thing("v1beta1"), {
-      ...{
-        apiVersion: "example.com/v1beta1",
-        kind: "Thing",
-        metadata: inDefault(name),
-        spec: { name },
-      },
+      apiVersion: "example.com/v1beta1",
+      kind: "Thing",
+      metadata: inDefault(name),
+      spec: { name },
     });
   await fleet(["v1beta1", "v1"], "v1");
   await fleetReady(hub, "own-crd");
@@ -331,7 +361,9 @@ test("R4 CredentialsExpired and ServerIdentityRefused: never connected, and take
   const server = clusters[0]?.cluster.server ?? "";
   const authority = await newAuthority("somebody");
   const expired = await authority.issue({
-    ...{ subject: "CN=admin,O=system:masters", use: "client", validMs: -60_000 },
+    subject: "CN=admin,O=system:masters",
+    use: "client",
+    validMs: -6e4,
   });
   const { readFile } = await import("node:fs/promises");
   const ca = await readFile(join(serverDir(lab.dir, "own-4"), "pki", "ca.crt"), "utf8");

@@ -37,18 +37,31 @@ after(async () => {
 });
 
 const role = (name: string, kind = "ClusterRole") => ({
-  ...{ apiVersion: "rbac.authorization.k8s.io/v1", kind, metadata: { name } },
+  apiVersion: "rbac.authorization.k8s.io/v1",
+  kind,
+  metadata: { name },
   ...(kind === "ClusterRole"
     ? { rules: [] }
-    : { roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name } }),
+    : {
+        roleRef: {
+          apiGroup: "rbac.authorization.k8s.io",
+          kind: "ClusterRole",
+          name,
+        },
+      }),
 });
 const secret = (name: string, k: string) => ({
   ...configMap(name),
-  ...{ kind: "Secret", data: undefined, stringData: { k } },
+  kind: "Secret",
+  data: undefined,
+  stringData: { k },
 });
 const base = (k: string) => [
-  ...[role("crash"), role("crash", "ClusterRoleBinding")],
-  ...[configMap("a", { k }), configMap("b", { k }), secret("s", k)],
+  role("crash"),
+  role("crash", "ClusterRoleBinding"),
+  configMap("a", { k }),
+  configMap("b", { k }),
+  secret("s", k),
 ];
 const app = (k: string) => [deployment("app"), configMap("c", { k }), configMap("d", { k })];
 const layer = (name: string, inline: readonly object[], more: object = {}) => ({
@@ -65,7 +78,10 @@ const v2 = [
 const kinds: readonly Resource[] = [
   ...[resources.configMap, resources.secret, resources.deployment],
   ...["ClusterRole", "ClusterRoleBinding"].map((kind) => ({
-    ...{ group: "rbac.authorization.k8s.io", version: "v1", kind, namespaced: false },
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    kind,
+    namespaced: false,
     plural: `${kind.toLowerCase()}s`,
   })),
 ];

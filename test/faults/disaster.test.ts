@@ -8,7 +8,7 @@ import { applyInstall, startController } from "../../hack/lab/controller.ts";
 import { copyHubEtcd, restoreHubEtcd } from "../../hack/lab/faults.ts";
 import { startLab, stopLab } from "../../hack/lab/lab.ts";
 import { moveClusters } from "../../hack/lab/move.ts";
-import { pidOf, stop } from "../../hack/lab/processes.ts";
+import { kill, pidOf, stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { annotations } from "../../pkg/object/index.ts";
@@ -17,6 +17,7 @@ import { markAudit, writesSince } from "../harness/audit.ts";
 import {
   applyFleet,
   configMap,
+  deleteNow,
   deployment,
   fleetReady,
   inline,
@@ -134,6 +135,41 @@ test("U7 the hub's etcd is rolled back by 100 revisions: nothing is pruned, and 
   await memberHas(again, "rolled", "rolled", "AnotherHub", 90_000);
   assert.deepEqual(await uids(client), before);
   assert.deepEqual(await writesSince(auditFile(first.dir, "rolled"), mark), []);
+});
+
+test("C7 the controller is killed around the finalizer of a Fleet: nothing of it is left behind, and nothing holds it", async () => {
+  const hub = await hubOf(first);
+  const { client } = await newCluster(hub, "finalized");
+  clients.push(client);
+  const name = { namespace, name: "finalized" };
+  for (const killed of ["before", "while", "after"] as const) {
+    await applyFleet(hub, name.name, "finalized", layers());
+    await fleetReady(hub, name.name);
+    if (killed === "before") await kill(first.dir, "controller");
+    await deleteNow(hub, resources.fleet, name);
+    if (killed === "while") await kill(first.dir, "controller");
+    if (killed === "after") {
+      await until(async () => (await uids(client)).length < 3, {
+        deadlineMs: 20_000,
+        what: "the withdrawal to begin",
+        everyMs: 2,
+      });
+      await kill(first.dir, "controller");
+    }
+    await stop(first.dir, "controller");
+    await startController(first);
+    await until(async () => (await hub.get(resources.fleet, name)) === undefined, {
+      deadlineMs: 60_000,
+      what: `the Fleet to go, killed ${killed}`,
+    });
+    assert.deepEqual(await uids(client), []);
+  }
+  // A Fleet that comes and goes while nobody looks is held by nobody.
+  await stop(first.dir, "controller");
+  await applyFleet(hub, name.name, "finalized", layers());
+  await deleteNow(hub, resources.fleet, name);
+  assert.equal(await hub.get(resources.fleet, name), undefined);
+  await startController(first);
 });
 
 test("clusterctl move brings Fleets and members to another hub, without a write on the cluster", async () => {

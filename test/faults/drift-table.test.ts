@@ -409,7 +409,9 @@ for (const [i, item] of refusals.entries())
     const mark = await audit.mark();
     await sleep(coldMs);
     const sent = await requests(object, mark);
-    assert.ok(sent.length <= coldRequests, told(sent));
+    // Never applied, so each try looks first at what is there: only what is sent counts.
+    const tries = sent.filter(({ verb }) => verb !== "get");
+    assert.ok(tries.length <= coldRequests, told(sent));
   });
 
 // ---------------------------------------------------------------- fields that we drop

@@ -46,7 +46,10 @@ before(async () => {
 after(() => hub.close());
 
 const custom = (group: string, version: string, kind: string): Resource => ({
-  ...{ group: `${group}.toolkit.fluxcd.io`, version, kind, namespaced: true },
+  group: `${group}.toolkit.fluxcd.io`,
+  version,
+  kind,
+  namespaced: true,
   plural: kind === "GitRepository" ? "gitrepositories" : `${kind.toLowerCase()}s`,
 });
 const push = (repository: string, version: string, text: string) =>
@@ -104,8 +107,13 @@ test(`Flux ${olderFluxVersion} → ${fluxVersion} by a new tag: stored versions 
     ["Alert", { providerRef: { name: "a" }, eventSources: [{ kind: "Kustomization", name: "*" }] }],
   ] as const)
     await client.create(custom("notification", "v1beta2", kind), {
-      ...{ apiVersion: "notification.toolkit.fluxcd.io/v1beta2", kind, spec },
-      metadata: { namespace: "flux-system", name: "a" },
+      apiVersion: "notification.toolkit.fluxcd.io/v1beta2",
+      kind,
+      spec,
+      metadata: {
+        namespace: "flux-system",
+        name: "a",
+      },
     });
   await push("fx", olderFluxVersion, older);
   await resolveAgain("fx");
@@ -183,19 +191,25 @@ async function serveArtifact(client: KubeClient, files: readonly object[]): Prom
   const repository = custom("source", "v1", "GitRepository");
   const metadata = { namespace: "flux-system", name: "tenant" };
   await client.create(repository, {
-    ...{ apiVersion: "source.toolkit.fluxcd.io/v1", kind: "GitRepository", metadata },
-    spec: { url: "https://example.com/tenant", interval: "1h" },
+    apiVersion: "source.toolkit.fluxcd.io/v1",
+    kind: "GitRepository",
+    metadata,
+    spec: {
+      url: "https://example.com/tenant",
+      interval: "1h",
+    },
   });
   const digest = `sha256:${createHash("sha256").update(archive).digest("hex")}`;
   const lastUpdateTime = new Date().toISOString();
   const artifact = {
+    url: `http://127.0.0.1:${port}/tenant.tar.gz`,
+    path: "tenant.tar.gz",
+    digest,
+    lastUpdateTime,
     ...{
-      url: `http://127.0.0.1:${port}/tenant.tar.gz`,
-      path: "tenant.tar.gz",
-      digest,
-      lastUpdateTime,
+      revision: `main@sha1:${digest.slice(7, 47)}`,
+      size: archive.length,
     },
-    ...{ revision: `main@sha1:${digest.slice(7, 47)}`, size: archive.length },
   };
   await client.mergePatch(
     repository,
@@ -226,7 +240,13 @@ async function startKustomizeController(client: KubeClient, cluster: string): Pr
   const labels = { "app.kubernetes.io/part-of": "flux" };
   const spec = { containers: [{ name: "c", image: "registry.example/x:1" }] };
   await client.create(resources.pod, {
-    ...{ apiVersion: "v1", kind: "Pod", spec, metadata: { ...fluxPod, labels } },
+    apiVersion: "v1",
+    kind: "Pod",
+    spec,
+    metadata: {
+      ...fluxPod,
+      labels,
+    },
   });
 }
 
@@ -239,11 +259,22 @@ test("withdrawing Flux: in the order of flux uninstall, with a real kustomize-co
   try {
     await startKustomizeController(client, "fx-2");
     await client.create(kustomization, {
-      ...{ apiVersion: "kustomize.toolkit.fluxcd.io/v1", kind: "Kustomization" },
-      metadata: { namespace: "flux-system", name: "tenant" },
+      apiVersion: "kustomize.toolkit.fluxcd.io/v1",
+      kind: "Kustomization",
+      metadata: {
+        namespace: "flux-system",
+        name: "tenant",
+      },
       spec: {
-        ...{ interval: "1h", prune: true, path: "./" },
-        sourceRef: { kind: "GitRepository", name: "tenant" },
+        ...{
+          interval: "1h",
+          prune: true,
+          path: "./",
+        },
+        sourceRef: {
+          kind: "GitRepository",
+          name: "tenant",
+        },
       },
     });
     await until(() => client.get(resources.configMap, { namespace: "default", name: "tenant" }), {

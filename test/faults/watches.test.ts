@@ -120,7 +120,10 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
   const watched = new Hub(
     client,
     {
-      ...{ fleetChanged: none, clusterChanged: none, memberChanged: none, failed: none },
+      fleetChanged: none,
+      clusterChanged: none,
+      memberChanged: none,
+      failed: none,
       secretChanged: ({ name }) => told.push(name),
     },
     Math.random,
@@ -179,7 +182,9 @@ test("U4 a stale API server: nothing is deleted by what it shows", async () => {
   const link = await TcpProxy.start({ host: "127.0.0.1", port: lab.ports.etcd });
   const port = lab.ports.lastWorkload - 1;
   const stale = await startApiServer(lab.dir, tools["kube-apiserver"], {
-    ...{ name: "stale", port, etcdPort: link.port },
+    name: "stale",
+    port,
+    etcdPort: link.port,
     flags: [`--etcd-prefix=/capitan/${cluster.name}`],
   });
   try {

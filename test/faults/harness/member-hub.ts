@@ -16,7 +16,12 @@ import { Connections } from "../../../pkg/workload/index.ts";
 
 const namespace = "fleet";
 const cluster = {
-  ...{ namespace, name: "c", uid: "c", labels: {}, paused: false, deleting: false },
+  namespace,
+  name: "c",
+  uid: "c",
+  labels: {},
+  paused: false,
+  deleting: false,
   controlPlaneInitialized: true,
 };
 
@@ -46,8 +51,18 @@ export class MemberHub {
       const state = layers === undefined ? "Removed" : "Present";
       const metadata = { ...before?.metadata, namespace, name: fleet, uid: fleet, generation: 1 };
       this.#members.set(fleet, {
-        ...{ apiVersion: "capitan.dev/v1alpha1", kind: "FleetMember", metadata },
-        spec: { fleetRef: { namespace, name: fleet }, clusterRef: { name: "c" }, revision, state },
+        apiVersion: "capitan.dev/v1alpha1",
+        kind: "FleetMember",
+        metadata,
+        spec: {
+          fleetRef: {
+            namespace,
+            name: fleet,
+          },
+          clusterRef: { name: "c" },
+          revision,
+          state,
+        },
         ...(before?.status === undefined ? {} : { status: before.status }),
       });
     }
@@ -101,16 +116,28 @@ export class MemberHub {
       onHealthChange: () => wake.drift(),
       onDrift: () => wake.drift(),
       onTrouble: () => wake.trouble(),
-      ...{ now: () => new Date(), random: Math.random, randomKey: () => randomBytes(32) },
+      now: () => new Date(),
+      random: Math.random,
+      randomKey: () => randomBytes(32),
     });
     const nothing = () => Promise.resolve(undefined);
     const reconciler = new ClusterReconciler({
-      ...{ hub: this.#port(), connections, clock },
+      hub: this.#port(),
+      connections,
+      clock,
       sources: new Sources({ secret: nothing }, () => {
         throw new Error("no registry here");
       }),
-      log: { info: ignore, warn: ignore, error: ignore },
-      metrics: { reconciled: ignore, applied: ignore, repaired: ignore },
+      log: {
+        info: ignore,
+        warn: ignore,
+        error: ignore,
+      },
+      metrics: {
+        reconciled: ignore,
+        applied: ignore,
+        repaired: ignore,
+      },
     });
     return {
       pass: (light = false) =>
@@ -136,7 +163,12 @@ export class MemberHub {
       },
       secret: () =>
         Promise.resolve({
-          ...{ apiVersion: "v1", kind: "Secret", metadata: { namespace, name: "c-kubeconfig" } },
+          apiVersion: "v1",
+          kind: "Secret",
+          metadata: {
+            namespace,
+            name: "c-kubeconfig",
+          },
           data: { value: Buffer.from(this.#kubeconfig).toString("base64") },
         }),
       revision: ({ name }) => Promise.resolve(this.#revisions.get(name)),
@@ -174,8 +206,13 @@ function annotated(
 
 function fleetOf(name: string, member?: FleetMember): Fleet {
   return {
-    ...{ apiVersion: "capitan.dev/v1alpha1", kind: "Fleet" },
-    metadata: { namespace, name, generation: 1 },
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "Fleet",
+    metadata: {
+      namespace,
+      name,
+      generation: 1,
+    },
     spec: {
       clusterSelector: {},
       suspend: false,
@@ -183,17 +220,32 @@ function fleetOf(name: string, member?: FleetMember): Fleet {
       deletionPolicy: "Delete",
       layers: [],
     },
-    status: { observedGeneration: 1, resolvedGeneration: 1, updateRevision: member?.spec.revision },
+    status: {
+      observedGeneration: 1,
+      resolvedGeneration: 1,
+      updateRevision: member?.spec.revision,
+    },
   };
 }
 
 function revisionOf(fleet: string, name: string, layers: readonly object[]): FleetRevision {
   const full = (layers as readonly Layer[]).map((layer) => ({
-    ...{ wait: false, timeout: "10s", deletionPolicy: "Delete", dependsOn: [] },
+    wait: false,
+    timeout: "10s",
+    deletionPolicy: "Delete",
+    dependsOn: [],
     ...layer,
   }));
   return {
-    ...{ apiVersion: "capitan.dev/v1alpha1", kind: "FleetRevision", metadata: { namespace, name } },
-    spec: { fleetRef: { name: fleet }, layers: full as FleetRevision["spec"]["layers"] },
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "FleetRevision",
+    metadata: {
+      namespace,
+      name,
+    },
+    spec: {
+      fleetRef: { name: fleet },
+      layers: full as FleetRevision["spec"]["layers"],
+    },
   };
 }
