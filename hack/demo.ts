@@ -55,7 +55,10 @@ async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<v
     print(
       ["CLUSTER", "FLUX", "OBJECTS", "KUBECONFIG → LAST OBJECT", "READY"],
       rows.map((r) => [
-        ...[r.name, r.fluxVersion, String(r.objects), `${(r.installMs / 1000).toFixed(2)} s`],
+        r.name,
+        r.fluxVersion,
+        String(r.objects),
+        `${(r.installMs / 1000).toFixed(2)} s`,
         r.ready ? "True" : "False",
       ]),
     );

@@ -1,5 +1,5 @@
 import { labels, type KubeObject, type Resource } from "../pkg/object/index.ts";
-import { asMap } from "../pkg/json/index.ts";
+import { asMap, asString } from "../pkg/json/index.ts";
 import { Informer, type KubeClient } from "../pkg/kube/index.ts";
 import { resources } from "./lab/resources.ts";
 import { until } from "./lab/wait.ts";
@@ -19,7 +19,7 @@ export const declared = "declared";
 
 const dataOf = (object: KubeObject) => {
   const value = asMap(object["data"])["k"];
-  return object.kind === "Secret" ? Buffer.from(String(value), "base64").toString() : value;
+  return object.kind === "Secret" ? Buffer.from(asString(value) ?? "", "base64").toString() : value;
 };
 const patch =
   (resource: Resource, body: object, manager = "somebody") =>

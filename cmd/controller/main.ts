@@ -15,7 +15,9 @@ async function main(options: Options): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
 
-  const client = connect(await loadHubConfig(process.env), "capitan-controller");
+  const config = await loadHubConfig(process.env);
+  const mayWrite = () => !options.leaderElection || lease.isHeld();
+  const client = connect(config, "capitan-controller", mayWrite);
   const clock = {
     now: () => new Date(),
     monotonicMs: () => performance.now(),
@@ -25,6 +27,7 @@ async function main(options: Options): Promise<void> {
     onHealthChange: (key) => controllers.clusterQueue.add(key, { afterMs: 50, light: true }),
     onDrift: (key) => controllers.clusterQueue.add(key, { light: true }),
     onTrouble: (key) => controllers.clusterQueue.add(key, { afterMs: 200 }),
+    mayWrite,
     now: clock.now,
     random: clock.random,
     randomKey: () => randomBytes(32),
@@ -50,7 +53,9 @@ async function main(options: Options): Promise<void> {
   await Promise.race([controllers.hub.synced(), caches]);
   synced = true;
 
-  const lease = new LeaderLease(client, {
+  // The Lease has a connection of its own: it is renewed whatever else waits.
+  const leaseClient = connect(config, "capitan-controller");
+  const lease = new LeaderLease(leaseClient, {
     namespace: options.systemNamespace,
     name: "capitan-controller",
     identity: options.identity,
@@ -75,7 +80,7 @@ async function main(options: Options): Promise<void> {
     new Promise((resolve) => setTimeout(resolve, drainMs).unref()),
   ]);
   await connections.close();
-  await client.close();
+  await Promise.all([client.close(), leaseClient.close()]);
 }
 
 function stopped(signal: AbortSignal): Promise<"released"> {

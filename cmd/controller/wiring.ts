@@ -193,7 +193,7 @@ function queue(
     concurrency: options.concurrency,
     clock,
     failed: (key, error) =>
-      log.error({ controller, key, code: codeOf(error), err: error }, messageOf(error)),
+      log.error({ controller, object: key, code: codeOf(error), err: error }, messageOf(error)),
     reconcile: async (key, signal, light) => {
       const startedMs = clock.monotonicMs();
       let result = "error";

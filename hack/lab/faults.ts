@@ -44,6 +44,30 @@ export async function compactHistory(lab: LabFile, server: string): Promise<numb
   return compact(etcdPortOf(lab, server));
 }
 
+/** A backup of what one API server has stored. The server goes on meanwhile. */
+export async function snapshotServer(lab: LabFile, server: string): Promise<Snapshot> {
+  return { server, entries: await entriesBelow(etcdPortOf(lab, server), prefixOf(server)) };
+}
+
+/**
+ * Puts a backup back: the server ends by SIGKILL, loses everything, gets the old values, and starts
+ * with the flags that it had. Objects are as they were, with resourceVersions higher than any before.
+ * Of leases in etcd only the keys come back, so that Events of the backup stay for ever.
+ */
+export async function restoreServer(
+  lab: LabFile,
+  server: string,
+  snapshot: Snapshot,
+): Promise<void> {
+  if (snapshot.server !== server)
+    throw new Error(`this is a backup of ${snapshot.server}, not of ${server}`);
+  const port = etcdPortOf(lab, server);
+  await killServer(lab, server);
+  await deleteBelow(port, prefixOf(server));
+  await putEntries(port, snapshot.entries);
+  await restartServer(lab, server);
+}
+
 /**
  * Copies the data directory of the hub's own etcd, frozen for the time of the copy, and gives the
  * copy's path. As after a power cut, but nothing is lost: what the hub has acknowledged is in it.

@@ -227,7 +227,7 @@ export class ClusterReconciler {
       pass.session.ledger = undefined;
       if (pass.signal.aborted || code === "Unreachable" || code === "CredentialsRejected")
         throw error;
-      await this.#members.reportProblem([member], pass.cluster, error, pass.signal);
+      await this.#members.reportOrLog(member, pass.cluster, error, pass.signal);
       return againAfterFailure(code);
     }
   }

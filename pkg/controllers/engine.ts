@@ -19,6 +19,7 @@ import {
   type LayerInputs,
   type LayerVerdict,
   type Problem,
+  type Refusal,
   type Step,
 } from "../engine/index.ts";
 import { ledgerOf, ownedBy, type Inventory, type Ledger, type Pin } from "../inventory/index.ts";
@@ -107,25 +108,16 @@ export async function runPass(
 
 type Pass = { readonly session: Session; readonly plan: MemberPlan; readonly options: PassOptions };
 
-async function readFacts(
-  session: Session,
-  plan: MemberPlan,
-  { clock, signal, light, claims }: PassOptions,
-): Promise<Facts> {
+async function readFacts(session: Session, plan: MemberPlan, options: PassOptions): Promise<Facts> {
+  const { clock, signal, light, claims } = options;
   const { workload } = session;
   const ledger = session.ledger ?? (await workload.inventory.read(signal));
   session.ledger = ledgerOf(ledger, workload.clusterId);
-  const placed = session.placed.get(plan.member);
-  const searched =
-    session.ledger.header === undefined && (plan.knownObjects > 0 || plan.remembered !== undefined);
-  const unlistedOf = async () => {
-    const kinds = searched
-      ? await workload.kinds.all(signal)
-      : await kindsToObserve(workload, placed, session.ledger?.inventory, { ...plan, signal });
-    return (await workload.observe(kinds, signal)).unlisted;
-  };
-  const unlisted = light ? new Map<string, Problem>() : await unlistedOf();
+  const isLost = session.ledger.header === undefined;
+  const searched = isLost && (plan.knownObjects > 0 || plan.remembered !== undefined);
+  const unlisted = light ? new Map<string, Problem>() : await look(session, plan, searched, signal);
   const nowMs = clock.monotonicMs();
+  const { member, revision } = plan;
   return startFacts({
     ...plan,
     ledger,
@@ -134,13 +126,32 @@ async function readFacts(
     nowMs,
     claims,
     live: workload.live(),
-    layers: plan.revision === undefined ? undefined : (placed?.layers ?? []),
+    layers: revision === undefined ? undefined : (session.placed.get(member)?.layers ?? []),
     clusterId: workload.clusterId,
     pauses: session.attempts.pauses(nowMs),
     thieves: session.thieves,
-    unverified: session.unverified.get(plan.member) ?? new Set(),
-    refused: (light ? session.refused.get(plan.member) : undefined) ?? new Map(),
+    unverified: session.unverified.get(member) ?? new Set(),
+    refused: refusedBefore(session, member, light),
   });
+}
+
+/** A whole look tries again what was refused; a light one does not. */
+function refusedBefore({ refused }: Session, member: string, light: boolean) {
+  return (light ? refused.get(member) : undefined) ?? new Map<string, Refusal>();
+}
+
+/** Has everything watched that the member wants or owns, or, when its inventory was lost, every kind. Gives what cannot be listed. */
+async function look(
+  { workload, placed, ledger }: Session,
+  plan: MemberPlan,
+  everything: boolean,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Problem>> {
+  const scope = { owner: plan.owner, signal };
+  const kinds = everything
+    ? await workload.kinds.all(signal)
+    : await kindsToObserve(workload, placed.get(plan.member), ledger?.inventory, scope);
+  return (await workload.observe(kinds, signal)).unlisted;
 }
 
 /** Performs one request, or one batch, and gives the facts as they are afterwards. */

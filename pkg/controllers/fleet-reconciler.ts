@@ -60,11 +60,9 @@ export class FleetReconciler {
       if (fleet !== undefined) await this.#options.hub.setFinalizer(fleet, false, signal);
       return untilEvent;
     }
-    const { problem: unresolved, resolved } = await this.#decide(key, fleet, signal);
-    const acted =
-      unresolved === undefined || !blocking.has(unresolved.code)
-        ? await this.#actOnMembers(fleet, resolved, signal)
-        : { leaving: [], held: undefined };
+    const decided = await this.#decide(key, fleet, signal);
+    const { problem: unresolved, resolved } = decided;
+    const acted = await this.#actOnMembers(fleet, decided, signal);
     if (await this.#released(fleet, signal)) return untilEvent;
     const problem = unresolved ?? acted.held;
     await this.#report(fleet, { problem, resolved, leaving: acted.leaving }, signal);
@@ -134,10 +132,11 @@ export class FleetReconciler {
 
   async #actOnMembers(
     fleet: Fleet,
-    resolved: Resolved | undefined,
+    { problem, resolved }: { readonly problem?: Problem; readonly resolved?: Resolved },
     signal: AbortSignal,
   ): Promise<Acted> {
     const none = { leaving: [], held: undefined };
+    if (problem !== undefined && blocking.has(problem.code)) return none;
     if (fleet.spec.suspend && fleet.metadata.deletionTimestamp === undefined) return none;
     const members = this.#options.hub.membersOf(nameOf(fleet));
     // A Fleet that cannot be resolved now gives new clusters what it gave the others.

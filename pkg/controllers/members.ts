@@ -180,6 +180,21 @@ export class Members {
     await report(hub, member, status, { clock, log, signal });
   }
 
+  /** The same for one member, whose status the hub may refuse: that must not hold the others. */
+  async reportOrLog(
+    member: FleetMember,
+    cluster: Named,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await this.reportProblem([member], cluster, error, signal);
+    } catch (refused) {
+      const facts = { cluster: clusterKey(cluster), member: member.metadata.name };
+      this.#options.log.error(facts, `status: ${messageOf(refused)}`);
+    }
+  }
+
   /** Says of all members why nothing could be done; only what is new is logged, since clusters that start are tried every second. */
   async reportProblem(
     members: readonly FleetMember[],

@@ -1,4 +1,4 @@
-import { asMap } from "../json/index.ts";
+import { asMap, asString } from "../json/index.ts";
 import { ownEntry, type ObjectMeta } from "../object/index.ts";
 
 const labelMarks: Readonly<Record<string, string>> = {
@@ -47,7 +47,9 @@ function byMark(
 
 function byController({ ownerReferences = [] }: ObjectMeta): string | undefined {
   const owner = ownerReferences.map(asMap).find((reference) => reference["controller"] === true);
-  return owner === undefined ? undefined : `${String(owner["kind"])} ${String(owner["name"])}`;
+  return owner === undefined
+    ? undefined
+    : `${asString(owner["kind"]) ?? ""} ${asString(owner["name"]) ?? ""}`;
 }
 
 function byManager({ managedFields = [] }: ObjectMeta): string | undefined {

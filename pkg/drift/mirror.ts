@@ -70,23 +70,29 @@ export class Mirror {
 
   #take(key: string, { live, gone }: Seen, listed: boolean): boolean {
     const before = this.#objects.get(key);
+    const isSame = before?.uid === live.uid;
     if (gone) {
-      // The end of an earlier object of this name: ours has been created again since.
-      if (before === undefined || before.uid !== live.uid) return false;
-      this.#objects.delete(key);
+      // Otherwise the end of an earlier object of this name: ours has been created again since.
+      return isSame && this.#objects.delete(key);
+    }
+    if (before === undefined) {
+      this.#objects.set(key, live);
       return true;
     }
-    if (before?.uid === live.uid && !listed) {
-      if (before.version === live.version || isOlder(live.version, before.version)) return false;
-    }
-    if (before?.fields !== undefined && before.own !== live.own && !this.#before.has(key)) {
-      this.#before.set(key, before.fields);
-    }
-    const { established, health } = before?.uid === live.uid ? before : {};
+    if (isSame && !listed && !isNewer(live.version, before.version)) return false;
+    this.#keepFields(key, before, live);
+    const { established, health } = isSame ? before : {};
     this.#objects.set(key, { ...live, established: live.established ?? established, health });
-    return before === undefined || isNews(before, live);
+    return isNews(before, live);
+  }
+
+  #keepFields(key: string, before: Live, now: Live): void {
+    if (before.fields === undefined || before.own === now.own || this.#before.has(key)) return;
+    this.#before.set(key, before.fields);
   }
 }
+
+const isNewer = (a: string, b: string) => a !== b && !isOlder(a, b);
 
 function isNews(before: Live, after: Live): boolean {
   if (before.deleting !== after.deleting || before.owner !== after.owner) return true;

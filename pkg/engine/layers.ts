@@ -97,24 +97,29 @@ function foreignObject(
 }
 
 /** What another tool manages is taken over only when the layer says `adopt`. */
-function managedElsewhere(
-  { objects, adopt, isFlux }: LayerPlan,
-  { inspected, inventory }: Facts,
-): Problem | undefined {
-  if (adopt) return undefined;
-  for (const { key, id, mode } of objects) {
-    const found = inspected.get(key);
-    if (mode !== "Always" || found?.exists !== true || found.ours) continue;
-    // Ours by the inventory: the reply to our first apply was lost, or the label was taken off.
-    if (inventory.get(key)?.want !== undefined) continue;
-    const isOtherFlux = isFlux && id.kind === "Deployment";
-    if (found.managedBy === undefined && !isOtherFlux) continue;
+function managedElsewhere(layer: LayerPlan, facts: Facts): Problem | undefined {
+  if (layer.adopt) return undefined;
+  for (const object of layer.objects) {
+    const manager = otherManager(object, layer, facts);
+    if (manager === undefined) continue;
     return {
-      code: isFlux ? "FluxManagedElsewhere" : "ManagedElsewhere",
-      message: `${nameOf(id)} is managed by ${found.managedBy ?? "something else"}; to take it over: adopt: true in the layer`,
+      code: layer.isFlux ? "FluxManagedElsewhere" : "ManagedElsewhere",
+      message: `${nameOf(object.id)} is managed by ${manager}; to take it over: adopt: true in the layer`,
     };
   }
   return undefined;
+}
+
+function otherManager(
+  { key, id, mode }: DesiredObject,
+  { isFlux }: LayerPlan,
+  { inspected, inventory }: Facts,
+): string | undefined {
+  const found = inspected.get(key);
+  if (mode !== "Always" || found?.exists !== true || found.ours) return undefined;
+  // Ours by the inventory: the reply to our first apply was lost, or the label was taken off.
+  if (inventory.get(key)?.want !== undefined) return undefined;
+  return found.managedBy ?? (isFlux && id.kind === "Deployment" ? "something else" : undefined);
 }
 
 /** The first stage that is not done; undefined when all objects are applied. */
@@ -156,19 +161,23 @@ function applyStage(
 /** Settled: what we want was applied, and the API server still says that we own all of it. */
 function isSettled(object: DesiredObject, facts: Facts): boolean {
   const { key, digest, mode } = object;
-  const entry = facts.inventory.get(key);
-  const found = facts.live.get(key);
   if (mode !== "Always") return isLeftAlone(object, facts);
-  if (entry?.owner !== facts.owner || entry.want !== digest || found?.deleting === true)
-    return false;
-  if (facts.unverified.has(key)) return false;
-  const pause = facts.pauses.get(key);
-  const rests = pause !== undefined && pause.untilMs > facts.nowMs;
-  if (found === undefined) return rests;
-  if (found.owner !== facts.owner) return rests;
+  const entry = facts.inventory.get(key);
+  if (entry?.owner !== facts.owner || entry.want !== digest) return false;
+  const found = facts.live.get(key);
+  if (found?.deleting === true || facts.unverified.has(key)) return false;
+  return isUntouched(entry, found, facts.owner) || isResting(key, facts);
+}
+
+/** Nobody has written to it since, or only its status. */
+function isUntouched(entry: Entry, found: Live | undefined, owner: string): boolean {
+  if (found?.owner !== owner) return false;
   const difference = differenceOf(entry, found);
-  if (difference === "same" || difference === "status") return true;
-  return rests;
+  return difference === "same" || difference === "status";
+}
+
+function isResting(key: string, { pauses, nowMs }: Facts): boolean {
+  return (pauses.get(key)?.untilMs ?? 0) > nowMs;
 }
 
 /** IfNotPresent: settled as soon as something is there. Ignore: always. */
@@ -191,7 +200,7 @@ function differenceOf({ uid, own, seen }: Entry, found: Live) {
 function fight(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict | undefined {
   for (const { key, id } of layer.objects) {
     const pause = facts.pauses.get(key);
-    if (pause === undefined || !pause.isFight) continue;
+    if (pause === undefined || !pause.isFight || pause.untilMs <= facts.nowMs) continue;
     const thief = facts.thieves.get(key);
     const who = thief === undefined ? "another writer" : `manager ${thief.manager}`;
     const what = thief === undefined ? nameOf(id) : `${nameOf(id)} ${thief.field}`;

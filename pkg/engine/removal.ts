@@ -71,13 +71,18 @@ function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefin
 
 /** Whether an object stays in the cluster, without our mark. */
 function isReleased(entry: Entry, { live, layers }: Facts): boolean {
-  const { group, kind, name } = idOfEntry(entry);
-  if (entry.policy === "Orphan" || entry.created === false) return true;
-  if (group === "" && kind === "Namespace" && keptNamespaces.has(name)) return true;
-  if (kind === "CustomResourceDefinition" && name.endsWith(".capitan.dev")) return true;
+  if (entry.policy === "Orphan" || entry.created === false || isNeeded(entry)) return true;
+  // Only what is to be ignored is left over although a layer names it.
   if (layers.some((layer) => layer.objects.some((o) => o.key === entry.key))) return true;
   // Whether we created it was never learned: judge by the object.
   return entry.created === undefined && live.get(entry.key)?.createdByUs === false;
+}
+
+/** What a cluster, or Capitan, cannot be without. */
+function isNeeded(entry: Entry): boolean {
+  const { group, kind, name } = idOfEntry(entry);
+  if (group === "" && kind === "Namespace") return keptNamespaces.has(name);
+  return kind === "CustomResourceDefinition" && name.endsWith(".capitan.dev");
 }
 
 const isTried = ({ key }: Entry, { held, problems }: Facts) => held.has(key) || problems.has(key);

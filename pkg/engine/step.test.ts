@@ -70,12 +70,10 @@ function facts(
     fenced: true,
     disarmed: false,
     removalWaits: undefined,
-    ...{
-      pauses: new Map(),
-      thieves: new Map(),
-      unverified: new Set<string>(),
-      claims: new Map(),
-    },
+    pauses: new Map(),
+    thieves: new Map(),
+    unverified: new Set<string>(),
+    claims: new Map(),
     inspected: new Map(
       layers.flatMap((l) =>
         l.objects.map(

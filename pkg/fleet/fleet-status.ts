@@ -38,24 +38,20 @@ export function isMemberReady(member: FleetMember, revision: string | undefined)
 /** The Fleet's status, computed once per pass. `now` is RFC 3339. */
 export function fleetStatus(fleet: Fleet, outcome: FleetOutcome, now: string): FleetStatus {
   const { metadata, status: before } = fleet;
-  const { revision, resolvedTime, resolvedGeneration, left = [] } = outcome;
-  const { left: _left, ...kept } = before ?? {};
   const of = standings(fleet, outcome);
   const count = (kind: Standing["kind"]) => of.filter((s) => s.kind === kind).length;
   const ready = count("ready");
   const decided = judge(fleet, outcome, of);
   const generation = metadata.generation ?? 0;
-  const requestedAt = metadata.annotations?.[annotations.requestedAt];
+  const { left: _left, ...kept } = before ?? {};
+  const isComplete = of.length > 0 && ready === of.length;
   return {
     ...kept,
     observedGeneration: generation,
     summary: `${ready}/${of.length}`,
-    ...(of.length > 0 && ready === of.length ? { currentRevision: revision } : {}),
-    ...(revision === undefined ? {} : { updateRevision: revision }),
-    ...(requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt }),
-    ...(resolvedGeneration === undefined ? {} : { resolvedGeneration }),
-    ...(left.length === 0 ? {} : { left }),
-    ...(resolvedTime === undefined ? {} : { lastResolvedTime: resolvedTime }),
+    ...(isComplete ? { currentRevision: outcome.revision } : {}),
+    ...resolution(outcome),
+    ...requestedAtOf(fleet),
     clusters: { matched: of.length, ready, updating: count("updating"), failed: count("failed") },
     worst: worst(of, leaving(fleet, outcome)),
     conditions: applyConditions(before?.conditions, readyConditions(decided, progressOf(decided)), {
@@ -63,6 +59,22 @@ export function fleetStatus(fleet: Fleet, outcome: FleetOutcome, now: string): F
       now,
     }),
   };
+}
+
+/** What the Fleet resolved to, as far as it did. */
+function resolution(outcome: FleetOutcome): Partial<FleetStatus> {
+  const { revision, resolvedTime, resolvedGeneration, left = [] } = outcome;
+  return {
+    ...(revision === undefined ? {} : { updateRevision: revision }),
+    ...(resolvedGeneration === undefined ? {} : { resolvedGeneration }),
+    ...(left.length === 0 ? {} : { left }),
+    ...(resolvedTime === undefined ? {} : { lastResolvedTime: resolvedTime }),
+  };
+}
+
+function requestedAtOf({ metadata }: Fleet): Partial<FleetStatus> {
+  const requestedAt = metadata.annotations?.[annotations.requestedAt];
+  return requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt };
 }
 
 function standings(fleet: Fleet, { clusters, members, revision }: FleetOutcome) {

@@ -8,21 +8,17 @@ const fleet = (approval?: string, status: object = {}): Fleet => ({
   apiVersion: "capitan.dev/v1alpha1",
   kind: "Fleet",
   metadata: {
-    ...{
-      namespace: "n",
-      name: "f",
-      generation: 2,
-    },
+    namespace: "n",
+    name: "f",
+    generation: 2,
     ...(approval === undefined ? {} : { annotations: { "capitan.dev/approve-removal": approval } }),
   },
   spec: {
-    ...{
-      clusterSelector: {},
-      suspend: false,
-      interval: "10m",
-      deletionPolicy: "Delete",
-      layers: [],
-    },
+    clusterSelector: {},
+    suspend: false,
+    interval: "10m",
+    deletionPolicy: "Delete",
+    layers: [],
   },
   status: {
     observedGeneration: 2,
@@ -46,17 +42,13 @@ const member = (name: string, revision = "r1"): FleetMember => ({
     name: `m-${name}`,
   },
   spec: {
-    ...{
-      fleetRef: {
-        namespace: "n",
-        name: "f",
-      },
-      clusterRef: { name },
+    fleetRef: {
+      namespace: "n",
+      name: "f",
     },
-    ...{
-      revision,
-      state: "Present",
-    },
+    clusterRef: { name },
+    revision,
+    state: "Present",
   },
 });
 const write = (name: string, more: object): MemberAction => ({

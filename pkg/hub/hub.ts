@@ -11,7 +11,7 @@ import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.t
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
 import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { type Resource } from "../object/index.ts";
-import { canonicalJson } from "../json/index.ts";
+import { asMap, canonicalJson, isJsonMap } from "../json/index.ts";
 import { labels, type KubeObject } from "../object/index.ts";
 import { hubResources } from "../api/index.ts";
 
@@ -62,12 +62,12 @@ export class Hub {
         random,
         ...more,
       });
-    this.#fleets = watch(hubResources.fleet, (object, gone) =>
-      handlers.fleetChanged(object as unknown as Fleet, gone),
-    );
-    this.#members = watch(hubResources.fleetMember, (object, gone) =>
-      handlers.memberChanged(asMember(object), gone),
-    );
+    this.#fleets = watch(hubResources.fleet, (object, gone) => {
+      if (isFleet(object)) handlers.fleetChanged(object as unknown as Fleet, gone);
+    });
+    this.#members = watch(hubResources.fleetMember, (object, gone) => {
+      if (isMember(object)) handlers.memberChanged(asMember(object), gone);
+    });
     this.#clusters = watch(clusterResource, (object, gone) =>
       handlers.clusterChanged(clusterFacts(object), gone),
     );
@@ -104,12 +104,13 @@ export class Hub {
   }
 
   fleet({ namespace, name }: Named): Fleet | undefined {
-    return this.#fleets.get(namespace, name) as Fleet | undefined;
+    const found = this.#fleets.get(namespace, name);
+    return found !== undefined && isFleet(found) ? (found as unknown as Fleet) : undefined;
   }
 
   /** All Fleets. */
   fleets(): readonly Fleet[] {
-    return this.#fleets.items() as unknown as readonly Fleet[];
+    return this.#fleets.items().filter(isFleet) as unknown as readonly Fleet[];
   }
 
   /** Keys of the Fleets in a namespace. */
@@ -146,7 +147,7 @@ export class Hub {
   }
 
   #allMembers(): readonly FleetMember[] {
-    return this.#members.items().map(asMember);
+    return this.#members.items().filter(isMember).map(asMember);
   }
 
   cluster({ namespace, name }: Named): ClusterFacts | undefined {
@@ -359,6 +360,18 @@ export class Hub {
       { signal },
     );
   }
+}
+
+/** What came past the CRD, written into etcd or before it was there, must not stop the others. */
+function isFleet(object: KubeObject): boolean {
+  const spec = asMap(object["spec"]);
+  return isJsonMap(spec["clusterSelector"]) && Array.isArray(spec["layers"]);
+}
+
+function isMember(object: KubeObject): boolean {
+  const spec = asMap(object["spec"]);
+  const names = [asMap(spec["fleetRef"])["name"], asMap(spec["clusterRef"])["name"]];
+  return names.every((name) => typeof name === "string") && typeof spec["revision"] === "string";
 }
 
 function asMember(object: KubeObject): FleetMember {

@@ -33,9 +33,16 @@ export type ApplyResult = { readonly object: KubeObject; readonly created: boole
 type Named = { readonly namespace?: string | undefined; readonly name: string };
 type Signal = { readonly signal?: AbortSignal | undefined };
 
-/** A client of one API server, under a name that its audit log shows. Nothing is sent before the first call. */
-export function connect(config: ConnectionConfig, userAgent = "capitan"): KubeClient {
-  return new KubeClient(new Transport(config, userAgent));
+/**
+ * A client of one API server, under a name that its audit log shows. `mayWrite` is asked right before
+ * each write is sent; a leader that was paused must not go on. Nothing is sent before the first call.
+ */
+export function connect(
+  config: ConnectionConfig,
+  userAgent = "capitan",
+  mayWrite: () => boolean = () => true,
+): KubeClient {
+  return new KubeClient(new Transport(config, { userAgent, mayWrite }));
 }
 
 /** Requests to one API server. Every method throws ApiError. */

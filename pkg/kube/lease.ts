@@ -41,7 +41,7 @@ export class LeaderLease {
   readonly #client: KubeClient;
   readonly #options: LeaseOptions;
   #observed: Observed | undefined;
-  #renewedAtMs = 0;
+  #renewedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(client: KubeClient, options: LeaseOptions) {
     this.#client = client;
@@ -61,15 +61,25 @@ export class LeaderLease {
   /** Keeps the lease. Resolves when it is lost or the signal aborts; on abort it is given free. */
   async hold(signal: AbortSignal): Promise<"lost" | "released"> {
     while (!signal.aborted) {
-      await sleep(retryMs, signal).catch(() => undefined);
+      // Asked after every wait: a process that was stopped finds itself late wherever it was.
+      if (!this.isHeld()) return "lost";
+      await sleep(Math.min(retryMs, this.#remainingMs()), signal).catch(() => undefined);
       if (signal.aborted) break;
-      const remainingMs = this.#renewedAtMs + renewDeadlineMs - this.#options.monotonicMs();
-      if (remainingMs <= 0) return "lost";
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(remainingMs))]);
-      await this.#attempt(deadline).catch(() => false);
+      if (!this.isHeld()) return "lost";
+      const timeout = AbortSignal.timeout(Math.ceil(this.#remainingMs()));
+      await this.#attempt(AbortSignal.any([signal, timeout])).catch(() => false);
     }
     await this.#release();
     return "released";
+  }
+
+  /** Whether the lease was renewed recently enough to write. Nothing may be written when it was not. */
+  isHeld(): boolean {
+    return this.#remainingMs() > 0;
+  }
+
+  #remainingMs(): number {
+    return this.#renewedAtMs + renewDeadlineMs - this.#options.monotonicMs();
   }
 
   /** One try to take or renew. False when somebody else holds it. */

@@ -31,11 +31,14 @@ export class Transport {
   readonly #agent: Agent;
   readonly #config: ConnectionConfig;
   readonly #closing = new AbortController();
-  readonly #userAgent: string;
+  readonly #options: { readonly userAgent: string; readonly mayWrite: () => boolean };
 
-  constructor(config: ConnectionConfig, userAgent: string) {
+  constructor(
+    config: ConnectionConfig,
+    options: { readonly userAgent: string; readonly mayWrite: () => boolean },
+  ) {
     this.#config = config;
-    this.#userAgent = userAgent;
+    this.#options = options;
     const { certificate } = config.credentials;
     this.#agent = new Agent({
       allowH2: true,
@@ -132,12 +135,16 @@ export class Transport {
     );
     const search = query.length === 0 ? "" : `?${new URLSearchParams(query).toString()}`;
     const authorization = await this.#config.credentials.authorization?.();
+    if (call.method !== "GET" && !this.#options.mayWrite()) {
+      const what = `${call.method} ${call.path}`;
+      throw new ApiError(what, "not sent: the Lease is lost", { status: 0, reason: "LeaseLost" });
+    }
     return request(`${this.#config.server}${call.path}${search}`, {
       dispatcher: this.#agent,
       method: call.method,
       headers: {
         accept: call.accept ?? "application/json",
-        "user-agent": this.#userAgent,
+        "user-agent": this.#options.userAgent,
         ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
         ...(authorization === undefined ? {} : { authorization }),
       },
@@ -216,6 +223,8 @@ const broken = new Set([
 function retryDelayMs(error: unknown, attempt: number): number | undefined {
   if (!(error instanceof ApiError)) return undefined;
   if (error.status === 429) return error.retryAfterMs ?? 250 * 2 ** attempt;
+  // A server that says when it is back is not lost.
+  if (error.status === 503 && error.retryAfterMs !== undefined) return error.retryAfterMs;
   return error.status === 0 && attempt === 1 && broken.has(error.reason) ? 20 : undefined;
 }
 

@@ -59,6 +59,9 @@ export class Applier {
       async (desired) =>
         [desired.key, await this.#applyOne(desired, asked.get(desired.key), signal)] as const,
     );
+    // A definition that was changed may serve other versions now.
+    if (objects.some(({ object }) => isBarrier(object) && object.kind !== "Namespace"))
+      this.#kinds.forget();
     return new Map(replies);
   }
 

@@ -25,6 +25,8 @@ export type ConnectionsOptions = {
   readonly onDrift: (key: string) => void;
   /** The connection or its watches failed. */
   readonly onTrouble: (key: string) => void;
+  /** Whether this process still leads. */
+  readonly mayWrite: () => boolean;
   readonly now: () => Date;
   readonly random: () => number;
   readonly randomKey: () => Uint8Array;
@@ -53,10 +55,10 @@ export class Connections {
     const held = this.#held.get(key);
     if (held?.identity === identity) return held.workload;
     await this.drop(key);
-    const { onHealthChange, onDrift, onTrouble, now, random, randomKey } = this.#options;
+    const { onHealthChange, onDrift, onTrouble, now, random, randomKey, mayWrite } = this.#options;
     const config = parseWorkloadKubeconfig(kubeconfig, what);
     refuseExpired(config, what, now());
-    const workload = new Workload(connect(config, userAgent), {
+    const workload = new Workload(connect(config, userAgent, mayWrite), {
       onHealthChange: () => onHealthChange(key),
       onDrift: () => onDrift(key),
       onTrouble: () => onTrouble(key),

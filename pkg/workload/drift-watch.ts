@@ -5,6 +5,7 @@ import { idOf, keyOf, labels, type KubeObject, type Resource } from "../object/i
 const listDeadlineMs = 20_000;
 
 type Watched = {
+  readonly version: string;
   readonly informer: Informer;
   readonly stop: AbortController;
   listed: boolean;
@@ -45,7 +46,11 @@ export class DriftWatch {
   ): Promise<ReadonlyMap<string, unknown>> {
     const kinds = resources.map((resource) => [kindKey(resource), resource] as const);
     for (const [kind, resource] of kinds) {
-      if (!this.#watched.has(kind)) this.#watched.set(kind, this.#start(resource));
+      const held = this.#watched.get(kind);
+      if (held?.version === resource.version) continue;
+      // The kind is served at another version now; the one that is watched may be gone.
+      held?.stop.abort();
+      this.#watched.set(kind, this.#start(resource));
     }
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(listDeadlineMs)]);
     await Promise.all(kinds.map(([kind]) => this.#known(kind, deadline)));
@@ -107,6 +112,7 @@ export class DriftWatch {
       },
     });
     const watched: Watched = {
+      version: resource.version,
       informer,
       stop,
       listed: false,

@@ -5,6 +5,7 @@ import { type Resource } from "../object/index.ts";
 const syncDeadlineMs = 10_000;
 
 type Watched = {
+  readonly version: string;
   readonly informer: Informer;
   readonly stop: AbortController;
   readonly objects: Map<string, KubeObject>;
@@ -27,7 +28,10 @@ export class HealthWatch {
   async follow(resources: readonly Resource[], signal: AbortSignal): Promise<void> {
     for (const resource of resources) {
       const key = `${resource.group}/${resource.kind}`;
-      if (!this.#watched.has(key)) this.#watched.set(key, this.#start(resource));
+      const held = this.#watched.get(key);
+      if (held?.version === resource.version) continue;
+      held?.stop.abort();
+      this.#watched.set(key, this.#start(resource));
     }
     const synced = Promise.all([...this.#watched.values()].map(({ informer }) => informer.synced));
     await beforeDeadline(synced, syncDeadlineMs, signal);
@@ -69,7 +73,7 @@ export class HealthWatch {
       },
     });
     void informer.run(stop.signal);
-    return { informer, stop, objects };
+    return { version: resource.version, informer, stop, objects };
   }
 }
 

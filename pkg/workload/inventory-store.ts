@@ -121,10 +121,8 @@ export class InventoryStore {
               ...found.metadata.labels,
               ...labels,
             },
-            ...{
-              uid: found.metadata.uid ?? "",
-              resourceVersion: found.metadata.resourceVersion ?? "",
-            },
+            uid: found.metadata.uid ?? "",
+            resourceVersion: found.metadata.resourceVersion ?? "",
           };
     const object: KubeObject = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
     const written =

@@ -8,6 +8,10 @@ export function problemOf(
   error: unknown,
 ): Problem {
   if (!(error instanceof ApiError) || isConnectionLost(error)) throw error;
+  if (error.causes.includes("NamespaceTerminating")) {
+    const message = `${name}: its Namespace is being deleted; it is applied when that is gone and made again`;
+    return { code: "RemovalBlocked", message };
+  }
   return { code, message: `${name}: ${error.detail}` };
 }
 

@@ -73,6 +73,8 @@ export class Workload {
       onNews: onDrift,
       onRelisted: troubled,
       onTrouble: (error) => {
+        // A kind that went, or is served at another version now.
+        if (error instanceof ApiError && error.status === 404) this.kinds.forget();
         if (isTrouble(error)) troubled();
       },
     });
@@ -264,7 +266,7 @@ function kindOfKey(key: string): string {
 
 /** What says that the connection, not one kind, is in trouble. */
 function isTrouble(error: unknown): boolean {
-  return !(error instanceof ApiError) || isConnectionLost(error);
+  return !(error instanceof ApiError) || error.status === 404 || isConnectionLost(error);
 }
 
 /** TLS errors that say: this is not the server that the kubeconfig means. */

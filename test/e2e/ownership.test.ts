@@ -5,7 +5,7 @@ import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { serverDir } from "../../hack/lab/apiserver.ts";
 import { kubeconfigOf, newAuthority } from "../../hack/lab/pki.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
-import { asMap } from "../../pkg/json/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { describes, ownershipCodes, seen } from "../harness/codes.ts";
@@ -143,10 +143,8 @@ test("OwnerLabelStripped: a policy that takes our label off is reported, not fou
     {
       apiVersion: group,
       kind: "MutatingAdmissionPolicyBinding",
-      ...{
-        metadata: { name: "strip" },
-        spec: { policyName: "strip" },
-      },
+      metadata: { name: "strip" },
+      spec: { policyName: "strip" },
     },
     { manager: "test" },
   );
@@ -268,7 +266,7 @@ test("AnotherHub: a cluster that somebody newer writes to is left alone until ca
   await fleetReady(hub, "own-other");
   const inventory = { namespace: "capitan-system", name: "inventory" };
   const found = await client.get(resources.configMap, inventory);
-  const text = String(asMap(found?.["data"])["header"]);
+  const text = asString(asMap(found?.["data"])["header"]) ?? "";
   const raised = text.replace(/"sequence":(\d+)/, (_, n: string) => `"sequence":${Number(n) + 7}`);
   await client.mergePatch(resources.configMap, inventory, { data: { header: raised } });
   await applyFleet(hub, "own-other", "own-3", [inline("l", [configMap("a", { k: "v2" })])]);
@@ -295,11 +293,9 @@ const definition = (versions: readonly string[], storage: string): object => ({
       listKind: "ThingList",
     },
     versions: versions.map((name) => ({
-      ...{
-        name,
-        served: true,
-        storage: name === storage,
-      },
+      name,
+      served: true,
+      storage: name === storage,
       schema: {
         openAPIV3Schema: {
           type: "object",

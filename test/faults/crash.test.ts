@@ -75,15 +75,18 @@ const v2 = [
   layer("app", [...app("1"), secret("s", "1")], { dependsOn: ["base"] }),
 ];
 
+const rbac = ["ClusterRole", "ClusterRoleBinding"].map((kind) => ({
+  group: "rbac.authorization.k8s.io",
+  version: "v1",
+  kind,
+  namespaced: false,
+  plural: `${kind.toLowerCase()}s`,
+}));
 const kinds: readonly Resource[] = [
-  ...[resources.configMap, resources.secret, resources.deployment],
-  ...["ClusterRole", "ClusterRoleBinding"].map((kind) => ({
-    group: "rbac.authorization.k8s.io",
-    version: "v1",
-    kind,
-    namespaced: false,
-    plural: `${kind.toLowerCase()}s`,
-  })),
+  resources.configMap,
+  resources.secret,
+  resources.deployment,
+  ...rbac,
 ];
 
 async function ours(): Promise<readonly KubeObject[]> {

@@ -206,10 +206,8 @@ async function serveArtifact(client: KubeClient, files: readonly object[]): Prom
     path: "tenant.tar.gz",
     digest,
     lastUpdateTime,
-    ...{
-      revision: `main@sha1:${digest.slice(7, 47)}`,
-      size: archive.length,
-    },
+    revision: `main@sha1:${digest.slice(7, 47)}`,
+    size: archive.length,
   };
   await client.mergePatch(
     repository,
@@ -266,11 +264,9 @@ test("withdrawing Flux: in the order of flux uninstall, with a real kustomize-co
         name: "tenant",
       },
       spec: {
-        ...{
-          interval: "1h",
-          prune: true,
-          path: "./",
-        },
+        interval: "1h",
+        prune: true,
+        path: "./",
         sourceRef: {
           kind: "GitRepository",
           name: "tenant",

@@ -344,7 +344,9 @@ test("R3 a server that sends a byte a second is given up, its connections are cl
 function manyKinds(): readonly object[] {
   const rbac = "rbac.authorization.k8s.io";
   const named = (apiVersion: string, kind: string, more: object) => ({
-    ...{ apiVersion, kind, metadata: inDefault("r5") },
+    apiVersion,
+    kind,
+    metadata: inDefault("r5"),
     ...more,
   });
   const roleRef = { apiGroup: rbac, kind: "Role", name: "r5" };
@@ -537,16 +539,22 @@ test("R9 hub and controller are frozen: nothing changes on the cluster; awake ag
     for (const process of frozen) await signal(dir, process, "SIGCONT");
     assert.deepEqual(seen, []);
     // A controller that has lost its Lease ends, and its Deployment starts another.
-    await until(async () => {
-      if ((await pidOf(dir, "controller")) === undefined) await startController(own);
-      return (await valueOf(where, "a")) === "v";
-    }, soon("drift to be repaired", 60_000));
+    await until(
+      async () => {
+        if ((await pidOf(dir, "controller")) === undefined) await startController(own);
+        return (await valueOf(where, "a")) === "v";
+      },
+      soon("drift to be repaired", 60_000),
+    );
     await fleetReady(hub2, "frozen");
-    await until(async () => {
-      if ((await pidOf(dir, "controller")) === undefined) await startController(own);
-      await repaired(where, "a", 5_000);
-      return true;
-    }, soon("more drift to be repaired", 60_000));
+    await until(
+      async () => {
+        if ((await pidOf(dir, "controller")) === undefined) await startController(own);
+        await repaired(where, "a", 5_000);
+        return true;
+      },
+      soon("more drift to be repaired", 60_000),
+    );
     assert.deepEqual(
       [...lives(await audit.since(mark))].filter(([what]) => what.startsWith("delete")),
       [],

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { clientOf, startApiServer } from "../../hack/lab/apiserver.ts";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
-import { compactHistory, killServer, restartServer } from "../../hack/lab/faults.ts";
+import {
+  compactHistory,
+  killServer,
+  restartServer,
+  restoreServer,
+  snapshotServer,
+} from "../../hack/lab/faults.ts";
 import { signal, stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
@@ -236,6 +242,29 @@ test("U6 history is compacted under the watches (410): everything is listed anew
   await settled(90_000);
   await spoil("a");
   await repaired("a", 60_000);
+});
+
+test("U7 a workload cluster is restored from a backup: what was changed in between is as declared again, nothing is made anew", async () => {
+  await spoil("a");
+  await repaired("a");
+  const snapshot = await snapshotServer(lab, cluster.name);
+  members.want({
+    one: [
+      {
+        name: "l",
+        inline: [configMap("a", { k: "v2" }), configMap("b", { k: "v2" }), deployment("d")],
+      },
+    ],
+  });
+  controller.wake();
+  await until(async () => (await valueOf("a")) === "v2", { deadlineMs: 20_000, what: "v2" });
+  const mark = await audit.mark();
+  await restoreServer(lab, cluster.name, snapshot);
+  await until(async () => (await valueOf("a")) === "v2" && (await valueOf("b")) === "v2", {
+    deadlineMs: 60_000,
+    what: "the restored cluster to be as declared",
+  });
+  assert.deepEqual([...lives(await ofCapitan(mark))], []);
 });
 
 test("U8 a frozen API server: what was changed meanwhile is repaired when it is back", async () => {

@@ -116,6 +116,7 @@ export class MemberHub {
       onHealthChange: () => wake.drift(),
       onDrift: () => wake.drift(),
       onTrouble: () => wake.trouble(),
+      mayWrite: () => true,
       now: () => new Date(),
       random: Math.random,
       randomKey: () => randomBytes(32),
@@ -229,7 +230,7 @@ function fleetOf(name: string, member?: FleetMember): Fleet {
 }
 
 function revisionOf(fleet: string, name: string, layers: readonly object[]): FleetRevision {
-  const full = (layers as readonly Layer[]).map((layer) => ({
+  const full = (layers as readonly Partial<Layer>[]).map((layer) => ({
     wait: false,
     timeout: "10s",
     deletionPolicy: "Delete",
