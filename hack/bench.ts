@@ -1,5 +1,5 @@
 // The benchmark: eight clusters at once get Flux by Capitan, beside a bare server-side apply of the
-// same objects into eight other fresh clusters, in one run. usage: npm run bench [-- --clusters N]
+// same objects into eight other fresh clusters; then drift of six kinds, put back. All in one run. usage: npm run bench [-- --clusters N]
 import { parseArgs } from "node:util";
 import { conditionOf, type FleetMember } from "../pkg/api/index.ts";
 import { messageOf } from "../pkg/errors/index.ts";
@@ -14,6 +14,7 @@ import {
 } from "../pkg/object/index.ts";
 import { parseReference } from "../pkg/oci/index.ts";
 import { RegistryClient } from "../pkg/registry/index.ts";
+import { acts, declared, percentile, repairTimes } from "./drift.ts";
 import { fluxManifests, fluxVersion } from "./flux-manifests.ts";
 import { clientOf } from "./lab/apiserver.ts";
 import { clusterInitialized, clusterKubeconfig, createCluster } from "./lab/clusters.ts";
@@ -26,6 +27,7 @@ import { until } from "./lab/wait.ts";
 
 const readyMs = 240_000;
 const label = "capitan";
+const repairs = 50;
 
 async function bench(count: number): Promise<void> {
   const lab = await startLab({ dir: defaultLabDir, progress, standIn: "100ms" });
@@ -48,6 +50,7 @@ async function bench(count: number): Promise<void> {
     const capitanMs = lastApplied(await members(hub, label)) - startedAt;
     progress.done(`Capitan into ${count} clusters: ${capitanMs} ms`);
     const nothingChangedMs = await passWithoutChange(hub, label);
+    const drift = await driftOn(hub, `${label}-1`);
     progress.action(`creating ${count} more clusters at once, with their Fleet waiting for them`);
     await applyFleet(hub, lab.registry, "new");
     const createdToReadyMs = await timed(async () => {
@@ -62,6 +65,7 @@ async function bench(count: number): Promise<void> {
       objects: objects.length,
       ratio,
       ...Object.fromEntries(whole),
+      drift,
     };
     process.stdout.write(`${JSON.stringify(result)}\n`);
     await Promise.all([hub, ...bare].map((client) => client.close()));
@@ -69,6 +73,39 @@ async function bench(count: number): Promise<void> {
     await stopLab(defaultLabDir);
   }
 }
+
+/** 50 repairs of each of six kinds on a cluster that also runs Flux. */
+async function driftOn(hub: KubeClient, name: string): Promise<object> {
+  const cluster = { namespace: labNamespace, name };
+  const label = { metadata: { labels: { drift: name } } };
+  await hub.mergePatch(resources.cluster, cluster, label);
+  const layers = (["ConfigMap", "Secret"] as const).map((kind) => ({
+    name: kind.toLowerCase(),
+    inline: names(kind).map((object) => ({
+      apiVersion: "v1",
+      kind,
+      metadata: { name: object, namespace: "default" },
+      ...(kind === "Secret" ? { stringData: { k: declared } } : { data: { k: declared } }),
+    })),
+  }));
+  const spec = { clusterSelector: { matchLabels: { drift: name } }, layers };
+  const metadata = { namespace: labNamespace, name: "drift" };
+  const fleet = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", metadata, spec };
+  await hub.apply(resources.fleet, fleet, { manager: "bench" });
+  await allReady(hub, "drift", 1);
+  const client = connect(parseWorkloadKubeconfig(await clusterKubeconfig(hub, cluster), name));
+  const all: number[] = [];
+  for (const act of acts) {
+    const times = await repairTimes(client, act, "default", names(act.resource.kind));
+    progress.done(`${act.name}: p50 ${percentile(times, 50)} ms, p99 ${percentile(times, 99)} ms`);
+    all.push(...times);
+  }
+  await client.close();
+  return { n: all.length, p50Ms: percentile(all, 50), p99Ms: percentile(all, 99) };
+}
+
+const names = (kind: string) =>
+  Array.from({ length: repairs }, (_, i) => `${kind.toLowerCase()}-${i}`);
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const startedMs = performance.now();
