@@ -15,7 +15,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   oci: ["errors", "json"],
   inventory: ["errors", "json", "object"],
   engine: ["api", "drift", "errors", "inventory", "json", "object", "oci"],
-  fleet: ["api", "engine", "errors", "json", "object"],
+  fleet: ["api", "engine", "errors", "inventory", "json", "object"],
   pace: ["engine", "errors"],
   capi: ["errors", "fleet", "json", "object"],
   install: ["api", "object"],

@@ -10,7 +10,7 @@ import {
   type Again,
 } from "../pace/index.ts";
 import { clusterKey, type ClusterFacts } from "../fleet/index.ts";
-import { claimsBy } from "../engine/index.ts";
+import { claimsBy, SharedObjects } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import {
@@ -44,6 +44,7 @@ type Pass = {
 export class ClusterReconciler {
   readonly #options: ClusterReconcilerOptions;
   readonly #members: Members;
+  readonly #shared = new SharedObjects();
   /** Connected clusters whose last pass was complete, by key. */
   readonly #known = new Map<string, Known>();
 
@@ -115,7 +116,7 @@ export class ClusterReconciler {
     const session =
       known?.session.workload === connected
         ? known.session
-        : new Session(connected, this.#options.clock);
+        : new Session(connected, this.#options.clock, this.#shared);
     connected.isCurrent(true);
     return this.#passAnew(members, { cluster, session, light: false, signal });
   }

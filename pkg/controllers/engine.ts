@@ -272,7 +272,8 @@ export async function placeMember(
   workload.kinds.expect(all);
   const scopes = await resolveKinds(workload, all, signal);
   const secretKey = await workload.inventory.secretKey(signal);
-  const layers = placeLayers(rendered, { owner: plan.owner, secretKey }, scopes);
+  const placement = { owner: plan.owner, secretKey, shared: session.shared };
+  const layers = placeLayers(rendered, placement, scopes);
   const placed = { made, layers };
   session.placed.set(plan.member, placed);
   return placed;

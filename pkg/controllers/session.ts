@@ -1,5 +1,5 @@
 import { Attempts, type Thief } from "../drift/index.ts";
-import type { LayerPlan, Refusal } from "../engine/index.ts";
+import type { LayerPlan, Refusal, SharedObjects } from "../engine/index.ts";
 import type { Ledger } from "../inventory/index.ts";
 import type { Clock, WorkloadPort } from "./ports.ts";
 
@@ -16,6 +16,8 @@ const sweepMaxMs = 8 * 3_600_000;
 /** What is remembered of one connected cluster between passes; gone with the connection. */
 export class Session {
   readonly workload: WorkloadPort;
+  /** Objects that are the same for all clusters of a Fleet. */
+  readonly shared: SharedObjects;
   readonly attempts = new Attempts();
   /** By member: its layers as they are to be. */
   readonly placed = new Map<string, Placed>();
@@ -29,8 +31,9 @@ export class Session {
   ledger: Ledger | undefined;
   #sweepAtMs: number;
 
-  constructor(workload: WorkloadPort, clock: Clock) {
+  constructor(workload: WorkloadPort, clock: Clock, shared: SharedObjects) {
     this.workload = workload;
+    this.shared = shared;
     this.#sweepAtMs = nextSweepMs(clock);
   }
 

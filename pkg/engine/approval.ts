@@ -1,6 +1,5 @@
-import type { Entry } from "../inventory/index.ts";
+import { approvalOf, type Entry } from "../inventory/index.ts";
 import { nameOf, parseKey, type ObjectId } from "../object/index.ts";
-import { sha256Hex } from "../json/index.ts";
 import type { Problem } from "./step.ts";
 
 /** Deleting one of these deletes what is inside, or what it stands for. */
@@ -47,11 +46,6 @@ function inside(dangerous: readonly Entry[]): string {
   const names = dangerous.slice(0, 3).map((entry) => nameOf(idOfEntry(entry)));
   const more = dangerous.length > 3 ? ` and ${dangerous.length - 3} more` : "";
   return `delete ${names.join(", ")}${more} with everything inside`;
-}
-
-/** The digest by which exactly this set is approved; the order does not matter. */
-export function approvalOf(scope: string, keys: readonly string[]): string {
-  return sha256Hex([scope, ...[...keys].sort()].join("\n")).slice(0, 16);
 }
 
 /** Whether the entry is a CRD of Flux. */

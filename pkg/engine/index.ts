@@ -1,8 +1,13 @@
 /** The apply engine's decisions: what a layer wants in a cluster, and the next step towards it. No I/O, no clock. */
 export { placeLayers, renderLayers, type KindScope } from "./place.ts";
 export { orderLayers } from "./order.ts";
-export { approvalOf } from "./approval.ts";
-export { checkFiles, renderLayer, type LayerInputs, type DesiredObject } from "./render.ts";
+export {
+  checkFiles,
+  renderLayer,
+  SharedObjects,
+  type LayerInputs,
+  type DesiredObject,
+} from "./render.ts";
 export { claimsBy } from "./claims.ts";
 export { planDefinition, type Migration } from "./definitions.ts";
 export { noteAttempts, questionsAbout } from "./repairs.ts";

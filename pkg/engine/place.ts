@@ -3,7 +3,7 @@ import { isCapitanError } from "../errors/index.ts";
 import { inventoryNamespace } from "../inventory/index.ts";
 import { idOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
 import { orderLayers } from "./order.ts";
-import { desiredObjects, renderLayer, type LayerInputs } from "./render.ts";
+import { desiredObjects, renderLayer, type LayerInputs, type SharedObjects } from "./render.ts";
 import type { LayerPlan, Problem } from "./step.ts";
 
 /** A layer with its objects, before it is known how the cluster scopes their kinds. */
@@ -36,7 +36,11 @@ export function renderLayers(
   });
 }
 
-type Placement = { readonly owner: string; readonly secretKey: Uint8Array };
+type Placement = {
+  readonly owner: string;
+  readonly secretKey: Uint8Array;
+  readonly shared?: SharedObjects | undefined;
+};
 
 /** The layers as they are to be in this cluster; one that cannot be has a problem and no objects. */
 export function placeLayers(
@@ -49,7 +53,7 @@ export function placeLayers(
 
 function placeLayer(
   layer: RenderedLayer,
-  { owner, secretKey }: Placement,
+  { owner, secretKey, shared }: Placement,
   scopes: ReadonlyMap<string, KindScope>,
 ): LayerPlan {
   if (layer.problem !== undefined) return { ...layer, objects: [] };
@@ -66,7 +70,7 @@ function placeLayer(
   }
   const scopeOf = (object: KubeObject) =>
     scopes.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster";
-  const placement = { owner, scopeOf, secretKey } as const;
+  const placement = { owner, scopeOf, secretKey, shared } as const;
   return { ...layer, ...orProblem(() => desiredObjects(layer.name, layer.objects, placement)) };
 }
 

@@ -127,7 +127,24 @@ export type Placement = {
   readonly owner: string;
   readonly scopeOf: ScopeOf;
   readonly secretKey: Uint8Array;
+  readonly shared?: SharedObjects | undefined;
 };
+
+/**
+ * Objects as they are sent, each made once for all clusters of a Fleet: artifacts are shared, so what
+ * is made of them is too. A thousand clusters do not hold a thousand copies of Flux.
+ */
+export class SharedObjects {
+  readonly #made = new WeakMap<KubeObject, Map<string, DesiredObject>>();
+
+  /** What was made of this source under this name, or what `make` makes now. */
+  of(source: KubeObject, name: string, make: () => DesiredObject): DesiredObject {
+    const held = this.#made.get(source) ?? new Map<string, DesiredObject>();
+    const found = held.get(name) ?? make();
+    this.#made.set(source, held.set(name, found));
+    return found;
+  }
+}
 
 /**
  * The objects as they are sent to one cluster, in order of application: normalised, with the owner
@@ -136,26 +153,36 @@ export type Placement = {
 export function desiredObjects(
   layer: string,
   objects: readonly KubeObject[],
-  { owner, scopeOf, secretKey }: Placement,
+  placement: Placement,
 ): readonly DesiredObject[] {
-  const placed = objects.map((object) => normalize(inScope(object, scopeOf(object)), owner));
-  refuseDuplicates(placed);
-  return placed.sort(compareForApply).map((object) => {
-    const id = idOf(object);
-    const text = canonicalJson(object);
-    const isSecret = id.kind === "Secret" && id.group === "";
-    const digest = (isSecret ? hmacHex(secretKey, text) : sha256Hex(text)).slice(0, 32);
-    return {
-      key: keyOf(id),
-      id,
-      stage: stageOf(object),
-      layer,
-      object,
-      digest,
-      mode: modeOf(object),
-    };
+  const { owner, scopeOf, shared = new SharedObjects() } = placement;
+  const desired = objects.map((source) => {
+    const scope = scopeOf(source);
+    const make = () => desiredObject(layer, normalize(inScope(source, scope), owner), placement);
+    // The digest of a Secret is made with the cluster's own key.
+    if (isSecret(source)) return make();
+    return shared.of(source, `${owner} ${layer} ${scope ?? ""}`, make);
   });
+  refuseDuplicates(desired.map(({ object }) => object));
+  return desired.sort((a, b) => compareForApply(a.object, b.object));
 }
+
+function desiredObject(layer: string, object: KubeObject, { secretKey }: Placement): DesiredObject {
+  const id = idOf(object);
+  const text = canonicalJson(object);
+  const digest = (isSecret(object) ? hmacHex(secretKey, text) : sha256Hex(text)).slice(0, 32);
+  return {
+    key: keyOf(id),
+    id,
+    stage: stageOf(object),
+    layer,
+    object,
+    digest,
+    mode: modeOf(object),
+  };
+}
+
+const isSecret = ({ apiVersion, kind }: KubeObject) => kind === "Secret" && apiVersion === "v1";
 
 function modeOf(object: KubeObject): ApplyMode {
   const said = object.metadata.annotations?.[annotations.apply] ?? "Always";

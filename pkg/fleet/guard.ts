@@ -1,5 +1,6 @@
 import type { Fleet, FleetMember } from "../api/index.ts";
-import { approvalOf, type Problem } from "../engine/index.ts";
+import type { Problem } from "../engine/index.ts";
+import { approvalOf } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import type { MemberAction } from "./members.ts";
 

@@ -14,6 +14,7 @@ export {
   withoutKeys,
   ownedBy,
   sameEntries,
+  approvalOf,
   digestOfInventory,
 } from "./inventory.ts";
 export {

@@ -121,3 +121,8 @@ export function digestOfInventory(entries: readonly Entry[]): string {
   );
   return sha256Hex(lines.sort().join("\n")).slice(0, 16);
 }
+
+/** The digest by which exactly this set is approved; the order does not matter. */
+export function approvalOf(scope: string, keys: readonly string[]): string {
+  return sha256Hex([scope, ...[...keys].sort()].join("\n")).slice(0, 16);
+}

@@ -376,49 +376,85 @@ async function things({ client }: Site): Promise<readonly string[]> {
   return items.map(({ metadata }) => `${metadata.name} ${metadata.uid ?? ""}`).sort();
 }
 
-test("karmada#6098 a kubeconfig that leads elsewhere and an upgrade at the same time: no custom resource is deleted anywhere", async (t) => {
-  t.after(() => withdrawn("up-crd").catch(() => undefined));
-  const values = ["up-1", "up-2"];
-  const clusterSelector = { matchExpressions: [{ key: "cluster", operator: "In", values }] };
-  const layers = (versions: readonly string[], at: string) => [
-    inline("definitions", [definition(versions, at)]),
-    inline("things", [thingNamed("ours-a", at), thingNamed("ours-b", at)], {
-      dependsOn: ["definitions"],
-      wait: false,
-    }),
-  ];
-  await applyFleet(hub, "up-crd", "", layers(["v1beta1"], "v1beta1"), { clusterSelector });
-  await fleetReady(hub, "up-crd");
-  for (const [i, { client }] of [one, two].entries())
-    await client.create(thing("v1beta1"), thingNamed(`theirs-${i}`, "v1beta1"));
-  const before = [await things(one), await things(two)];
+const upgrade = (versions: readonly string[], at: string) => [
+  inline("definitions", [definition(versions, at)]),
+  inline("things", [thingNamed("ours-a", at), thingNamed("ours-b", at)], {
+    dependsOn: ["definitions"],
+    wait: false,
+  }),
+];
+const onClusters = (...values: readonly string[]) => ({
+  clusterSelector: { matchExpressions: [{ key: "cluster", operator: "In", values }] },
+});
+const oldLayers = upgrade(["v1beta1"], "v1beta1");
+const newLayers = upgrade(["v1beta1", "v1"], "v1");
+
+async function isUpgraded({ client }: Site): Promise<boolean> {
+  const found = await client.get(thing("v1"), inDefault("ours-a"));
+  return asMap(found?.["spec"])["version"] === "v1";
+}
+
+/** Somebody's own things on both clusters, beside ours. Gives names and uids of all. */
+async function bothWithThings(): Promise<readonly (readonly string[])[]> {
+  for (const { client } of [one, two])
+    await client.apply(thing("v1beta1"), thingNamed("theirs", "v1beta1"), { manager: "somebody" });
+  const all = [await things(one), await things(two)];
   assert.deepEqual(
-    before.map((found) => found.length),
+    all.map((found) => found.length),
     [3, 3],
   );
+  return all;
+}
+
+test("karmada#6098 a kubeconfig that leads elsewhere and an upgrade at the same time: no custom resource is deleted anywhere", async (t) => {
+  const both = onClusters("up-1", "up-2");
+  await applyFleet(hub, "up-crd", "", oldLayers, both);
+  await fleetReady(hub, "up-crd");
+  const before = await bothWithThings();
   await nothingDeleted(
     async () => {
-      const outdated = await clusterKubeconfig(hub, two.name);
       const [restore] = await Promise.all([
-        swapKubeconfig(hub, one.name, outdated),
-        applyFleet(hub, "up-crd", "", layers(["v1beta1", "v1"], "v1"), { clusterSelector }),
+        swapKubeconfig(hub, one.name, await clusterKubeconfig(hub, two.name)),
+        applyFleet(hub, "up-crd", "", newLayers, both),
       ]);
       t.after(restore);
-      const upgraded = async ({ client }: Site) => {
-        const found = await client.get(thing("v1"), inDefault("ours-a"));
-        return asMap(found?.["spec"])["version"] === "v1";
-      };
-      await until(() => upgraded(two), soon("the upgrade of the second cluster"));
+      await until(() => isUpgraded(two), soon("the upgrade of the second cluster"));
       await quiet(8_000);
       assert.deepEqual([await things(one), await things(two)], before);
       await restore();
-      await until(() => upgraded(one), soon("the upgrade of the first cluster"));
+      await until(() => isUpgraded(one), soon("the upgrade of the first cluster"));
       await fleetReady(hub, "up-crd");
       assert.deepEqual([await things(one), await things(two)], before);
     },
     one.audit,
     two.audit,
   );
+  await withdrawn("up-crd");
+});
+
+test("karmada#6098 a cluster leaves its Fleet while its kubeconfig leads to another cluster of that Fleet: no custom resource is deleted there", async (t) => {
+  // The first one's sequence number is the higher one, so that it alone says nothing of the mix-up.
+  for (const layers of [oldLayers, newLayers, [...newLayers, inline("more", [map("up-more")])]]) {
+    await applyFleet(hub, "up-leave", "", layers, onClusters("up-1"));
+    await fleetReady(hub, "up-leave");
+  }
+  await applyFleet(hub, "up-leave", "", newLayers, onClusters("up-1", "up-2"));
+  await memberHas(hub, "up-leave", "up-2", "ReconciliationSucceeded");
+  await fleetReady(hub, "up-leave");
+  const before = await bothWithThings();
+  await nothingDeleted(
+    async () => {
+      const outdated = await clusterKubeconfig(hub, two.name);
+      const restore = await swapKubeconfig(hub, one.name, outdated);
+      t.after(restore);
+      await applyFleet(hub, "up-leave", "", newLayers, onClusters("up-2"));
+      await quiet(8_000);
+      assert.deepEqual([await things(one), await things(two)], before);
+    },
+    one.audit,
+    two.audit,
+  );
+  await withdrawn("up-leave");
 });
 
 // kustomize-controller#1664: after a broken build an object falls out of the inventory for ever.
