@@ -190,10 +190,12 @@ export class ClusterReconciler {
       await hub.secret({ namespace: cluster.namespace, name: secretName }, signal),
       what,
     );
-    return connections.get(
+    const workload = await connections.get(
       { key: clusterKey(cluster), clusterUid: cluster.uid, kubeconfig, what },
       signal,
     );
+    this.#members.refuseMixUp(cluster, workload.clusterId, what);
+    return workload;
   }
 
   async #passMembers(

@@ -4,11 +4,12 @@ import {
   type FleetRevision,
   type RevisionLayer,
 } from "../api/index.ts";
-import { isCapitanError, messageOf } from "../errors/index.ts";
+import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
 import {
   clusterKey,
   deletionPolicyOf,
+  knownAsAnother,
   memberStatus,
   ownerOf,
   removalWaitsFor,
@@ -157,6 +158,16 @@ export class Members {
       revision: member.spec.revision,
       layers: since,
     });
+  }
+
+  /** Throws KubeconfigMismatch when the cluster that answers is known as another Cluster. */
+  refuseMixUp(cluster: Named, clusterId: string, what: string): void {
+    const { hub } = this.#options;
+    const exists = (name: Named) => hub.cluster(name) !== undefined;
+    const other = knownAsAnother(clusterId, cluster, hub.membersAt(clusterId), exists);
+    if (other === undefined) return;
+    const message = `the kubeconfig in ${what} leads to the cluster that is known as Cluster ${clusterKey(other)} (namespace kube-system ${clusterId}), not to one of its own`;
+    throw new CapitanError("KubeconfigMismatch", message);
   }
 
   /** Another cluster answers under this name: people must know, since nothing of the former one is removed. */

@@ -83,6 +83,8 @@ export type ClusterHub = {
   fleets(): readonly Fleet[];
   cluster(name: Named): ClusterFacts | undefined;
   membersOn(cluster: Named): readonly FleetMember[];
+  /** All members on clusters with this uid of kube-system. */
+  membersAt(clusterId: string): readonly FleetMember[];
   /** As the API server has it now. */
   freshMember(name: Named, signal: AbortSignal): Promise<FleetMember | undefined>;
   /** Sets or removes annotations of a member. */

@@ -165,6 +165,13 @@ export const codes = {
     remedy:
       "Check that the control plane endpoint still leads to this cluster; after a CA rotation, that the kubeconfig Secret carries the new CA.",
   },
+  KubeconfigMismatch: {
+    retry: "backoff",
+    meaning:
+      "The kubeconfig of this Cluster leads to a workload cluster that is already known as another Cluster, so nothing is done there under this name.",
+    remedy:
+      "Put the right kubeconfig into the Secret that the message names. If both Clusters are meant to be one, delete one of them.",
+  },
   ClusterSuspended: {
     retry: "backoff",
     meaning: "Somebody suspended the cluster for a while, so nothing is written to it.",

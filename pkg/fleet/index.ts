@@ -4,5 +4,6 @@ export { planMembers, memberLabels, type MemberAction, type ClusterFacts } from 
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf } from "./policy.ts";
+export { knownAsAnother } from "./identity.ts";
 export { removalWaitsFor } from "./siblings.ts";
 export { guardActions, recentlyLeft, type Guarded } from "./guard.ts";

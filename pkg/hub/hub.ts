@@ -146,6 +146,11 @@ export class Hub {
     return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 
+  /** Members whose status says that they are on the cluster with this identity. */
+  membersAt(clusterId: string): readonly FleetMember[] {
+    return this.#allMembers().filter(({ status }) => status?.clusterID === clusterId);
+  }
+
   #allMembers(): readonly FleetMember[] {
     return this.#members.items().filter(isMember).map(asMember);
   }

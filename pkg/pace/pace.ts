@@ -35,6 +35,7 @@ const startingCodes = new Set<Code>([
   "CredentialsRejected",
   "CredentialsExpired",
   "ServerIdentityRefused",
+  "KubeconfigMismatch",
 ]);
 
 /** After a pass that could not be made. */

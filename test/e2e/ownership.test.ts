@@ -378,6 +378,28 @@ test("R4 CredentialsExpired and ServerIdentityRefused: never connected, and take
   await client.close();
 });
 
+test("KubeconfigMismatch: a kubeconfig that leads to another Cluster's cluster; nothing is written there", async () => {
+  const [a, b] = [await newCluster(hub, "own-mix-a"), await newCluster(hub, "own-mix-b")];
+  for (const name of ["own-mix-a", "own-mix-b"])
+    await applyFleet(hub, name, name, [inline("l", [configMap(name, { k: "v" })])]);
+  await fleetReady(hub, "own-mix-a");
+  await fleetReady(hub, "own-mix-b");
+  const good = await clusterKubeconfig(hub, { namespace, name: "own-mix-b" });
+  const other = await clusterKubeconfig(hub, { namespace, name: "own-mix-a" });
+  await swapKubeconfig("own-mix-b", other);
+  const member = await memberHas(hub, "own-mix-b", "own-mix-b", "KubeconfigMismatch");
+  assert.match(
+    conditionOf(member.status?.conditions, "Ready")?.message ?? "",
+    /Secret fleet\/own-mix-b-kubeconfig leads to the cluster that is known as Cluster fleet\/own-mix-a /,
+  );
+  await describes(["member", "own-mix-b"], "KubeconfigMismatch");
+  assert.equal(await a.client.get(resources.configMap, inDefault("own-mix-b")), undefined);
+  await swapKubeconfig("own-mix-b", good);
+  await fleetReady(hub, "own-mix-b");
+  await a.client.close();
+  await b.client.close();
+});
+
 test("moving a layer between Fleets and renaming a Fleet keep every object (addon-controller#1949)", async () => {
   const { client } = await newCluster(hub, "own-5");
   const shared = [deployment("moved"), configMap("moved", { k: "v" })];

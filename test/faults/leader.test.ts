@@ -56,7 +56,7 @@ before(async () => {
   const kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
   await shared.close();
   const tools = await ensureTools(silent);
-  const port = lab.ports.lastWorkload - 1;
+  const port = lab.ports.lastWorkload - 3;
   const started = await startApiServer(lab.dir, tools["kube-apiserver"], {
     name: server,
     port,

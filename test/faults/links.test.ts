@@ -141,9 +141,9 @@ async function withdrawn(name: string): Promise<void> {
 /** Puts a TCP proxy between everybody and a cluster, until the test ends. */
 async function link(t: TestContext, where: Site): Promise<TcpProxy> {
   const proxy = await TcpProxy.start(targetOf(where));
-  const restore = await swapKubeconfig(hub, where.name, through(where, proxy.port));
+  await swapKubeconfig(hub, where.name, through(where, proxy.port));
   t.after(async () => {
-    await restore();
+    await swapKubeconfig(hub, where.name, where.kubeconfig);
     await proxy.close();
   });
   return proxy;
@@ -153,9 +153,9 @@ async function link(t: TestContext, where: Site): Promise<TcpProxy> {
 async function gate(t: TestContext, where: Site, token: string): Promise<ApiProxy> {
   const { kubeconfig } = where;
   const proxy = await ApiProxy.start({ kubeconfig, requireToken: token, ignore: ofTheLab });
-  const restore = await swapKubeconfig(hub, where.name, proxy.kubeconfig());
+  await swapKubeconfig(hub, where.name, proxy.kubeconfig());
   t.after(async () => {
-    await restore();
+    await swapKubeconfig(hub, where.name, where.kubeconfig);
     await proxy.close();
   });
   return proxy;

@@ -186,7 +186,7 @@ test("U3 events that come twice, in another order or rolled into one cost no fur
 test("U4 a stale API server: nothing is deleted by what it shows", async () => {
   const tools = await ensureTools(silent);
   const link = await TcpProxy.start({ host: "127.0.0.1", port: lab.ports.etcd });
-  const port = lab.ports.lastWorkload - 1;
+  const port = lab.ports.lastWorkload - 2;
   const stale = await startApiServer(lab.dir, tools["kube-apiserver"], {
     name: "stale",
     port,

@@ -10,6 +10,7 @@ export const ownershipCodes: readonly Code[] = [
   "DowngradeRefused",
   "FieldConflict",
   "FluxManagedElsewhere",
+  "KubeconfigMismatch",
   "ManagedElsewhere",
   "OwnerLabelStripped",
   "RepairRefused",

@@ -157,6 +157,7 @@ export class MemberHub {
       fleets: () => [...this.#members.keys()].map((name) => fleetOf(name, this.#members.get(name))),
       cluster: () => cluster,
       membersOn: () => [...this.#members.values()],
+      membersAt: () => [],
       freshMember: ({ name }) => Promise.resolve(this.#members.get(name)),
       annotateMember: ({ name }, values) => {
         update(name, (member) => annotated(member, values));
