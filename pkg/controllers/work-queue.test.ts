@@ -7,7 +7,7 @@ const clock = { now: () => new Date(), monotonicMs: () => performance.now(), ran
 const never: Again = { kind: "after", ms: 3_600_000 };
 
 /** A queue whose passes are ended by the test. */
-function controlled(concurrency: number) {
+function controlled(concurrency: number, monotonicMs = clock.monotonicMs) {
   const started: string[] = [];
   const failures: string[] = [];
   const ends = new Map<string, (again: Again | Error) => void>();
@@ -19,7 +19,7 @@ function controlled(concurrency: number) {
   };
   const queue = new WorkQueue({
     concurrency,
-    clock,
+    clock: { ...clock, monotonicMs },
     reconcile,
     failed: (key) => failures.push(key),
   });
@@ -72,6 +72,34 @@ test("nothing starts after the signal", async () => {
   await end("a");
   await queue.drained();
   assert.deepEqual(started, ["a"]);
+});
+
+test("keys of which nothing is known leave a quarter of the workers to those that went well", async () => {
+  const { queue, started, end, stop } = controlled(4);
+  queue.add("well");
+  await end("well");
+  for (const key of ["n1", "n2", "n3", "n4"]) queue.add(key);
+  assert.deepEqual(started.slice(1), ["n1", "n2", "n3"]);
+  queue.add("well");
+  assert.deepEqual(started.slice(4), ["well"]);
+  await end("n1");
+  assert.deepEqual(started.slice(5), ["n4"]);
+  stop.abort();
+});
+
+test("keys that failed slowly hold half of the workers, and new ones pass them", async () => {
+  let nowMs = 0;
+  const { queue, started, end, stop } = controlled(4, () => nowMs);
+  const slow = ["s1", "s2", "s3"];
+  for (const key of slow) queue.add(key);
+  nowMs += 10_000;
+  for (const key of slow)
+    await end(key, { kind: "backoff", baseMs: 1e6, maxMs: 1e6, flatTries: 0 });
+  for (const key of [...slow, "new", "newer"]) queue.add(key);
+  assert.deepEqual(started.slice(3), ["s1", "s2", "new"]);
+  await end("s1");
+  assert.deepEqual(started.slice(6), ["s3"]);
+  stop.abort();
 });
 
 test("pauses grow from the base to the maximum, after so many flat tries", () => {

@@ -1,4 +1,4 @@
-import { pauseMs, type Again } from "../pace/index.ts";
+import { pauseMs, untilEvent, type Again } from "../pace/index.ts";
 import type { Clock } from "./ports.ts";
 
 export type WorkQueueOptions = {
@@ -19,10 +19,20 @@ export type AddOptions = {
   readonly light?: boolean;
 };
 
-/** A look that failed after this time is a slow one: its key waits for others of its kind. */
+/** A look that failed after this time is a slow one. */
 const slowMs = 2_000;
-/** The share of workers that slow keys may hold, so that dead clusters never starve the others. */
-const slowShare = 0.5;
+
+/** How the last look at a key went; `new` when there was none that did not fail. */
+type Pace = "new" | "slow" | "well";
+
+/**
+ * The share of workers that keys of some paces may hold together, so that dead clusters starve
+ * neither the others nor those that have just come.
+ */
+const shares: readonly { readonly paces: readonly Pace[]; readonly share: number }[] = [
+  { paces: ["slow"], share: 0.5 },
+  { paces: ["slow", "new"], share: 0.75 },
+];
 
 /** A longer timer fires at once: Node counts in 32 bits. */
 const timerMaxMs = 2 ** 31 - 1;
@@ -42,7 +52,7 @@ export class WorkQueue {
   readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly atMs: number }>();
   /** Keys with a reason that is not a light one. */
   readonly #whole = new Set<string>();
-  readonly #slow = new Set<string>();
+  readonly #paces = new Map<string, Pace>();
   readonly #failures = new Map<string, number>();
   #signal: AbortSignal | undefined;
 
@@ -119,10 +129,18 @@ export class WorkQueue {
 
   /** The first key that may run now. */
   #next(): string | undefined {
-    const slow = [...this.#running.keys()].filter((key) => this.#slow.has(key)).length;
-    const isFull = slow >= Math.max(1, Math.floor(this.#options.concurrency * slowShare));
-    const index = this.#ready.findIndex((key) => !isFull || !this.#slow.has(key));
+    const full = new Set(shares.filter((each) => this.#isFull(each)).flatMap(({ paces }) => paces));
+    const index = this.#ready.findIndex((key) => !full.has(this.#paceOf(key)));
     return index < 0 ? undefined : this.#ready.splice(index, 1)[0];
+  }
+
+  #isFull({ paces, share }: (typeof shares)[number]): boolean {
+    const held = [...this.#running.keys()].filter((key) => paces.includes(this.#paceOf(key)));
+    return held.length >= Math.ceil(this.#options.concurrency * share);
+  }
+
+  #paceOf(key: string): Pace {
+    return this.#paces.get(key) ?? "new";
   }
 
   async #work(key: string, signal: AbortSignal): Promise<void> {
@@ -139,14 +157,20 @@ export class WorkQueue {
     const startedMs = this.#options.clock.monotonicMs();
     try {
       const again = await this.#options.reconcile(key, signal, light);
-      const tookMs = this.#options.clock.monotonicMs() - startedMs;
-      if (again.kind === "backoff" && tookMs >= slowMs) this.#slow.add(key);
-      else this.#slow.delete(key);
+      this.#notePace(key, again, this.#options.clock.monotonicMs() - startedMs);
       return again;
     } catch (error) {
       if (!signal.aborted) this.#options.failed(key, error);
       return failureBackoff;
     }
+  }
+
+  /** What went well once stays so until a look fails slowly: to be refused at once holds nobody. */
+  #notePace(key: string, again: Again, tookMs: number): void {
+    if (again === untilEvent) this.#paces.delete(key);
+    else if (again.kind === "after") this.#paces.set(key, "well");
+    else if (tookMs >= slowMs) this.#paces.set(key, "slow");
+    else if (this.#paces.get(key) === "slow") this.#paces.delete(key);
   }
 
   /** When nothing else happens, the key is looked at again: as a whole after a failure or a long time. */
