@@ -3,7 +3,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { auditFile, clientOf } from "../../hack/lab/apiserver.ts";
+import { clientOf } from "../../hack/lab/apiserver.ts";
 import { applyInstall, startController } from "../../hack/lab/controller.ts";
 import { copyHubEtcd, restoreHubEtcd } from "../../hack/lab/faults.ts";
 import { startLab, stopLab } from "../../hack/lab/lab.ts";
@@ -13,7 +13,7 @@ import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { markAudit, writesSince } from "../harness/audit.ts";
+import { auditOf, writesSince } from "./harness/index.ts";
 import {
   applyFleet,
   configMap,
@@ -82,7 +82,7 @@ test("a hub that is wiped and set up again finds its members and takes over, wit
   await restoreHubEtcd(first, copy);
   const again = await hubOf(first);
   assert.equal(await memberOf(again, "wiped", "wiped"), undefined);
-  const mark = await markAudit(auditFile(first.dir, "wiped"));
+  const mark = await auditOf(first.dir, "wiped").mark();
   await startController(first);
   await applyFleet(again, "wiped", "wiped", layers());
   await fleetReady(again, "wiped");
@@ -90,7 +90,7 @@ test("a hub that is wiped and set up again finds its members and takes over, wit
   assert.equal(member?.metadata.annotations?.[annotations.sequence], sequence);
   assert.equal(member?.status?.objects, 3);
   assert.deepEqual(await uids(client), before);
-  assert.deepEqual(await writesSince(auditFile(first.dir, "wiped"), mark), []);
+  assert.deepEqual(await writesSince(auditOf(first.dir, "wiped"), mark), []);
   // It does not only look: drift is repaired again.
   await client.mergePatch(
     resources.configMap,
@@ -124,7 +124,7 @@ test("U7 the hub's etcd is rolled back by 100 revisions: nothing is pruned, and 
       { manager: "test" },
     );
   const before = await uids(client);
-  const mark = await markAudit(auditFile(first.dir, "rolled"));
+  const mark = await auditOf(first.dir, "rolled").mark();
   await restoreHubEtcd(first, copy);
   const again = await hubOf(first);
   // The controller was not restarted: it must notice by itself that its hub went back in time.
@@ -134,7 +134,7 @@ test("U7 the hub's etcd is rolled back by 100 revisions: nothing is pruned, and 
   }).catch(() => startController(first));
   await memberHas(again, "rolled", "rolled", "AnotherHub", 90_000);
   assert.deepEqual(await uids(client), before);
-  assert.deepEqual(await writesSince(auditFile(first.dir, "rolled"), mark), []);
+  assert.deepEqual(await writesSince(auditOf(first.dir, "rolled"), mark), []);
 });
 
 test("C7 the controller is killed around the finalizer of a Fleet: nothing of it is left behind, and nothing holds it", async () => {
@@ -192,14 +192,14 @@ test("clusterctl move brings Fleets and members to another hub, without a write 
   const sequence = (await memberOf(hub, "moved", "moved"))?.metadata.annotations?.[
     annotations.sequence
   ];
-  const mark = await markAudit(auditFile(first.dir, "moved"));
+  const mark = await auditOf(first.dir, "moved").mark();
   await moveClusters(first, second, namespace);
   await fleetReady(target, "moved", 90_000);
   const member = await memberOf(target, "moved", "moved");
   assert.equal(member?.metadata.annotations?.[annotations.sequence], sequence);
   assert.equal(await memberOf(hub, "moved", "moved"), undefined);
   assert.deepEqual(await uids(client), before);
-  assert.deepEqual(await writesSince(auditFile(first.dir, "moved"), mark), []);
+  assert.deepEqual(await writesSince(auditOf(first.dir, "moved"), mark), []);
   // The new hub works on it: a layer goes, and only it.
   await applyFleet(target, "moved", "moved", layers().slice(0, 1));
   await until(

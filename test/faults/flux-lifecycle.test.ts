@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { packTar } from "modern-tar";
-import { auditFile, serverDir } from "../../hack/lab/apiserver.ts";
+import { serverDir } from "../../hack/lab/apiserver.ts";
 import {
   assembled,
   fluxManifests,
@@ -23,7 +23,7 @@ import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
-import { markAudit, writesSince } from "../harness/audit.ts";
+import { auditOf, writesSince } from "./harness/index.ts";
 import {
   applyFleet,
   configMap,
@@ -146,12 +146,12 @@ test(`Flux ${olderFluxVersion} → ${fluxVersion} by a new tag: stored versions 
   assert.ok((await definitionNames(client)).some((name) => name.includes("imagerepositories")));
   const controller = { namespace: "flux-system", name: "source-controller" };
   assert.equal((await client.get(resources.deployment, controller))?.metadata.uid, uidBefore);
-  const mark = await markAudit(auditFile(lab.dir, "fx-1"));
+  const mark = await auditOf(lab.dir, "fx-1").mark();
   await applyFleet(hub, "fx", "fx-1", [
     layer("fx", olderFluxVersion.slice(1), { components: four }),
   ]);
   await memberHas(hub, "fx", "fx-1", "DowngradeRefused");
-  const writes = await writesSince(auditFile(lab.dir, "fx-1"), mark);
+  const writes = await writesSince(auditOf(lab.dir, "fx-1"), mark);
   assert.deepEqual(
     writes.filter((write) => !write.includes(" configmaps capitan-system/")),
     [],

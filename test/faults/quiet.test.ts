@@ -5,14 +5,21 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { acts, declared, percentile, repairTimes } from "../../hack/drift.ts";
 import { fluxManifests, fluxVersion } from "../../hack/flux-manifests.ts";
-import { auditFile, clientOf } from "../../hack/lab/apiserver.ts";
+import { clientOf } from "../../hack/lab/apiserver.ts";
 import { startController } from "../../hack/lab/controller.ts";
 import { startLab, stopLab } from "../../hack/lab/lab.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
-import { markAudit, requestsSince, writesSince } from "../harness/audit.ts";
+import {
+  auditOf,
+  isLease,
+  requestsSince,
+  writesSince,
+  type Audit,
+  type Mark,
+} from "./harness/index.ts";
 import {
   applyFleet,
   configMap,
@@ -107,35 +114,29 @@ test("nothing changed for a minute: not one write, on the hub and on the cluster
   const { client } = await newCluster(hub, "quiet");
   await applyFleet(hub, "quiet", "quiet", [{ name: "flux", flux: { version: "2", artifact } }]);
   await fleetReady(hub, "quiet");
-  const files = ["hub", "quiet", "many", "drifting"].map((name) => auditFile(lab.dir, name));
-  const since = await settled(files);
+  const audits = ["hub", "quiet", "many", "drifting"].map((name) => auditOf(lab.dir, name));
+  const since = await settled(audits);
   await new Promise((resolve) => setTimeout(resolve, quietMs));
-  for (const file of files)
-    assert.deepEqual(await writesSince(file, since.get(file) ?? 0), [], file);
+  for (const [i, audit] of audits.entries())
+    assert.deepEqual(await writesSince(audit, since[i] ?? 0), []);
   // The log shows what the controller does: its watches and its Lease at least.
-  const [onHub = ""] = files;
-  assert.ok(
-    (await requestsSince(onHub, since.get(onHub) ?? 0)).some((e) => e.resource === "leases"),
-  );
+  const [onHub] = audits;
+  assert.ok(onHub !== undefined);
+  const requests = await requestsSince(onHub, since[0] ?? 0);
+  assert.ok(requests.some(isLease));
   t.diagnostic(`observed for ${quietMs / 1000} s`);
   await client.close();
 });
 
 /** Where the logs end once the last writes of getting Ready are done: five seconds without one. */
-async function settled(files: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  let marks = new Map<string, number>();
-  let sinceMs = 0;
+async function settled(audits: readonly Audit[]): Promise<readonly Mark[]> {
+  let marks = await Promise.all(audits.map((audit) => audit.mark()));
+  let sinceMs = performance.now();
   await until(
     async () => {
-      const writes = await Promise.all(
-        files.map(async (file) =>
-          marks.has(file) ? writesSince(file, marks.get(file) ?? 0) : ["?"],
-        ),
-      );
-      if (writes.flat().length > 0) {
-        marks = new Map(
-          await Promise.all(files.map(async (file) => [file, await markAudit(file)] as const)),
-        );
+      const written = await Promise.all(audits.map((a, i) => writesSince(a, marks[i] ?? 0)));
+      if (written.flat().length > 0) {
+        marks = await Promise.all(audits.map((audit) => audit.mark()));
         sinceMs = performance.now();
       }
       return performance.now() - sinceMs > 5_000;

@@ -123,6 +123,17 @@ export function lives(entries: readonly AuditEntry[]): ReadonlyMap<string, numbe
   );
 }
 
+/** What the controller did since the mark. */
+export async function requestsSince(audit: Audit, mark: Mark): Promise<readonly AuditEntry[]> {
+  return (await audit.since(mark)).filter(({ userAgent }) => userAgent === "capitan-controller");
+}
+
+/** What the controller wrote since the mark, as "verb resource namespace/name", its Lease left out. */
+export async function writesSince(audit: Audit, mark: Mark): Promise<readonly string[]> {
+  const done = writes(await requestsSince(audit, mark), { except: [isLease] });
+  return done.map((entry) => `${entry.verb} ${objectOf(entry)}`);
+}
+
 function objectOf({ resource, subresource, namespace, name }: AuditEntry): string {
   return `${resource}${subresource === "" ? "" : `/${subresource}`} ${namespace}/${name}`;
 }
