@@ -239,6 +239,7 @@ for (const { code, message, layers, namespace: where = namespace } of fleetCases
     assert.match(condition.message, message);
     await describes(["fleet", name], code);
     assert.equal(await memberOf(hub, name, "err-1"), undefined);
+    await deleteNow(hub, resources.fleet, { namespace: where, name });
   });
 }
 
