@@ -3,10 +3,11 @@ import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { crds } from "../pkg/api/index.ts";
 import { codes, type Code } from "../pkg/errors/index.ts";
+import { cliPage } from "./cli-page.ts";
 import { root } from "./lab/paths.ts";
 
 /** Files that are written from the code, for people who read them without running it. */
-function generatedFiles(): ReadonlyMap<string, string> {
+async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
   const definitions = crds.map(
     (crd) =>
       [
@@ -14,13 +15,17 @@ function generatedFiles(): ReadonlyMap<string, string> {
         `# Generated from pkg/api by npm run format.\n${stringify(crd, { aliasDuplicateObjects: false })}`,
       ] as const,
   );
-  return new Map([...definitions, ["docs/errors.md", errorsPage()]]);
+  return new Map([
+    ...definitions,
+    ["docs/errors.md", errorsPage()],
+    ["docs/cli.md", await cliPage()],
+  ]);
 }
 
 /** Compares the generated files with those on disk, or writes them. Gives the names of those that differ. */
 export async function staleGeneratedFiles(write: boolean): Promise<readonly string[]> {
   const stale: string[] = [];
-  for (const [name, text] of generatedFiles()) {
+  for (const [name, text] of await generatedFiles()) {
     const file = join(root, name);
     if ((await readFile(file, "utf8").catch(() => "")) === text) continue;
     if (!write) stale.push(`${name} differs from the code`);

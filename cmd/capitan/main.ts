@@ -1,90 +1,28 @@
 // The CLI. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
-import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { adoptMember } from "./adopt-member.ts";
-import { describeFleet } from "./describe-fleet.ts";
-import { describeMember } from "./describe-member.ts";
-import { getFleets } from "./get-fleets.ts";
-import { getMembers } from "./get-members.ts";
-import { install } from "./install.ts";
-import { pushArtifact } from "./push-artifact.ts";
-import { resumeMember, suspendMember } from "./suspend-member.ts";
+import { cli } from "./commands.ts";
 import { clean } from "./text.ts";
-import { version } from "./version.ts";
 
-const verb = (
-  command: string,
-  describe: string,
-  modules: readonly CommandModule<object, never>[],
-): CommandModule => ({
-  command,
-  describe,
-  builder: (y) =>
-    modules
-      .reduce((all, module) => all.command(module as CommandModule), y)
-      .demandCommand(1, "what? see --help"),
-  handler: () => undefined,
-});
-
-async function main(): Promise<number> {
+/** The exit code of wrong usage, or undefined: a command may have set its own. */
+async function main(): Promise<number | undefined> {
   let usageError: string | undefined;
-  const cli = yargs(hideBin(process.argv))
-    .scriptName("capitan")
-    .usage(
-      "$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.",
-    )
-    .command(install as CommandModule)
-    .command(
-      verb("get", "List objects", [getFleets, getMembers] as readonly CommandModule<
-        object,
-        never
-      >[]),
-    )
-    .command(
-      verb("describe", "Show one object, what stands in its way, and what to do", [
-        describeMember,
-        describeFleet,
-      ] as readonly CommandModule<object, never>[]),
-    )
-    .command(
-      verb("suspend", "Leave something alone for a while", [
-        suspendMember,
-      ] as readonly CommandModule<object, never>[]),
-    )
-    .command(
-      verb("resume", "End a suspension", [resumeMember] as readonly CommandModule<object, never>[]),
-    )
-    .command(
-      verb("adopt", "Take something over", [adoptMember] as readonly CommandModule<
-        object,
-        never
-      >[]),
-    )
-    .command(
-      verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]),
-    )
-    .command(version as CommandModule)
-    .demandCommand(1, "what? see --help")
-    .strict()
-    .version(false)
-    .help()
+  await cli(hideBin(process.argv))
     .fail((message, error) => {
       if (error instanceof Error) throw error;
       usageError = message;
     })
-    .exitProcess(false);
-  await cli.parseAsync();
-  if (usageError === undefined) return 0;
+    .parseAsync();
+  if (usageError === undefined) return undefined;
   process.stderr.write(`✗ ${usageError}\n`);
   return 2;
 }
 
 try {
-  process.exitCode = await main();
+  process.exitCode = (await main()) ?? process.exitCode ?? 0;
 } catch (error) {
   const code = isCapitanError(error) ? `${error.code}: ` : "";
   process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
   if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-  process.exitCode = 1;
+  process.exitCode ??= 1;
 }
