@@ -7,6 +7,7 @@ import {
   objectName,
   registryAccess,
 } from "./common.ts";
+import { resolvedSync } from "./flux-sync.ts";
 import { anyObject, boolean, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
 const digest = string({
@@ -26,6 +27,8 @@ const flux = object({
     ...registryAccess.optional,
     registry: string(),
     components: list(string(), { maxItems: 16 }),
+    tenancy: oneOf(["Single", "Lockdown"]),
+    sync: resolvedSync,
     imagePullSecret: objectName("Copied from the Fleet."),
     adopt: boolean(),
   },

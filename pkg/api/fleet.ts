@@ -8,35 +8,8 @@ import {
   registryAccess,
 } from "./common.ts";
 import { conditions } from "./conditions.ts";
+import { ref, sync } from "./flux-sync.ts";
 import { anyObject, boolean, integer, list, object, oneOf, string, type TypeOf } from "./schema.ts";
-
-const ref = object(
-  {
-    optional: {
-      tag: string({
-        description: "A tag.",
-        maxLength: 128,
-        pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]*$",
-      }),
-      semver: string({
-        description: "A version range over the tags; the highest wins.",
-        maxLength: 128,
-        minLength: 1,
-      }),
-      digest: string({ description: "sha256:<hex>", pattern: "^sha256:[a-f0-9]{64}$" }),
-    },
-  },
-  {
-    description:
-      "Which artifact of the repository: a tag, the highest tag of a range, or a digest. Default: the tag latest.",
-    rules: [
-      {
-        rule: "[has(self.tag), has(self.semver), has(self.digest)].filter(x, x).size() <= 1",
-        message: "at most one of tag, semver and digest",
-      },
-    ],
-  },
-);
 
 const adopt = boolean({
   description:
@@ -64,6 +37,11 @@ const flux = object(
         description: "Where Flux's install manifests come from.",
         default: { url: "oci://ghcr.io/fluxcd/flux-manifests" },
       }),
+      tenancy: oneOf(["Single", "Lockdown"], {
+        description:
+          "Lockdown sets Flux's multi-tenancy flags: no references across namespaces, no remote bases, and the account default unless a tenant names one.",
+        default: "Single",
+      }),
     },
     optional: {
       registry: string({
@@ -79,6 +57,7 @@ const flux = object(
         "x-kubernetes-list-type": "set",
       }),
       adopt,
+      sync,
       imagePullSecret: objectName(
         "A kubernetes.io/dockerconfigjson Secret in the Fleet's namespace; it is planted beside the controllers and their pods use it.",
       ),

@@ -284,7 +284,7 @@ function madeFrom({ revision, inputs, owner }: MemberPlan): string {
   const planted = [...inputs].map(([layer, input]) =>
     "code" in input
       ? [layer, input.code]
-      : [layer, input.imagePullSecret?.metadata.resourceVersion],
+      : [layer, ...(input.planted ?? []).map(({ metadata }) => metadata.resourceVersion)],
   );
   return JSON.stringify([owner, revision?.metadata.name, revision?.metadata.uid, planted]);
 }

@@ -49,19 +49,37 @@ export class Sources {
   /** Everything that rendering a layer of a revision needs. Throws CapitanError with the layer's name. */
   async load(namespace: string, layer: RevisionLayer, signal: AbortSignal): Promise<LayerInputs> {
     const source = layer.oci ?? layer.flux;
-    const pull = layer.flux?.imagePullSecret;
     try {
       return {
         ...(source === undefined
           ? {}
           : { artifact: await this.#artifact(namespace, source, signal) }),
-        ...(pull === undefined
+        ...(layer.flux === undefined
           ? {}
-          : { imagePullSecret: await this.#dockerSecret({ namespace, name: pull }, signal) }),
+          : { planted: await this.#planted(namespace, layer.flux, signal) }),
       };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
     }
+  }
+
+  /** The hub's Secrets that Flux needs in the cluster, each once. */
+  #planted(
+    namespace: string,
+    { imagePullSecret, sync }: NonNullable<RevisionLayer["flux"]>,
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
+    const refs = [sync?.oci?.secretRef, sync?.oci?.certSecretRef, sync?.git?.secretRef];
+    const names = new Set([imagePullSecret, ...refs.map((ref) => ref?.name)]);
+    return Promise.all(
+      [...names]
+        .filter((name) => name !== undefined)
+        .map((name) =>
+          name === imagePullSecret
+            ? this.#dockerSecret({ namespace, name }, signal)
+            : this.#existing({ namespace, name }, signal),
+        ),
+    );
   }
 
   /** The keys of a layer's objects; namespaces that the cluster fills in are left out. Throws CapitanError. */
@@ -102,10 +120,24 @@ export class Sources {
       return { oci: { ...access, ...(await this.#locate(namespace, access, refOf(ref), signal)) } };
     }
     if (flux === undefined) return inline === undefined ? {} : { inline };
-    const { artifact, version: wanted, ...options } = flux;
+    const { artifact, version: wanted, sync, ...options } = flux;
     const found = await this.#locate(namespace, artifact, { semver: wanted }, signal);
     const version = found.revision.split("@")[0] ?? found.revision;
-    return { flux: { ...artifact, ...options, ...found, version } };
+    const synced = sync === undefined ? {} : { sync: await this.#pin(namespace, sync, signal) };
+    return { flux: { ...artifact, ...options, ...synced, ...found, version } };
+  }
+
+  /** What the cluster's own Flux is to pull: by digest, unless it follows the reference by itself. */
+  async #pin(
+    namespace: string,
+    { follow, oci, ...rest }: NonNullable<NonNullable<Layer["flux"]>["sync"]>,
+    signal: AbortSignal,
+  ): Promise<NonNullable<RevisionLayer["flux"]>["sync"]> {
+    if (oci === undefined) return rest;
+    if (follow === "Tag") return { ...rest, oci };
+    const { ref, ...access } = oci;
+    const { digest, revision } = await this.#locate(namespace, access, refOf(ref), signal);
+    return { ...rest, oci: { ...access, ref: { digest }, revision } };
   }
 
   /** The one resolution of a moving reference: everything later goes by the digest. */

@@ -11,6 +11,21 @@ export type FluxOptions = {
   readonly components?: readonly string[] | undefined;
   readonly registry?: string | undefined;
   readonly imagePullSecret?: string | undefined;
+  readonly tenancy?: "Single" | "Lockdown" | undefined;
+};
+
+/** Flux's flags for clusters with tenants, by component. Source: Flux's documentation of multi-tenancy lockdown. */
+const lockdownFlags: Readonly<Record<string, readonly string[]>> = {
+  "kustomize-controller": [
+    "--no-cross-namespace-refs=true",
+    "--no-remote-bases=true",
+    "--default-service-account=default",
+  ],
+  "helm-controller": ["--no-cross-namespace-refs=true", "--default-service-account=default"],
+  "notification-controller": ["--no-cross-namespace-refs=true"],
+  "image-reflector-controller": ["--no-cross-namespace-refs=true"],
+  "image-automation-controller": ["--no-cross-namespace-refs=true"],
+  "source-watcher": ["--no-cross-namespace-refs=true"],
 };
 
 /**
@@ -44,13 +59,14 @@ function componentOf(object: KubeObject): string | undefined {
 
 function withPodOptions(
   deployment: KubeObject,
-  { registry, imagePullSecret }: FluxOptions,
+  { registry, imagePullSecret, tenancy }: FluxOptions,
 ): KubeObject {
   const spec = asMap(deployment["spec"]);
   const template = asMap(spec["template"]);
   const pod = asMap(template["spec"]);
+  const flags = tenancy === "Lockdown" ? (lockdownFlags[deployment.metadata.name] ?? []) : [];
   const containers = asList(pod["containers"]).map((c) =>
-    isJsonMap(c) ? relocated(c, registry) : c,
+    isJsonMap(c) ? flagged(relocated(c, registry), flags) : c,
   );
   const pull =
     imagePullSecret === undefined ? {} : { imagePullSecrets: [{ name: imagePullSecret }] };
@@ -58,6 +74,15 @@ function withPodOptions(
     ...deployment,
     spec: { ...spec, template: { ...template, spec: { ...pod, containers, ...pull } } },
   };
+}
+
+/** The manager's container with these flags in place of others of the same names. */
+function flagged(container: JsonMap, flags: readonly string[]): JsonMap {
+  if (flags.length === 0 || container["name"] !== "manager") return container;
+  const names = flags.map((flag) => `${flag.split("=")[0] ?? flag}=`);
+  const args = asList(container["args"]).filter((arg) => typeof arg === "string");
+  const others = args.filter((arg) => !names.some((name) => arg.startsWith(name)));
+  return { ...container, args: [...others, ...flags] };
 }
 
 /** `ghcr.io/fluxcd/source-controller:v1` → `<registry>/source-controller:v1`. */

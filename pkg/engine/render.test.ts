@@ -105,6 +105,75 @@ test("registry relocates every image and keeps its tag", () => {
   assert.doesNotMatch(text, /ghcr/);
 });
 
+test("Lockdown sets Flux's multi-tenancy flags, each once, and nothing else", () => {
+  const argsOf = (tenancy: "Single" | "Lockdown", name: string) => {
+    const objects = renderLayer(fluxLayer({ tenancy }), { artifact: flux });
+    const found = deploymentsOf(objects).find(({ metadata }) => metadata.name === name);
+    const { containers } = (found as unknown as Pods).spec.template.spec;
+    return containers[0]?.args ?? [];
+  };
+  const added = (name: string) =>
+    argsOf("Lockdown", name).filter((arg) => !argsOf("Single", name).includes(arg));
+  assert.deepEqual(added("helm-controller"), [
+    "--no-cross-namespace-refs=true",
+    "--default-service-account=default",
+  ]);
+  assert.deepEqual(added("source-controller"), []);
+});
+
+type Pods = {
+  readonly spec: {
+    readonly template: {
+      readonly spec: { readonly containers: readonly { readonly args: readonly string[] }[] };
+    };
+  };
+};
+
+test("sync becomes a source and a Kustomization by the names that flux bootstrap gives", () => {
+  const render = (more: object) =>
+    renderLayer(fluxLayer({ ...more }), { artifact: flux }).slice(-2) as readonly KubeObject[];
+  const place = { path: "./clusters/a", interval: "10m" };
+  const url = "oci://registry.example/config";
+  const digest = `sha256:${"a".repeat(64)}`;
+  const secretRef = { name: "s" };
+  const [source, kustomization] = render({
+    tenancy: "Lockdown",
+    sync: { ...place, oci: { url, ref: { digest }, secretRef } },
+  });
+  const metadata = { name: "flux-system", namespace: "flux-system" };
+  assert.deepEqual(source, {
+    apiVersion: "source.toolkit.fluxcd.io/v1",
+    kind: "OCIRepository",
+    metadata,
+    spec: { interval: "10m", url, ref: { digest }, secretRef },
+  });
+  assert.deepEqual(kustomization, {
+    apiVersion: "kustomize.toolkit.fluxcd.io/v1",
+    kind: "Kustomization",
+    metadata,
+    spec: {
+      interval: "10m",
+      path: "./clusters/a",
+      prune: true,
+      sourceRef: { kind: "OCIRepository", name: "flux-system" },
+      serviceAccountName: "kustomize-controller",
+    },
+  });
+  const [git] = render({ sync: { ...place, git: { url: "https://git.example/a" } } });
+  assert.equal(git?.kind, "GitRepository");
+  assert.deepEqual(git?.["spec"], {
+    interval: "10m",
+    url: "https://git.example/a",
+    ref: { branch: "main" },
+  });
+});
+
+test("sync without the controllers that act on it is refused", () => {
+  const sync = { path: "./", interval: "10m", git: { url: "https://git.example/a" } };
+  const layer = fluxLayer({ sync, components: ["source-controller"] });
+  assert.throws(() => renderLayer(layer, { artifact: flux }), /sync needs kustomize-controller/);
+});
+
 test("imagePullSecret is named in each Deployment and planted beside them", () => {
   const imagePullSecret: KubeObject = {
     apiVersion: "v1",
@@ -115,7 +184,7 @@ test("imagePullSecret is named in each Deployment and planted beside them", () =
   };
   const objects = renderLayer(fluxLayer({ imagePullSecret: "pull" }), {
     artifact: flux,
-    imagePullSecret,
+    planted: [imagePullSecret],
   });
   for (const d of deploymentsOf(objects))
     assert.match(JSON.stringify(d), /"imagePullSecrets":\[\{"name":"pull"\}\]/);

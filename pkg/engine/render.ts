@@ -16,6 +16,7 @@ import {
   type Stage,
 } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
+import { syncObjects } from "./flux-sync.ts";
 import { fluxSystemNamespace, selectFlux } from "./flux.ts";
 
 /** An object as it is to be in the cluster. */
@@ -37,8 +38,8 @@ export type ApplyMode = "Always" | "IfNotPresent" | "Ignore";
 export type LayerInputs = {
   /** Objects of the artifact, when the source is one; see `checkFiles`. */
   readonly artifact?: readonly KubeObject[] | undefined;
-  /** The hub's Secret that `flux.imagePullSecret` names. */
-  readonly imagePullSecret?: KubeObject | undefined;
+  /** The hub's Secrets that `flux.imagePullSecret` and `flux.sync` name; each is planted beside Flux. */
+  readonly planted?: readonly KubeObject[] | undefined;
 };
 
 /** Reading YAML takes about a third of a second per megabyte, and nothing else happens meanwhile. */
@@ -87,13 +88,31 @@ export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly
 
 function sourceObjects(
   { flux, inline }: RevisionLayer,
-  { artifact = [], imagePullSecret }: LayerInputs,
+  { artifact = [], planted = [] }: LayerInputs,
 ): readonly KubeObject[] {
   if (inline !== undefined) return inlineObjects(inline);
   if (flux === undefined) return artifact;
-  const planted = imagePullSecret === undefined ? [] : [plantedSecret(imagePullSecret)];
-  return [...selectFlux(artifact, flux), ...planted];
+  const synced = flux.sync === undefined ? [] : syncedBy(flux, flux.sync);
+  return [...selectFlux(artifact, flux), ...planted.map(plantedSecret), ...synced];
 }
+
+/** The objects of `sync`. Throws ComponentUnknown when nobody would act on them. */
+function syncedBy(
+  { components, tenancy }: Flux,
+  sync: NonNullable<Flux["sync"]>,
+): readonly KubeObject[] {
+  const missing = ["source-controller", "kustomize-controller"].find(
+    (name) => components !== undefined && !components.includes(name),
+  );
+  if (missing !== undefined)
+    throw new CapitanError(
+      "ComponentUnknown",
+      `sync needs ${missing}, which components leaves out`,
+    );
+  return syncObjects(sync, tenancy === "Lockdown");
+}
+
+type Flux = NonNullable<RevisionLayer["flux"]>;
 
 function inlineObjects(inline: readonly unknown[]): readonly KubeObject[] {
   return inline.flatMap((object, i) => parseManifests(canonicalJson(object), `inline[${i}]`));

@@ -8,6 +8,8 @@ const dangerousKinds = new Set([
   "/PersistentVolumeClaim",
   "/PersistentVolume",
   "cluster.x-k8s.io/Cluster",
+  // With it goes everything that the cluster's own Flux applied by it.
+  "kustomize.toolkit.fluxcd.io/Kustomization",
 ]);
 /** Fewer objects than this are never many. */
 const manyMin = 10;

@@ -4,7 +4,7 @@ import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { decodeInventory } from "../../pkg/inventory/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { parseManifests, type KubeObject, type Resource } from "../../pkg/object/index.ts";
 import { fluxManifests, fluxVersion } from "../../hack/flux-manifests.ts";
 import { deleteCluster, standInAnnotation } from "../../hack/lab/clusters.ts";
 import { signal } from "../../hack/lab/processes.ts";
@@ -151,6 +151,87 @@ test("components, image relocation and the pull secret follow the Fleet", async 
     name: "helm-controller",
   });
   assert.equal(helm?.metadata.labels?.["capitan.dev/owner"], undefined);
+});
+
+const fluxObject = (group: string, kind: string, plural: string): Resource => ({
+  group: `${group}.toolkit.fluxcd.io`,
+  version: "v1",
+  kind,
+  plural,
+  namespaced: true,
+});
+const ociRepository = fluxObject("source", "OCIRepository", "ocirepositories");
+const gitRepository = fluxObject("source", "GitRepository", "gitrepositories");
+const kustomization = fluxObject("kustomize", "Kustomization", "kustomizations");
+const fluxSystem = { namespace: "flux-system", name: "flux-system" };
+
+test("sync: the cluster's own Flux is told what to pull, pinned by the hub or by tag, with its Secret; Lockdown holds", async () => {
+  const { client } = await newCluster(hub, "install-sync");
+  const url = `oci://${registry}/sync/config`;
+  const first = await pushFiles(`${url}:stable`, { "a.yaml": JSON.stringify(configMap("a")) });
+  const data = { ".dockerconfigjson": Buffer.from('{"auths":{}}').toString("base64") };
+  const type = "kubernetes.io/dockerconfigjson";
+  const metadata = { namespace, name: "sync-pull" };
+  const secret = { apiVersion: "v1", kind: "Secret", type, metadata, data };
+  await hub.apply(resources.secret, secret, { manager: "test" });
+  const oci = { url, ref: { tag: "stable" }, secretRef: { name: "sync-pull" }, insecure: true };
+  const apply = (sync: object) =>
+    applyFleet(hub, "sync", "install-sync", [
+      // Nobody acts on the source here, so that it never gets ready.
+      {
+        ...fluxLayer({ tenancy: "Lockdown", sync: { path: "./clusters/a", ...sync } }),
+        wait: false,
+      },
+    ]);
+  const specOf = async (resource: Resource) => (await client.get(resource, fluxSystem))?.["spec"];
+  await apply({ oci });
+  await fleetReady(hub, "sync");
+  assert.deepEqual(await specOf(ociRepository), {
+    insecure: true,
+    interval: "10m",
+    provider: "generic",
+    ref: { digest: first },
+    secretRef: { name: "sync-pull" },
+    timeout: "60s",
+    url,
+  });
+  assert.deepEqual(await specOf(kustomization), {
+    force: false,
+    interval: "10m",
+    path: "./clusters/a",
+    prune: true,
+    serviceAccountName: "kustomize-controller",
+    sourceRef: { kind: "OCIRepository", name: "flux-system" },
+  });
+  const planted = await client.get(resources.secret, { ...fluxSystem, name: "sync-pull" });
+  assert.deepEqual([planted?.["type"], planted?.["data"]], [type, data]);
+  const controller = await client.get(resources.deployment, {
+    ...fluxSystem,
+    name: "kustomize-controller",
+  });
+  assert.match(
+    JSON.stringify(controller?.["spec"]),
+    /--no-cross-namespace-refs=true","--no-remote-bases=true","--default-service-account=default/,
+  );
+  // The tag moves: so do the clusters, when the Fleet looks again.
+  const second = await pushFiles(`${url}:stable`, { "a.yaml": JSON.stringify(configMap("b")) });
+  assert.notEqual(second, first);
+  await capitan(["reconcile", "fleet", "sync"]);
+  await until(async () => JSON.stringify(await specOf(ociRepository)).includes(second), {
+    deadlineMs: 30_000,
+    what: "the new digest",
+  });
+  await apply({ oci, follow: "Tag" });
+  await until(async () => JSON.stringify(await specOf(ociRepository)).includes('"tag":"stable"'), {
+    deadlineMs: 30_000,
+    what: "the tag",
+  });
+  await apply({ git: { url: "https://git.example/fleet" }, follow: "Tag" });
+  await until(async () => (await specOf(gitRepository)) !== undefined, {
+    deadlineMs: 30_000,
+    what: "the Git source",
+  });
+  await client.close();
 });
 
 test("a layer waits for the one it depends on; removing it deletes what it created", async () => {
