@@ -11,6 +11,7 @@ import { install } from "./install.ts";
 import { pushArtifact } from "./push-artifact.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { clean } from "./text.ts";
+import { uninstall } from "./uninstall.ts";
 import { version } from "./version.ts";
 
 const verb = (
@@ -27,14 +28,17 @@ const verb = (
   handler: () => undefined,
 });
 
-async function main(): Promise<number> {
-  let usageError: string | undefined;
+/** Thrown, not noted: yargs would go on and run the command all the same. */
+class UsageError extends Error {}
+
+async function main(): Promise<void> {
   const cli = yargs(hideBin(process.argv))
     .scriptName("capitan")
     .usage(
       "$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.",
     )
     .command(install as CommandModule)
+    .command(uninstall as CommandModule)
     .command(
       verb("get", "List objects", [getFleets, getMembers] as readonly CommandModule<
         object,
@@ -71,20 +75,17 @@ async function main(): Promise<number> {
     .help()
     .fail((message, error) => {
       if (error instanceof Error) throw error;
-      usageError = message;
+      throw new UsageError(message);
     })
     .exitProcess(false);
   await cli.parseAsync();
-  if (usageError === undefined) return 0;
-  process.stderr.write(`✗ ${usageError}\n`);
-  return 2;
 }
 
 try {
-  process.exitCode = await main();
+  await main();
 } catch (error) {
   const code = isCapitanError(error) ? `${error.code}: ` : "";
   process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
   if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }

@@ -15,10 +15,7 @@ export const version: CommandModule<object, { output: string }> = {
     },
   } as const,
   handler: async ({ output }) => {
-    const manifest = JSON.parse(
-      await readFile(new URL("../../package.json", import.meta.url), "utf8"),
-    ) as { version: string };
-    const result = { capitan: `v${manifest.version}`, node: process.version };
+    const result = { capitan: await ownVersion(), node: process.version };
     process.stdout.write(
       output === "table"
         ? `capitan ${result.capitan}\n`
@@ -26,3 +23,9 @@ export const version: CommandModule<object, { output: string }> = {
     );
   },
 };
+
+/** Capitan's version, with a leading v. */
+export async function ownVersion(): Promise<string> {
+  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
+  return `v${(JSON.parse(text) as { version: string }).version}`;
+}

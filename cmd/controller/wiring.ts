@@ -44,6 +44,7 @@ export function buildControllers(parts: Parts) {
     client,
     handlers(parts, () => built),
     clock.random,
+    [...platformNamespaces],
   );
   const sources = new Sources(hub, repositories(parts));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);

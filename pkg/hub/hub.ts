@@ -13,11 +13,9 @@ import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { type Resource } from "../object/index.ts";
 import { asMap, canonicalJson, isJsonMap } from "../json/index.ts";
 import { labels, type KubeObject } from "../object/index.ts";
-import { hubResources } from "../api/index.ts";
+import { fleetFinalizer, hubResources } from "../api/index.ts";
 
 const manager = "capitan";
-/** The finalizer of Fleets, the only one that Capitan sets on the hub. */
-const finalizer = "capitan.dev/fleet";
 const apiVersion = "capitan.dev/v1alpha1";
 
 type Named = { readonly namespace: string; readonly name: string };
@@ -46,10 +44,16 @@ export class Hub {
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
-  readonly #secrets: Informer;
+  /** One for each platform namespace: nobody reads the Secrets of others. */
+  readonly #secrets: readonly Informer[];
   readonly #revisions = new Map<string, FleetRevision>();
 
-  constructor(client: KubeClient, handlers: HubHandlers, random: () => number) {
+  constructor(
+    client: KubeClient,
+    handlers: HubHandlers,
+    random: () => number,
+    platformNamespaces: readonly string[],
+  ) {
     this.#client = client;
     const watch = (
       resource: Resource,
@@ -75,17 +79,19 @@ export class Hub {
       namespace: metadata.namespace ?? "",
       name: metadata.labels?.[clusterNameLabel] ?? "",
     });
-    this.#secrets = watch(
-      hubResources.secret,
-      (object) => handlers.secretChanged(ofCluster(object)),
-      { labelSelector: clusterNameLabel, metadataOnly: true },
+    this.#secrets = platformNamespaces.map((namespace) =>
+      watch(hubResources.secret, (object) => handlers.secretChanged(ofCluster(object)), {
+        namespace,
+        labelSelector: clusterNameLabel,
+        metadataOnly: true,
+      }),
     );
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(
-      [this.#fleets, this.#members, this.#clusters, this.#secrets].map((informer) =>
+      [this.#fleets, this.#members, this.#clusters, ...this.#secrets].map((informer) =>
         informer.run(signal),
       ),
     );
@@ -94,7 +100,7 @@ export class Hub {
   /** Resolves when Fleets, members and Secrets have been listed once; nothing may be decided before. */
   async synced(): Promise<void> {
     await Promise.all(
-      [this.#fleets, this.#members, this.#secrets].map((informer) => informer.synced),
+      [this.#fleets, this.#members, ...this.#secrets].map((informer) => informer.synced),
     );
   }
 
@@ -330,8 +336,10 @@ export class Hub {
   /** Adds or removes our finalizer on a Fleet; 409 when the Fleet changed meanwhile. */
   async setFinalizer(fleet: Fleet, wanted: boolean, signal: AbortSignal): Promise<void> {
     const { namespace, name, resourceVersion, finalizers = [] } = fleet.metadata;
-    if (finalizers.includes(finalizer) === wanted) return;
-    const next = wanted ? [...finalizers, finalizer] : finalizers.filter((f) => f !== finalizer);
+    if (finalizers.includes(fleetFinalizer) === wanted) return;
+    const next = wanted
+      ? [...finalizers, fleetFinalizer]
+      : finalizers.filter((f) => f !== fleetFinalizer);
     await this.#client.mergePatch(
       hubResources.fleet,
       { namespace, name },

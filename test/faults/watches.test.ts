@@ -133,6 +133,7 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
       secretChanged: ({ name }) => told.push(name),
     },
     Math.random,
+    [namespace],
   );
   const stopping = new AbortController();
   const running = watched.run(stopping.signal);

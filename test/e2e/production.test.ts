@@ -1,0 +1,325 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { stop } from "../../hack/lab/processes.ts";
+import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
+import { root } from "../../hack/lab/paths.ts";
+import type { LabFile } from "../../hack/lab/state.ts";
+import type { Fleet } from "../../pkg/api/index.ts";
+import {
+  controllerAccount,
+  groundManifests,
+  installManifests,
+  systemNamespace,
+} from "../../pkg/install/index.ts";
+import { asList, asMap } from "../../pkg/json/index.ts";
+import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { auditOf, type AuditEntry } from "../faults/harness/index.ts";
+import {
+  applyFleet,
+  capitan,
+  configMap,
+  deleteNow,
+  fleetOf,
+  fleetReady,
+  inline,
+  memberOf,
+  namespace,
+  newCluster,
+  resources,
+  sharedHub,
+  sharedLab,
+  until,
+} from "../harness/index.ts";
+import {
+  accountKubeconfig,
+  startOwnController,
+  startOwnHub,
+  stopOwnHub,
+  tellCluster,
+  type OwnHub,
+} from "../harness/own-hub.ts";
+
+/** One production hub from `capitan install` to `capitan uninstall`; the tests build on each other. */
+const cluster = "prod-1";
+const image = `registry.example/capitan@sha256:${"a".repeat(64)}`;
+const controllerProcess = "controller-production";
+const user = `system:serviceaccount:${systemNamespace}:${controllerAccount}`;
+
+let lab: LabFile;
+let hub: OwnHub;
+let workload: KubeClient;
+
+before(async () => {
+  lab = await sharedLab();
+  const shared = await sharedHub();
+  workload = (await newCluster(shared, cluster)).client;
+  const kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
+  await shared.close();
+  hub = await startOwnHub(lab, "prodhub", lab.ports.lastWorkload - 4);
+  await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
+});
+after(async () => {
+  await stop(lab.dir, controllerProcess);
+  await stopOwnHub(lab, hub);
+  await workload.close();
+});
+
+const cli = (...args: readonly string[]) => capitan(args, hub.kubeconfigFile);
+const installArgs = ["install", "--image", image];
+
+/** What the Deployment on the hub would run. */
+async function podTemplate(): Promise<KubeObject> {
+  const live = await hub.client.get(resources.deployment, {
+    namespace: systemNamespace,
+    name: controllerAccount,
+  });
+  return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
+}
+
+async function startController(): Promise<string> {
+  const [container] = asList(asMap((await podTemplate())["spec"])["containers"]).map(asMap);
+  const [node, main] = asList(container?.["command"]).map(String);
+  assert.equal(node, "node");
+  const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String)];
+  const account = { namespace: systemNamespace, name: controllerAccount };
+  const kubeconfig = await accountKubeconfig(lab, hub, account);
+  return startOwnController(lab, { process: controllerProcess, kubeconfig, args });
+}
+
+test("capitan install --export prints what capitan install applies, and the API server takes all of it", async () => {
+  const exported = await cli(...installArgs, "--export");
+  assert.deepEqual([exported.code, exported.stderr], [0, ""]);
+  assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
+  const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress: undefined };
+  const printed = parseManifests(exported.stdout, "export");
+  assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
+  const first = await cli(...installArgs);
+  assert.equal(first.code, 0, first.stderr);
+  const lines = first.stdout.trim().split("\n");
+  assert.equal(lines.length, printed.length);
+  assert.deepEqual(
+    lines.filter((line) => !line.endsWith(" created")),
+    [`Namespace/${namespace} applied`],
+  );
+  const again = await cli(...installArgs);
+  assert.ok(
+    again.stdout
+      .trim()
+      .split("\n")
+      .every((line) => line.endsWith(" applied")),
+  );
+  const discovery = new Discovery(hub.client);
+  for (const object of printed) {
+    const resource = await discovery.find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined && (await hub.client.get(resource, object.metadata)));
+  }
+});
+
+/** The Pod that the Deployment would make, changed. */
+async function tryPod(name: string, change: (spec: PodSpec) => void): Promise<void> {
+  const template = structuredClone(await podTemplate());
+  const spec = template["spec"];
+  change(spec as PodSpec);
+  const metadata = { ...template.metadata, name, namespace: systemNamespace };
+  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec };
+  const made = await hub.client.create(resources.pod, pod);
+  await hub.client.delete(resources.pod, made);
+}
+
+type PodSpec = {
+  securityContext: Record<string, unknown>;
+  hostNetwork?: boolean;
+  volumes: object[];
+  containers: { securityContext: Record<string, unknown> }[];
+};
+const relaxations: Readonly<Record<string, (spec: PodSpec) => void>> = {
+  privileged: ({ containers: [c] }) =>
+    Object.assign(c?.securityContext ?? {}, { privileged: true, allowPrivilegeEscalation: true }),
+  "may-be-root": ({ securityContext }) => delete securityContext["runAsNonRoot"],
+  "no-seccomp": ({ securityContext }) => delete securityContext["seccompProfile"],
+  "may-escalate": ({ containers: [c] }) => delete c?.securityContext["allowPrivilegeEscalation"],
+  capabilities: ({ containers: [c] }) => delete c?.securityContext["capabilities"],
+  "host-network": (spec) => (spec.hostNetwork = true),
+  "host-path": ({ volumes }) => volumes.push({ name: "h", hostPath: { path: "/" } }),
+};
+
+test("M1 the Deployment's pod is accepted where `restricted` is enforced, and every relaxation of it is refused", async () => {
+  await tryPod("as-it-is", () => undefined);
+  for (const [name, relax] of Object.entries(relaxations)) {
+    await assert.rejects(
+      tryPod(name, relax),
+      { message: /violates PodSecurity "restricted/ },
+      name,
+    );
+  }
+});
+
+type Right = { readonly verb: string; readonly resource: string; readonly namespace: string };
+type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[] }[];
+
+/** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
+function granted(): readonly Right[] {
+  return groundManifests([namespace]).flatMap(({ kind, metadata, rules }) =>
+    /^(?:Cluster)?Role$/.test(kind)
+      ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
+          resources.flatMap((resource) =>
+            verbs.map((verb) => ({
+              verb,
+              resource: `${group}/${resource}`,
+              namespace: metadata.namespace ?? "",
+            })),
+          ),
+        )
+      : [],
+  );
+}
+
+/** The rights that a request needs: an apply that makes an object needs to create it too. */
+function rightsOf({ verb, group, resource, subresource, ...entry }: AuditEntry): readonly Right[] {
+  const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
+  const right = { verb, resource: name, namespace: entry.namespace };
+  return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
+}
+
+const covers = (grant: Right, need: Right) =>
+  grant.verb === need.verb &&
+  grant.resource === need.resource &&
+  (grant.namespace === "" || grant.namespace === need.namespace);
+const textOf = ({ verb, resource, namespace }: Right) =>
+  `${verb} ${resource} in ${namespace || "all"}`;
+
+const set = (n: number) => [inline("l", [configMap("kept", { n: String(n) })])];
+
+/** Uses every right: a Fleet that changes often, loses a member and a cluster, and goes. */
+async function useEveryRight(): Promise<void> {
+  const { client } = hub;
+  const gone = { namespace, name: "gone" };
+  await client.apply(
+    resources.cluster,
+    {
+      apiVersion: "cluster.x-k8s.io/v1beta2",
+      kind: "Cluster",
+      metadata: { ...gone, labels: { cluster } },
+      spec: {},
+    },
+    { manager: "test" },
+  );
+  await applyFleet(client, "rights", cluster, set(0));
+  const kept = { namespace: "default", name: "kept" };
+  const isAt = async (n: number) =>
+    asMap((await workload.get(resources.configMap, kept))?.["data"])["n"] === String(n);
+  // More revisions than are kept.
+  for (let n = 0; n < 9; n++) {
+    await applyFleet(client, "rights", cluster, set(n));
+    await until(() => isAt(n), { deadlineMs: 20_000, what: `revision ${n}` });
+  }
+  await deleteNow(client, resources.cluster, gone);
+  await until(async () => (await memberOf(client, "rights", "gone")) === undefined, {
+    deadlineMs: 20_000,
+    what: "the member of the deleted Cluster to go",
+  });
+  await fleetReady(client, "rights");
+  await deleteNow(client, resources.fleet, { namespace, name: "rights" });
+  await until(async () => (await fleetOf(client, "rights")) === undefined, {
+    deadlineMs: 30_000,
+    what: "the Fleet to go",
+  });
+}
+
+test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
+  await startController();
+  await useEveryRight();
+  const requests = (await auditOf(lab.dir, hub.name).since(0)).filter(
+    (entry) => entry.user === user && entry.resource !== "",
+  );
+  const used = requests.flatMap(rightsOf);
+  const grants = granted();
+  const unused = grants.filter((grant) => !used.some((need) => covers(grant, need)));
+  const missing = used.filter((need) => !grants.some((grant) => covers(grant, need)));
+  assert.deepEqual(unused.map(textOf), [], "granted and not used");
+  assert.deepEqual([...new Set(missing.map(textOf))], [], "used and not granted");
+  assert.deepEqual(
+    requests.filter(({ code }) => code === 403),
+    [],
+  );
+  assert.ok(!grants.some((grant) => /\*|impersonate|escalate|bind/.test(textOf(grant))));
+  const secrets = grants.filter(({ resource }) => resource === "/secrets");
+  assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace]);
+});
+
+/** uid by name of what the Fleet has put on the workload cluster. */
+async function uids(): Promise<Readonly<Record<string, string | undefined>>> {
+  const { items } = await workload.list(resources.configMap, {
+    namespace: "default",
+    labelSelector: "capitan.dev/owner",
+  });
+  return Object.fromEntries(items.map(({ metadata }) => [metadata.name, metadata.uid]));
+}
+
+const uninstalled = async () => ({
+  fleet: await hub.client.get(resources.fleet, { namespace, name: "stays" }).catch(() => undefined),
+  deployment: await hub.client.get(resources.deployment, {
+    namespace: systemNamespace,
+    name: controllerAccount,
+  }),
+  account: await hub.client.get(resources.serviceAccount, {
+    namespace: systemNamespace,
+    name: controllerAccount,
+  }),
+});
+
+test("capitan uninstall takes Capitan off the hub, and nothing off the workload cluster", async () => {
+  await applyFleet(hub.client, "stays", cluster, [
+    inline("l", [configMap("a"), configMap("b")]),
+    inline("m", [configMap("c")]),
+  ]);
+  await fleetReady(hub.client, "stays");
+  const before = await uids();
+  assert.deepEqual(Object.keys(before).sort(), ["a", "b", "c"]);
+  const audit = auditOf(lab.dir, cluster);
+  const mark = await audit.mark();
+
+  const refused = await cli("uninstall");
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /ControllerRuns: the controller \S+ runs\n  → Stop the controller/);
+  await stop(lab.dir, controllerProcess, 15_000);
+  assert.equal((await cli("uninstall", "--crds")).code, 2);
+  assert.ok((await fleetOf(hub.client, "stays")) !== undefined);
+
+  const plain = await cli("uninstall");
+  assert.equal(plain.code, 0, plain.stderr);
+  const rest = await uninstalled();
+  assert.deepEqual([rest.deployment, rest.account], [undefined, undefined]);
+  assert.deepEqual((rest.fleet as Fleet).metadata.finalizers, ["capitan.dev/fleet"]);
+
+  const whole = await cli("uninstall", "--crds", "--yes");
+  assert.equal(whole.code, 0, whole.stderr);
+  assert.match(whole.stdout, /CustomResourceDefinition\/fleets\.capitan\.dev deleted/);
+  const { items } = await hub.client.list(resources.crd, {
+    labelSelector: "app.kubernetes.io/part-of=capitan",
+  });
+  assert.deepEqual(items, []);
+  const ours = groundManifests([namespace]).filter(({ kind }) => /Role|ServiceAccount/.test(kind));
+  const discovery = new Discovery(hub.client);
+  for (const object of ours) {
+    const resource = await discovery.find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined);
+    assert.equal(await hub.client.get(resource, object.metadata), undefined);
+  }
+  assert.deepEqual(await uids(), before);
+  const deletes = (await audit.since(mark)).filter(({ verb }) => verb.startsWith("delete"));
+  assert.deepEqual(deletes, []);
+  // Namespaces with what else may be in them are not Capitan's to delete.
+  assert.ok(await hub.client.get(resources.cluster, { namespace, name: cluster }));
+  assert.equal((await cli("uninstall", "--crds", "--yes")).code, 0, "repeated");
+
+  assert.equal((await cli(...installArgs)).code, 0);
+  await startController();
+  await applyFleet(hub.client, "stays", cluster, [
+    inline("l", [configMap("a"), configMap("b")]),
+    inline("m", [configMap("c")]),
+  ]);
+  await fleetReady(hub.client, "stays");
+  assert.deepEqual(await uids(), before, "installed again, it takes over what is there");
+});
