@@ -4,8 +4,8 @@ import { CapitanError } from "../../pkg/errors/index.ts";
 import { installManifests, type ProcessOptions } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
+import { ownVersion } from "../own-version.ts";
 import { hubOptions, resourceOf, withHub } from "./hub.ts";
-import { ownVersion } from "./version.ts";
 
 const manager = "capitan-install";
 const establishedMs = 30_000;

@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import type { CommandModule } from "yargs";
+import { ownVersion } from "../own-version.ts";
 import { formatted, type Format } from "./text.ts";
 
 /** `capitan version` */
@@ -23,9 +23,3 @@ export const version: CommandModule<object, { output: string }> = {
     );
   },
 };
-
-/** Capitan's version, with a leading v. */
-export async function ownVersion(): Promise<string> {
-  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
-  return `v${(JSON.parse(text) as { version: string }).version}`;
-}

@@ -28,6 +28,8 @@ export type HubHandlers = {
   /** A Secret of a Cluster came, changed or went; its kubeconfig may be another. */
   readonly secretChanged: (cluster: Named) => void;
   readonly failed: (kind: string, error: unknown) => void;
+  /** Told of each Event before it is written. Must not throw. */
+  readonly emitted?: (event: HubEvent, time: string) => void;
 };
 
 export type HubEvent = {
@@ -41,6 +43,7 @@ export type HubEvent = {
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
 export class Hub {
   readonly #client: KubeClient;
+  readonly #emitted: HubHandlers["emitted"];
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
@@ -55,6 +58,7 @@ export class Hub {
     platformNamespaces: readonly string[],
   ) {
     this.#client = client;
+    this.#emitted = handlers.emitted;
     const watch = (
       resource: Resource,
       onChange: (object: KubeObject, gone: boolean) => void,
@@ -129,7 +133,7 @@ export class Hub {
   }
 
   membersOf({ namespace, name }: Named): readonly FleetMember[] {
-    return this.#allMembers().filter(
+    return this.members().filter(
       ({ spec }) => spec.fleetRef.name === name && spec.fleetRef.namespace === namespace,
     );
   }
@@ -146,7 +150,7 @@ export class Hub {
   }
 
   membersOn({ namespace, name }: Named): readonly FleetMember[] {
-    const found = this.#allMembers().filter(
+    const found = this.members().filter(
       ({ metadata, spec }) => spec.clusterRef.name === name && metadata.namespace === namespace,
     );
     return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
@@ -154,10 +158,11 @@ export class Hub {
 
   /** Members whose status says that they are on the cluster with this identity. */
   membersAt(clusterId: string): readonly FleetMember[] {
-    return this.#allMembers().filter(({ status }) => status?.clusterID === clusterId);
+    return this.members().filter(({ status }) => status?.clusterID === clusterId);
   }
 
-  #allMembers(): readonly FleetMember[] {
+  /** All members. */
+  members(): readonly FleetMember[] {
     return this.#members.items().filter(isMember).map(asMember);
   }
 
@@ -350,10 +355,12 @@ export class Hub {
 
   /** Records an Event about a Fleet or a member. `id` makes its name unique. */
   async emit(
-    { regarding, type, reason, action, note }: HubEvent,
+    event: HubEvent,
     { id, time }: { id: string; time: string },
     signal: AbortSignal,
   ): Promise<void> {
+    this.#emitted?.(event, time);
+    const { regarding, type, reason, action, note } = event;
     const { namespace = "", name, uid } = regarding.metadata;
     await this.#client.create(
       hubResources.event,

@@ -789,7 +789,7 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
     sources: undefined as never,
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), random: () => 0 },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
-    metrics: { reconciled: () => undefined, applied: () => undefined, repaired: () => undefined },
+    metrics: { applied: () => undefined, repaired: () => undefined },
   });
   await reconciler.reconcile(`${namespace}/err-1`, AbortSignal.timeout(5_000));
   assert.equal(status?.conditions?.[0]?.reason, "InternalError");

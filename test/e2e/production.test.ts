@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
 import { after, before, test } from "node:test";
 import { stop } from "../../hack/lab/processes.ts";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
@@ -11,9 +14,11 @@ import {
   installManifests,
   systemNamespace,
 } from "../../pkg/install/index.ts";
-import { asList, asMap } from "../../pkg/json/index.ts";
+import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import type { FluxEvent } from "../../pkg/notify/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { metricSpecs } from "../../pkg/server/index.ts";
 import { auditOf, type AuditEntry } from "../faults/harness/index.ts";
 import {
   applyFleet,
@@ -49,8 +54,25 @@ const user = `system:serviceaccount:${systemNamespace}:${controllerAccount}`;
 let lab: LabFile;
 let hub: OwnHub;
 let workload: KubeClient;
+let receiver: Server;
+/** What came to --events-addr. */
+const told: FluxEvent[] = [];
+/** The arguments that every installation here has. */
+let installArgs: readonly string[];
+let eventsAddress: string;
 
 before(async () => {
+  receiver = createServer((request, response) => {
+    let text = "";
+    request.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    request.on("end", () => {
+      told.push(JSON.parse(text) as FluxEvent);
+      response.writeHead(202).end();
+    });
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => receiver.once("listening", resolve));
+  eventsAddress = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+  installArgs = ["install", "--image", image, "--events-addr", eventsAddress];
   lab = await sharedLab();
   const shared = await sharedHub();
   workload = (await newCluster(shared, cluster)).client;
@@ -63,10 +85,11 @@ after(async () => {
   await stop(lab.dir, controllerProcess);
   await stopOwnHub(lab, hub);
   await workload.close();
+  receiver.closeAllConnections();
+  receiver.close();
 });
 
 const cli = (...args: readonly string[]) => capitan(args, hub.kubeconfigFile);
-const installArgs = ["install", "--image", image];
 
 /** What the Deployment on the hub would run. */
 async function podTemplate(): Promise<KubeObject> {
@@ -91,7 +114,7 @@ test("capitan install --export prints what capitan install applies, and the API 
   const exported = await cli(...installArgs, "--export");
   assert.deepEqual([exported.code, exported.stderr], [0, ""]);
   assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
-  const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress: undefined };
+  const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress };
   const printed = parseManifests(exported.stdout, "export");
   assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
   const first = await cli(...installArgs);
@@ -189,6 +212,9 @@ const covers = (grant: Right, need: Right) =>
 const textOf = ({ verb, resource, namespace }: Right) =>
   `${verb} ${resource} in ${namespace || "all"}`;
 
+/** Where the controller serves metrics and health. */
+let endpoint: string;
+
 const set = (n: number) => [inline("l", [configMap("kept", { n: String(n) })])];
 
 /** Uses every right: a Fleet that changes often, loses a member and a cluster, and goes. */
@@ -228,7 +254,7 @@ async function useEveryRight(): Promise<void> {
 }
 
 test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
-  await startController();
+  endpoint = await startController();
   await useEveryRight();
   const requests = (await auditOf(lab.dir, hub.name).since(0)).filter(
     (entry) => entry.user === user && entry.resource !== "",
@@ -246,6 +272,125 @@ test("M2 the controller is granted what it uses and uses what it is granted; no 
   assert.ok(!grants.some((grant) => /\*|impersonate|escalate|bind/.test(textOf(grant))));
   const secrets = grants.filter(({ resource }) => resource === "/secrets");
   assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace]);
+});
+
+/** The value of one series; undefined when there is none. */
+function valueOf(text: string, name: string, ...labels: readonly string[]): number | undefined {
+  const line = text
+    .split("\n")
+    .find(
+      (l) =>
+        l.startsWith(name) &&
+        /^[{ ]/.test(l.slice(name.length)) &&
+        labels.every((x) => l.includes(x)),
+    );
+  return line === undefined ? undefined : Number(line.split(" ").at(-1));
+}
+
+const scrape = async () => (await fetch(`${endpoint}/metrics`)).text();
+const fleetLayers = [inline("l", [configMap("a"), configMap("b")]), inline("m", [configMap("c")])];
+
+test("every documented metric is served; clusters are named by gauges only, and go with their members", async () => {
+  assert.ok(
+    !(await scrape()).includes(`cluster="${cluster}"`),
+    "the Fleet before this one has gone",
+  );
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
+  await fleetReady(hub.client, "stays");
+  const of = [`namespace="${namespace}"`, `cluster="${cluster}"`];
+  const ready = async () => valueOf(await scrape(), "capitan_cluster_ready", ...of) === 1;
+  await until(ready, { deadlineMs: 5_000, what: "the cluster to be shown as ready" });
+  await workload.mergePatch(
+    resources.configMap,
+    { namespace: "default", name: "a" },
+    { data: { k: "somebody" }, metadata: { labels: { "capitan.dev/owner": null } } },
+  );
+  const repaired = async () => (valueOf(await scrape(), "capitan_repaired_objects_total") ?? 0) > 0;
+  await until(repaired, { deadlineMs: 10_000, what: "a repair to be counted" });
+  const text = await scrape();
+  for (const name of Object.keys(metricSpecs)) assert.ok(text.includes(`# HELP ${name} `), name);
+  assert.equal(valueOf(text, "capitan_leader"), 1);
+  assert.equal(valueOf(text, "capitan_cluster_connected", ...of), 1);
+  assert.equal(valueOf(text, "capitan_connected_clusters"), 1);
+  assert.equal(valueOf(text, "capitan_fleet_ready", 'fleet="stays"'), 1);
+  assert.equal(valueOf(text, "capitan_fleet_clusters", 'fleet="stays"', 'state="ready"'), 1);
+  assert.equal(valueOf(text, "capitan_members", 'reason="ReconciliationSucceeded"'), 1);
+  assert.equal(valueOf(text, "capitan_approvals_waiting", 'kind="FleetMember"'), 0);
+  assert.ok(
+    (valueOf(text, "capitan_kubeconfig_expiry_timestamp_seconds", ...of) ?? 0) > Date.now() / 1000,
+  );
+  assert.ok((valueOf(text, "capitan_drift_repair_duration_seconds_count") ?? 0) >= 1);
+  assert.ok(
+    (valueOf(text, "capitan_reconcile_duration_seconds_count", 'controller="cluster"') ?? 0) > 9,
+  );
+  assert.match(text, /capitan_build_info\{version="v[0-9.]+",node_version="v24[^"]+"\} 1/);
+  for (const line of text.split("\n")) {
+    const [, name = "", inside = ""] = /^(\w+)\{(.*)\}/.exec(line) ?? [];
+    const type = (metricSpecs as Record<string, { type: string }>)[name]?.type;
+    assert.ok(type === "gauge" || !inside.includes(cluster), line);
+  }
+  assert.equal((await fetch(`${endpoint}/healthz`)).status, 200);
+});
+
+test("the same events reach --events-addr in the schema of Flux, success included, and no Secret", async () => {
+  const isSuccess = ({ involvedObject, reason }: FluxEvent) =>
+    involvedObject.kind === "FleetMember" && reason === "ReconciliationSucceeded";
+  await applyFleet(hub.client, "stays", cluster, [
+    ...fleetLayers,
+    { name: "bad", oci: { url: "oci://127.0.0.1:9/nobody", insecure: true } },
+  ]);
+  const find = (test: (event: FluxEvent) => boolean) =>
+    until(() => told.find(test), { deadlineMs: 20_000, what: "an event" });
+  const failure = await find(({ reason }) => reason === "RegistryUnreachable");
+  const success = await find(isSuccess);
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
+  await fleetReady(hub.client, "stays");
+  const fleet = (await fleetOf(hub.client, "stays")) as Fleet;
+  assert.deepEqual(
+    { ...failure, timestamp: "", message: "" },
+    {
+      involvedObject: {
+        apiVersion: "capitan.dev/v1alpha1",
+        kind: "Fleet",
+        name: "stays",
+        namespace,
+        uid: fleet.metadata.uid,
+        resourceVersion: failure.involvedObject.resourceVersion,
+      },
+      severity: "error",
+      timestamp: "",
+      message: "",
+      reason: "RegistryUnreachable",
+      metadata: failure.metadata,
+      reportingController: "capitan-controller",
+      reportingInstance: hostname(),
+    },
+  );
+  assert.match(failure.involvedObject.resourceVersion, /^\d+$/);
+  assert.match(failure.message, /^layer bad: /);
+  assert.match(failure.metadata["capitan.dev/revision"] ?? "", /^stays-[0-9a-f]{8}$/);
+  assert.equal(new Date(failure.timestamp).toISOString(), failure.timestamp);
+  assert.equal(success.severity, "info");
+  assert.deepEqual(Object.keys(success.metadata).sort(), [
+    "capitan.dev/cluster",
+    "capitan.dev/fleet",
+    "capitan.dev/revision",
+    "event.toolkit.fluxcd.io/cluster",
+  ]);
+  assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
+  const counted = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
+  assert.ok(told.length >= 4 && (counted ?? 0) >= 4);
+  const { items } = await hub.client.list(resources.event, { namespace });
+  assert.deepEqual(told.map(({ message }) => message).sort(), items.map(({ note }) => note).sort());
+  const secret = await hub.client.get(resources.secret, {
+    namespace,
+    name: `${cluster}-kubeconfig`,
+  });
+  const encoded = asString(asMap(secret?.["data"])["value"]) ?? "";
+  const kubeconfig = Buffer.from(encoded, "base64").toString();
+  const key = /client-key-data: (\S{40})/.exec(kubeconfig)?.[1] ?? "";
+  assert.equal(key.length, 40);
+  assert.ok(!JSON.stringify(told).includes(key));
 });
 
 /** uid by name of what the Fleet has put on the workload cluster. */
@@ -270,10 +415,7 @@ const uninstalled = async () => ({
 });
 
 test("capitan uninstall takes Capitan off the hub, and nothing off the workload cluster", async () => {
-  await applyFleet(hub.client, "stays", cluster, [
-    inline("l", [configMap("a"), configMap("b")]),
-    inline("m", [configMap("c")]),
-  ]);
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
   await fleetReady(hub.client, "stays");
   const before = await uids();
   assert.deepEqual(Object.keys(before).sort(), ["a", "b", "c"]);
@@ -316,10 +458,7 @@ test("capitan uninstall takes Capitan off the hub, and nothing off the workload 
 
   assert.equal((await cli(...installArgs)).code, 0);
   await startController();
-  await applyFleet(hub.client, "stays", cluster, [
-    inline("l", [configMap("a"), configMap("b")]),
-    inline("m", [configMap("c")]),
-  ]);
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
   await fleetReady(hub.client, "stays");
   assert.deepEqual(await uids(), before, "installed again, it takes over what is there");
 });

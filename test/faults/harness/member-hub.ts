@@ -135,7 +135,6 @@ export class MemberHub {
         error: ignore,
       },
       metrics: {
-        reconciled: ignore,
         applied: ignore,
         repaired: ignore,
       },
