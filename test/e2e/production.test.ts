@@ -2,8 +2,12 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostname } from "node:os";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { parse } from "yaml";
 import { stop } from "../../hack/lab/processes.ts";
+import { fluxManifests } from "../../hack/flux-manifests.ts";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { root } from "../../hack/lab/paths.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
@@ -55,6 +59,8 @@ let lab: LabFile;
 let hub: OwnHub;
 let workload: KubeClient;
 let receiver: Server;
+/** The workload cluster's. */
+let kubeconfig: string;
 /** What came to --events-addr. */
 const told: FluxEvent[] = [];
 /** The arguments that every installation here has. */
@@ -76,10 +82,9 @@ before(async () => {
   lab = await sharedLab();
   const shared = await sharedHub();
   workload = (await newCluster(shared, cluster)).client;
-  const kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
+  kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
   await shared.close();
   hub = await startOwnHub(lab, "prodhub", lab.ports.lastWorkload - 4);
-  await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
 });
 after(async () => {
   await stop(lab.dir, controllerProcess);
@@ -90,6 +95,15 @@ after(async () => {
 });
 
 const cli = (...args: readonly string[]) => capitan(args, hub.kubeconfigFile);
+
+/** The block of a page that begins with this line. */
+async function inDocs(page: string, firstLine: string): Promise<string> {
+  const text = await readFile(join(root, "docs", page), "utf8");
+  const blocks = [...text.matchAll(/^```\w*\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+  const found = blocks.find((block) => block.startsWith(firstLine));
+  assert.ok(found !== undefined, `docs/${page} has no block that begins with ${firstLine}`);
+  return found;
+}
 
 /** What the Deployment on the hub would run. */
 async function podTemplate(): Promise<KubeObject> {
@@ -119,12 +133,8 @@ test("capitan install --export prints what capitan install applies, and the API 
   assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
   const first = await cli(...installArgs);
   assert.equal(first.code, 0, first.stderr);
-  const lines = first.stdout.trim().split("\n");
-  assert.equal(lines.length, printed.length);
-  assert.deepEqual(
-    lines.filter((line) => !line.endsWith(" created")),
-    [`Namespace/${namespace} applied`],
-  );
+  assert.equal(first.stdout, await inDocs("install.md", "Namespace/capitan-system created"));
+  assert.equal(first.stdout.trim().split("\n").length, printed.length);
   const again = await cli(...installArgs);
   assert.ok(
     again.stdout
@@ -254,6 +264,7 @@ async function useEveryRight(): Promise<void> {
 }
 
 test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
+  await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
   endpoint = await startController();
   await useEveryRight();
   const requests = (await auditOf(lab.dir, hub.name).since(0)).filter(
@@ -378,10 +389,16 @@ test("the same events reach --events-addr in the schema of Flux, success include
     "event.toolkit.fluxcd.io/cluster",
   ]);
   assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
-  const counted = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
-  assert.ok(told.length >= 4 && (counted ?? 0) >= 4);
-  const { items } = await hub.client.list(resources.event, { namespace });
-  assert.deepEqual(told.map(({ message }) => message).sort(), items.map(({ note }) => note).sort());
+  const sameEvents = async () => {
+    const { items } = await hub.client.list(resources.event, { namespace });
+    const sent = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
+    assert.deepEqual(
+      told.map(({ message }) => message).sort(),
+      items.map(({ note }) => note).sort(),
+    );
+    return sent === told.length;
+  };
+  await until(sameEvents, { deadlineMs: 10_000, what: "every Event to have been sent too" });
   const secret = await hub.client.get(resources.secret, {
     namespace,
     name: `${cluster}-kubeconfig`,
@@ -391,6 +408,48 @@ test("the same events reach --events-addr in the schema of Flux, success include
   const key = /client-key-data: (\S{40})/.exec(kubeconfig)?.[1] ?? "";
   assert.equal(key.length, 40);
   assert.ok(!JSON.stringify(told).includes(key));
+});
+
+test("an Alert of Flux may name our kinds once its CRD is patched as the page says", async () => {
+  const page = "monitoring/notifications.md";
+  const alert = parse(await inDocs(page, "apiVersion: notification.toolkit")) as KubeObject;
+  const kustomization = parse(await inDocs(page, "target:")) as {
+    target: { name: string };
+    patch: string;
+  };
+  const definition = parseManifests((await fluxManifests()).text, "flux").find(
+    ({ metadata }) => metadata.name === kustomization.target.name,
+  );
+  assert.ok(definition !== undefined);
+  const manager = { manager: "test" };
+  const refusedAlert = async () => {
+    const resource = await new Discovery(hub.client).find(alert.apiVersion, alert.kind);
+    return resource === undefined
+      ? "not served"
+      : hub.client.apply(resource, alert, manager).then(
+          () => "",
+          (error: Error) => error.message,
+        );
+  };
+  await hub.client.apply(resources.crd, definition, manager);
+  await until(async () => (await refusedAlert()).includes('Unsupported value: "FleetMember"'), {
+    deadlineMs: 15_000,
+    what: "the Alert to be refused",
+  });
+  const patched = structuredClone(definition);
+  for (const { path, value } of parse(kustomization.patch) as { path: string; value: string }[]) {
+    const at = path.split("/").slice(1, -1);
+    const kinds = at.reduce<unknown>(
+      (node, key) => (node as Record<string, unknown>)[key],
+      patched,
+    );
+    (kinds as string[]).push(value);
+  }
+  await hub.client.apply(resources.crd, patched, manager);
+  await until(async () => (await refusedAlert()) === "", {
+    deadlineMs: 15_000,
+    what: "the Alert to be accepted",
+  });
 });
 
 /** uid by name of what the Fleet has put on the workload cluster. */
@@ -429,15 +488,21 @@ test("capitan uninstall takes Capitan off the hub, and nothing off the workload 
   assert.equal((await cli("uninstall", "--crds")).code, 2);
   assert.ok((await fleetOf(hub.client, "stays")) !== undefined);
 
+  assert.match(
+    refused.stdout,
+    /^Deployment\/\S+ deleted\nwaiting 15 s, to see whether \S+ renews its Lease\n$/,
+  );
   const plain = await cli("uninstall");
   assert.equal(plain.code, 0, plain.stderr);
+  const [deploymentDeleted = ""] = refused.stdout.split("\n");
+  assert.equal(`${deploymentDeleted}\n${plain.stdout}`, await inDocs("install.md", "Deployment/"));
   const rest = await uninstalled();
   assert.deepEqual([rest.deployment, rest.account], [undefined, undefined]);
   assert.deepEqual((rest.fleet as Fleet).metadata.finalizers, ["capitan.dev/fleet"]);
 
   const whole = await cli("uninstall", "--crds", "--yes");
   assert.equal(whole.code, 0, whole.stderr);
-  assert.match(whole.stdout, /CustomResourceDefinition\/fleets\.capitan\.dev deleted/);
+  assert.equal(whole.stdout, await inDocs("install.md", "no controller runs"));
   const { items } = await hub.client.list(resources.crd, {
     labelSelector: "app.kubernetes.io/part-of=capitan",
   });
