@@ -74,7 +74,7 @@ export class Members {
   }
 
   #standing(member: FleetMember, cluster: ClusterFacts) {
-    const { hub } = this.#options;
+    const { hub, clock } = this.#options;
     const { spec, metadata } = member;
     const fleet = hub.fleet(spec.fleetRef);
     return {
@@ -86,7 +86,11 @@ export class Members {
       appliedSinceMs: this.#sinceOf(member),
       knownObjects: member.status?.objects ?? 0,
       remembered: rememberedOf(member),
-      removalWaits: removalWaitsFor(cluster, spec.fleetRef, hub.fleets(), hub.membersOn(cluster)),
+      removalWaits: removalWaitsFor(cluster, spec.fleetRef, {
+        fleets: hub.fleets(),
+        members: hub.membersOn(cluster),
+        now: clock.now(),
+      }),
       leavesBehind: (layer: string) =>
         fleet !== undefined && deletionPolicyOf(fleet.spec, layer) === "Orphan",
     };

@@ -116,15 +116,29 @@ test("who left within the hour is remembered, and no longer", () => {
 
 test("nothing is removed while another Fleet that selects the cluster is not resolved", () => {
   const own = { namespace: "n", name: "own" };
-  const waits = (status: object, on: readonly FleetMember[] = [member("a", "r2")]) =>
-    removalWaitsFor(cluster("a"), own, [fleet(undefined, status)], on);
+  const waits = (status: object, members: readonly FleetMember[] = [member("a", "r2")]) =>
+    removalWaitsFor(cluster("a"), own, { fleets: [fleet(undefined, status)], members, now });
   const resolved = { resolvedGeneration: 2, updateRevision: "r2" };
+  const why = /until Fleet n\/f/;
   assert.equal(waits(resolved), undefined);
-  assert.match(waits({ ...resolved, resolvedGeneration: 1 }) ?? "", /before Fleet n\/f/);
-  assert.match(waits(resolved, [member("a", "r1")]) ?? "", /before Fleet n\/f/);
-  assert.match(waits(resolved, []) ?? "", /before Fleet n\/f/);
-  assert.equal(
-    removalWaitsFor(cluster("a"), { namespace: "n", name: "f" }, [fleet()], []),
-    undefined,
-  );
+  assert.match(waits({ ...resolved, resolvedGeneration: 1 }) ?? "", why);
+  assert.match(waits(resolved, [member("a", "r1")]) ?? "", why);
+  assert.match(waits(resolved, []) ?? "", why);
+  const itself = { namespace: "n", name: "f" };
+  const alone = { fleets: [fleet()], members: [], now };
+  assert.equal(removalWaitsFor(cluster("a"), itself, alone), undefined);
+});
+
+test("a Fleet that could not be resolved for more than an hour holds no removal", () => {
+  const waits = (minutes: number, status = "False", observedGeneration = 2) => {
+    const lastTransitionTime = new Date(now.getTime() - minutes * 60_000).toISOString();
+    const conditions = [{ type: "Ready", status, reason: "RefInvalid", lastTransitionTime }];
+    const fleets = [fleet(undefined, { observedGeneration, conditions })];
+    const neighbours = { fleets, members: [], now };
+    return removalWaitsFor(cluster("a"), { namespace: "n", name: "own" }, neighbours);
+  };
+  assert.notEqual(waits(59), undefined);
+  assert.equal(waits(61), undefined);
+  assert.notEqual(waits(61, "True"), undefined);
+  assert.notEqual(waits(61, "False", 1), undefined, "nobody has looked at what it says now");
 });

@@ -1,25 +1,36 @@
-import type { Fleet, FleetMember } from "../api/index.ts";
+import { conditionOf, type Fleet, type FleetMember } from "../api/index.ts";
 import { isSelected, type ClusterFacts } from "./members.ts";
+
+/** A Fleet that could not be resolved for so long holds nobody up any more. */
+const patienceMs = 3_600_000;
 
 /**
  * Why nothing may be removed from a cluster yet: another Fleet that selects it has changed and it is
  * not known, or not written into its member, what it wants. Objects may be on their way to it.
- * Undefined when every other Fleet's wish is known.
+ * Undefined when every other Fleet's wish is known, or has been unknown for more than an hour.
  */
 export function removalWaitsFor(
   cluster: ClusterFacts,
   own: { readonly namespace: string; readonly name: string },
-  fleets: readonly Fleet[],
-  members: readonly FleetMember[],
+  { fleets, members, now }: Neighbours,
 ): string | undefined {
   const others = fleets.filter(
     ({ metadata }) => metadata.name !== own.name && metadata.namespace === own.namespace,
   );
-  const unknown = others.find((fleet) => isSelected(fleet, cluster) && !isSettled(fleet, members));
+  const unknown = others.find(
+    (fleet) =>
+      isSelected(fleet, cluster) && !isSettled(fleet, members) && !isLongBroken(fleet, now),
+  );
   if (unknown === undefined) return undefined;
   const { namespace = "", name } = unknown.metadata;
-  return `nothing is removed before Fleet ${namespace}/${name}, which selects this cluster too, is resolved: it may want the same objects`;
+  return `nothing is removed for an hour, or until Fleet ${namespace}/${name}, which selects this cluster too, is resolved, suspended or deleted: it may want the same objects`;
 }
+
+type Neighbours = {
+  readonly fleets: readonly Fleet[];
+  readonly members: readonly FleetMember[];
+  readonly now: Date;
+};
 
 function isSettled(fleet: Fleet, members: readonly FleetMember[]): boolean {
   const { metadata, spec, status } = fleet;
@@ -30,4 +41,11 @@ function isSettled(fleet: Fleet, members: readonly FleetMember[]): boolean {
       m.spec.fleetRef.name === metadata.name && m.spec.fleetRef.namespace === metadata.namespace,
   );
   return member !== undefined && member.spec.revision === status?.updateRevision;
+}
+
+function isLongBroken({ metadata, status }: Fleet, now: Date): boolean {
+  if (status?.resolvedGeneration === metadata.generation) return false;
+  const ready = conditionOf(status?.conditions, "Ready");
+  if (ready?.status !== "False" || status?.observedGeneration !== metadata.generation) return false;
+  return now.getTime() - Date.parse(ready.lastTransitionTime) > patienceMs;
 }

@@ -239,6 +239,7 @@ for (const { code, message, layers, namespace: where = namespace } of fleetCases
     assert.match(condition.message, message);
     await describes(["fleet", name], code);
     assert.equal(await memberOf(hub, name, "err-1"), undefined);
+    await deleteNow(hub, resources.fleet, { namespace: where, name });
   });
 }
 
@@ -353,7 +354,7 @@ const memberCases: readonly MemberCase[] = [
   {
     code: "RemovalNeedsApproval",
     message:
-      /would delete Namespace\/doomed with everything inside; to allow it: capitan\.dev\/approve-removal=[0-9a-f]{16}/,
+      /would delete Namespace\/doomed with everything inside \(1 of 2 objects\); to allow it: capitan\.dev\/approve-removal=[0-9a-f]{16}/,
     make: async (fleet) => {
       const doomed = { apiVersion: "v1", kind: "Namespace", metadata: { name: "doomed" } };
       await applyFleet(hub, fleet, "err-1", [inline("l", [configMap("stays"), doomed])]);
@@ -363,7 +364,7 @@ const memberCases: readonly MemberCase[] = [
   },
   {
     code: "RemovalBlocked",
-    message: /ConfigMap\/default\/held is held by a finalizer/,
+    message: /ConfigMap\/default\/held is being deleted since .*: finalizers example\.com\/held/,
     make: async (fleet) => {
       await applyFleet(hub, fleet, "err-1", [
         inline("l", [configMap("stays-2"), configMap("held")]),

@@ -501,6 +501,11 @@ test("R7 another cluster under the same name: nothing is pruned there by the old
   await memberHas(hub, "links-r7", "links-1", "ClusterSuspended");
   await swapKubeconfig(hub, one.name, two.kubeconfig);
   await fleetOn("links-r7", [one], [map("r7")]);
+  await until(
+    async () =>
+      (await memberOf(hub, "links-r7", "links-1"))?.spec.revision !== member.spec.revision,
+    soon("the member to be pinned to what the Fleet wants now"),
+  );
   const audits = ["links-1", "links-2"].map((name) => auditOf(lab.dir, name));
   const marks = await Promise.all(audits.map((audit) => audit.mark()));
   await suspended(null);

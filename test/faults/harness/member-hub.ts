@@ -89,10 +89,14 @@ export class MemberHub {
     const stop = new AbortController();
     const wake: Wake = { drift: ignore, trouble: ignore };
     const controller = this.start(wake);
+    let passes = 0;
     const queue = new WorkQueue({
       concurrency: 4,
       clock,
-      reconcile: (_, __, light) => controller.pass(light),
+      reconcile: (_, __, light) => {
+        passes += 1;
+        return controller.pass(light);
+      },
       failed: ignore,
     });
     wake.drift = () => queue.add("c", { light: true });
@@ -100,6 +104,8 @@ export class MemberHub {
     queue.add("c");
     queue.start(stop.signal);
     return {
+      /** How often the cluster has been looked at. */
+      passes: () => passes,
       /** As an event of the hub would: everything is looked at anew. */
       wake: () => queue.add("c"),
       stop: async () => {
