@@ -267,14 +267,20 @@ test("M2 the controller is granted what it uses and uses what it is granted; no 
   await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
   endpoint = await startController();
   await useEveryRight();
-  const requests = (await auditOf(lab.dir, hub.name).since(0)).filter(
-    (entry) => entry.user === user && entry.resource !== "",
-  );
-  const used = requests.flatMap(rightsOf);
   const grants = granted();
-  const unused = grants.filter((grant) => !used.some((need) => covers(grant, need)));
-  const missing = used.filter((need) => !grants.some((grant) => covers(grant, need)));
-  assert.deepEqual(unused.map(textOf), [], "granted and not used");
+  let requests: readonly AuditEntry[] = [];
+  // The Lease is renewed every two seconds, whatever the scenario does.
+  const isAllUsed = async () => {
+    const all = await auditOf(lab.dir, hub.name).since(0);
+    requests = all.filter((entry) => entry.user === user && entry.resource !== "");
+    const used = requests.flatMap(rightsOf);
+    const unused = grants.filter((grant) => !used.some((need) => covers(grant, need)));
+    assert.deepEqual(unused.map(textOf), [], "granted and not used");
+    return true;
+  };
+  await until(isAllUsed, { deadlineMs: 10_000, what: "all rights to be used", everyMs: 250 });
+  const needed = requests.flatMap(rightsOf);
+  const missing = needed.filter((need) => !grants.some((grant) => covers(grant, need)));
   assert.deepEqual([...new Set(missing.map(textOf))], [], "used and not granted");
   assert.deepEqual(
     requests.filter(({ code }) => code === 403),
