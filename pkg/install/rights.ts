@@ -16,17 +16,18 @@ const rule = (apiGroup: string, resources: readonly string[], verbs: readonly st
   verbs,
 });
 
-/** On the whole hub: Fleets anywhere are told what is wrong with them; Clusters are only read. */
+/** On the whole hub: a Fleet in the wrong namespace is told so; nothing but that is written. */
 const clusterRules: readonly Rule[] = [
-  rule(group, ["fleets"], ["list", "watch", "patch"]),
-  rule(group, ["fleetmembers"], ["list", "watch"]),
-  rule(group, ["fleets/status", "fleetmembers/status"], ["patch"]),
+  rule(group, ["fleets", "fleetmembers"], ["list", "watch"]),
+  rule(group, ["fleets/status"], ["patch"]),
   rule("cluster.x-k8s.io", ["clusters"], ["get", "list", "watch"]),
   rule("events.k8s.io", ["events"], ["create"]),
 ];
 
 /** In each platform namespace. */
 const platformRules: readonly Rule[] = [
+  // For the finalizer, which RBAC cannot tell from the rest of a Fleet.
+  rule(group, ["fleets", "fleetmembers/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.

@@ -17,9 +17,10 @@ export async function serve(
   signal: AbortSignal,
 ): Promise<number> {
   const colon = address.lastIndexOf(":");
-  const server = createServer(
-    (request, response) => void answer(request.url ?? "", response, endpoint),
-  );
+  const server = createServer((request, response) => {
+    // One scrape that fails is no reason to end.
+    answer(request.url ?? "", response, endpoint).catch(() => send(response, 500, "failed"));
+  });
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
   await new Promise<void>((resolve, reject) => {

@@ -197,6 +197,7 @@ test("the controller's rights have no wildcard and no write on Clusters; the API
   assert.equal(await may("create", "apps", "deployments"), false);
   assert.equal(await may("patch", "capitan.dev", "fleetmembers", namespace), true);
   assert.equal(await may("patch", "capitan.dev", "fleetmembers", "default"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleets", "default"), false);
 });
 
 test("capitan install can be repeated", async () => {
