@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { newMetrics, serve } from "./index.ts";
+import { newMetrics, serve, type Sample } from "./index.ts";
 
 const stopping = new AbortController();
 after(() => stopping.abort());
@@ -63,4 +63,13 @@ test("what is counted is served, and a number that is none is left out", async (
   ])
     assert.ok(text.split("\n").includes(line), line);
   assert.ok(!text.includes("capitan_members{"));
+});
+
+test("what the gauges say no more is gone with the next scrape", async () => {
+  const labels = { namespace: "fleet", cluster: "prod-1" };
+  let samples: Sample[] = [{ name: "capitan_cluster_ready", labels, value: 1 }];
+  const { scrape } = newMetrics(() => samples);
+  assert.match((await scrape()).text, /^capitan_cluster_ready\{.*cluster="prod-1".*\} 1$/m);
+  samples = [];
+  assert.ok(!(await scrape()).text.includes("prod-1"));
 });
