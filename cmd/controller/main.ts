@@ -67,7 +67,7 @@ async function main(options: Options): Promise<void> {
   const port = await serve(endpoint, stopping.signal);
   log.info({ port, namespaces: [...options.platformNamespaces] }, "serving health and metrics");
   const caches = controllers.hub.run(stopping.signal);
-  await Promise.race([controllers.hub.synced(), caches]);
+  await Promise.race([controllers.synced(stopping.signal), caches]);
   synced = true;
 
   if (await leader.acquire(stopping.signal)) {

@@ -39,6 +39,8 @@ export type Parts = {
 const fleetDebounceMs = 100;
 /** How long a pass waits for the first list of Clusters. */
 const clustersSyncMs = 5_000;
+/** How long the start waits for the first list of Secrets; what comes later comes as events. */
+const secretsSyncMs = 10_000;
 
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
@@ -74,6 +76,15 @@ export function buildControllers(parts: Parts) {
       { controller: "fleet", ...fleetQueue.load() },
       { controller: "cluster", ...clusterQueue.load() },
     ],
+    /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
+    async synced(signal: AbortSignal): Promise<void> {
+      await hub.synced();
+      if (await within(hub.secretsSynced(), secretsSyncMs, signal)) return;
+      log.warn(
+        {},
+        "Secrets of a platform namespace cannot be listed: capitan install gives the right",
+      );
+    },
     start(signal: AbortSignal): void {
       fleetQueue.start(signal);
       clusterQueue.start(signal);

@@ -1,19 +1,19 @@
-import type {
-  Fleet,
-  FleetMember,
-  FleetMemberSpec,
-  FleetMemberStatus,
-  FleetRevision,
-  FleetRevisionSpec,
-  FleetStatus,
+import {
+  fleetFinalizer,
+  hubResources,
+  type Fleet,
+  type FleetMember,
+  type FleetMemberSpec,
+  type FleetMemberStatus,
+  type FleetRevision,
+  type FleetRevisionSpec,
+  type FleetStatus,
 } from "../api/index.ts";
 import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
 import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
-import { type Resource } from "../object/index.ts";
 import { asMap, canonicalJson, isJsonMap } from "../json/index.ts";
-import { labels, type KubeObject } from "../object/index.ts";
-import { fleetFinalizer, hubResources } from "../api/index.ts";
+import { labels, type KubeObject, type Resource } from "../object/index.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -101,11 +101,14 @@ export class Hub {
     );
   }
 
-  /** Resolves when Fleets, members and Secrets have been listed once; nothing may be decided before. */
+  /** Resolves when Fleets and members have been listed once; nothing may be decided before. */
   async synced(): Promise<void> {
-    await Promise.all(
-      [this.#fleets, this.#members, ...this.#secrets].map((informer) => informer.synced),
-    );
+    await Promise.all([this.#fleets.synced, this.#members.synced]);
+  }
+
+  /** Resolves when the Secrets of every platform namespace have been listed once, which is never where that is forbidden. */
+  async secretsSynced(): Promise<void> {
+    await Promise.all(this.#secrets.map((informer) => informer.synced));
   }
 
   /** Resolves when Clusters have been listed once, which is never on a hub that does not serve v1beta2. */

@@ -114,11 +114,11 @@ async function podTemplate(): Promise<KubeObject> {
   return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
 }
 
-async function startController(): Promise<string> {
+async function startController(...more: readonly string[]): Promise<string> {
   const [container] = asList(asMap((await podTemplate())["spec"])["containers"]).map(asMap);
   const [node, main] = asList(container?.["command"]).map(String);
   assert.equal(node, "node");
-  const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String)];
+  const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String), ...more];
   const account = { namespace: systemNamespace, name: controllerAccount };
   const kubeconfig = await accountKubeconfig(lab, hub, account);
   return startOwnController(lab, { process: controllerProcess, kubeconfig, args });
@@ -533,7 +533,11 @@ test("capitan uninstall takes Capitan off the hub, and nothing off the workload 
   assert.equal((await cli("uninstall", "--crds", "--yes")).code, 0, "repeated");
 
   assert.equal((await cli(...installArgs)).code, 0);
-  await startController();
+  // A namespace without its Role is told of, and holds nobody else.
+  endpoint = await startController("--platform-namespace=forgotten");
+  assert.ok(
+    (valueOf(await scrape(), "capitan_hub_watch_failures_total", 'kind="Secret"') ?? 0) > 0,
+  );
   await applyFleet(hub.client, "stays", cluster, fleetLayers);
   await fleetReady(hub.client, "stays");
   assert.deepEqual(await objects(), before, "installed again, it takes over what is there");

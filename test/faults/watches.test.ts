@@ -137,7 +137,7 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
   );
   const stopping = new AbortController();
   const running = watched.run(stopping.signal);
-  await watched.synced();
+  await watched.secretsSynced();
   told.length = 0;
   const secret = { namespace, name: `${cluster.name}-kubeconfig` };
   let hidden = 0;
