@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 import { crds } from "../pkg/api/index.ts";
 import { codes, type Code } from "../pkg/errors/index.ts";
 import { metricSpecs, newMetrics } from "../pkg/server/index.ts";
+import { cliPage } from "./cli-page.ts";
 import { root } from "./lab/paths.ts";
 
 /** Files that are written from the code, for people who read them without running it. */
@@ -15,11 +16,12 @@ async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
         `# Generated from pkg/api by npm run format.\n${stringify(crd, { aliasDuplicateObjects: false })}`,
       ] as const,
   );
-  const pages = [
+  return new Map([
+    ...definitions,
     ["docs/errors.md", errorsPage()],
+    ["docs/cli.md", await cliPage()],
     ["docs/monitoring/metrics.md", await metricsPage()],
-  ] as const;
-  return new Map([...definitions, ...pages]);
+  ]);
 }
 
 /** Compares the generated files with those on disk, or writes them. Gives the names of those that differ. */

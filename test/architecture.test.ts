@@ -86,12 +86,18 @@ async function sources(): Promise<readonly Source[]> {
 
 const roomOf = (file: string) => (file.startsWith("pkg/") ? (file.split("/")[1] ?? "") : "");
 
+/** What docs/cli.md is written from. */
+const commandTree = "cmd/capitan/commands.ts";
+
 function breachesOf(file: string, target: string): readonly string[] {
   const [from, to] = [roomOf(file), roomOf(target)];
   const rules: readonly [boolean, string][] = [
     [from !== "" && !target.startsWith("pkg/"), "pkg imports pkg only"],
     [file.startsWith("cmd/") && !/^(?:cmd|pkg)\//.test(target), "cmd imports cmd and pkg only"],
-    [!file.startsWith("cmd/") && target.startsWith("cmd/"), "nothing imports cmd"],
+    [
+      !file.startsWith("cmd/") && target.startsWith("cmd/") && target !== commandTree,
+      `nothing imports cmd, but the tree of commands`,
+    ],
     [
       to !== "" && to !== from && target !== `pkg/${to}/index.ts`,
       `outsiders import pkg/${to}/index.ts`,

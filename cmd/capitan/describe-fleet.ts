@@ -1,44 +1,24 @@
 import type { CommandModule } from "yargs";
 import type { Fleet } from "../../pkg/api/index.ts";
-import { hubResources } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
-import { causeOf, eventsOf, facts, onlyOne } from "./describe.ts";
-import { hubOptions, withHub } from "./hub.ts";
-import { listOf } from "./listing.ts";
+import { causeOf, eventsOf, facts } from "./describe.ts";
+import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
+import { withHub } from "./hub.ts";
 import { table } from "./text.ts";
 
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
-  readonly namespace?: string | undefined;
-  readonly name: string;
-};
-
 /** `capitan describe fleet NAME` */
-export const describeFleet: CommandModule<object, Arguments> = {
+export const describeFleet: CommandModule<object, FleetArguments> = {
   command: "fleet <name>",
   describe: "Show a Fleet",
-  builder: (y) =>
-    y
-      .options({
-        ...hubOptions,
-        namespace: { alias: "n", type: "string", describe: "The Fleet's namespace" },
-      })
-      .positional("name", { type: "string", demandOption: true, describe: "The Fleet" }),
+  builder: fleetBuilder,
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
-      const all = await listOf(hub, hubResources.fleet, { namespace: args.namespace });
-      const fleet = onlyOne(
-        all.filter(({ metadata }) => metadata.name === args.name),
-        `Fleet named ${args.name}`,
-      );
-      process.stdout.write(await describe(hub, fleet));
+      process.stdout.write(await describe(hub, await findFleet(hub, args)));
     }),
 };
 
-async function describe(hub: KubeClient, object: KubeObject): Promise<string> {
-  const fleet = object as unknown as Fleet;
-  return `${headOf(fleet)}${notReady(fleet)}${await eventsOf(hub, object)}`;
+async function describe(hub: KubeClient, fleet: Fleet): Promise<string> {
+  return `${headOf(fleet)}${notReady(fleet)}${await eventsOf(hub, fleet)}`;
 }
 
 function headOf({ metadata, spec, status }: Fleet): string {

@@ -4,7 +4,7 @@ import { hubResources } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { Resource } from "../../pkg/object/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { type KubeObject } from "../../pkg/object/index.ts";
+import type { KubeObject, ObjectMeta } from "../../pkg/object/index.ts";
 import { listOf } from "./listing.ts";
 import { ago, clean, coloured, table } from "./text.ts";
 
@@ -51,7 +51,10 @@ export function onlyOne(found: readonly KubeObject[], what: string): KubeObject 
 }
 
 /** The newest events about an object, oldest first. */
-export async function eventsOf(hub: KubeClient, { metadata }: KubeObject): Promise<string> {
+export async function eventsOf(
+  hub: KubeClient,
+  { metadata }: { readonly metadata: ObjectMeta },
+): Promise<string> {
   const events: Resource = hubResources.event;
   const all = await listOf(hub, events, { namespace: metadata.namespace });
   const mine = all.filter((event) => asMap(event["regarding"])["uid"] === metadata.uid);

@@ -13,7 +13,7 @@ export const listingOptions = {
   selector: { alias: "l", type: "string", describe: "Label selector" },
   output: {
     alias: "o",
-    choices: ["table", "json", "yaml"],
+    choices: ["table", "wide", "json", "yaml"],
     default: "table",
     describe: "Form of the output",
   },
@@ -30,29 +30,41 @@ export type Listing<T> = {
   readonly resource: Resource;
   readonly headers: readonly string[];
   readonly row: (item: T, now: Date) => readonly string[];
+  /** More columns for `-o wide`. */
+  readonly wide?: {
+    readonly headers: readonly string[];
+    readonly row: (item: T) => readonly string[];
+  };
 };
 
 /** Lists a kind and prints it. */
 export async function printListing<T>(listing: Listing<T>, args: ListingArguments): Promise<void> {
   const items = await withHub(args.kubeconfig, (hub) => listOf(hub, listing.resource, args));
-  const format = args.output as Format;
-  if (format !== "table") {
+  printItems(items as readonly T[], listing, args);
+}
+
+/** Prints what was listed: a table, or the whole objects. */
+export function printItems<T>(
+  items: readonly T[],
+  { resource, headers, row, wide }: Listing<T>,
+  { output, namespace }: ListingArguments,
+): void {
+  const format = output as Format;
+  if (format === "json" || format === "yaml") {
     process.stdout.write(formatted(items, format));
     return;
   }
   if (items.length === 0) {
-    process.stderr.write(
-      `no ${listing.resource.plural}${args.namespace === undefined ? "" : ` in namespace ${args.namespace}`}\n`,
-    );
+    const where = namespace === undefined ? "" : ` in namespace ${namespace}`;
+    process.stderr.write(`no ${resource.plural}${where}\n`);
     return;
   }
   const now = new Date();
-  process.stdout.write(
-    table(
-      listing.headers,
-      items.map((item) => listing.row(item as T, now)),
-    ),
-  );
+  const more = format === "wide" ? (wide ?? { headers: [], row: () => [] }) : undefined;
+  const all = [...headers, ...(more?.headers ?? [])];
+  const rows = items.map((item) => [...row(item, now), ...(more?.row(item) ?? [])]);
+  // Whoever asks for everything wants no cell cut.
+  process.stdout.write(table(all, rows, format === "wide" ? 0 : undefined));
 }
 
 /** All objects of a kind, sorted by namespace and name. Throws when Capitan is not installed. */

@@ -1,84 +1,19 @@
 // The CLI. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
-import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { adoptMember } from "./adopt-member.ts";
-import { describeFleet } from "./describe-fleet.ts";
-import { describeMember } from "./describe-member.ts";
-import { getFleets } from "./get-fleets.ts";
-import { getMembers } from "./get-members.ts";
-import { install } from "./install.ts";
-import { pushArtifact } from "./push-artifact.ts";
-import { resumeMember, suspendMember } from "./suspend-member.ts";
+import { cli } from "./commands.ts";
 import { clean } from "./text.ts";
-import { uninstall } from "./uninstall.ts";
-import { version } from "./version.ts";
-
-const verb = (
-  command: string,
-  describe: string,
-  modules: readonly CommandModule<object, never>[],
-): CommandModule => ({
-  command,
-  describe,
-  builder: (y) =>
-    modules
-      .reduce((all, module) => all.command(module as CommandModule), y)
-      .demandCommand(1, "what? see --help"),
-  handler: () => undefined,
-});
 
 /** Thrown, not noted: yargs would go on and run the command all the same. */
 class UsageError extends Error {}
 
 async function main(): Promise<void> {
-  const cli = yargs(hideBin(process.argv))
-    .scriptName("capitan")
-    .usage(
-      "$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.",
-    )
-    .command(install as CommandModule)
-    .command(uninstall as CommandModule)
-    .command(
-      verb("get", "List objects", [getFleets, getMembers] as readonly CommandModule<
-        object,
-        never
-      >[]),
-    )
-    .command(
-      verb("describe", "Show one object, what stands in its way, and what to do", [
-        describeMember,
-        describeFleet,
-      ] as readonly CommandModule<object, never>[]),
-    )
-    .command(
-      verb("suspend", "Leave something alone for a while", [
-        suspendMember,
-      ] as readonly CommandModule<object, never>[]),
-    )
-    .command(
-      verb("resume", "End a suspension", [resumeMember] as readonly CommandModule<object, never>[]),
-    )
-    .command(
-      verb("adopt", "Take something over", [adoptMember] as readonly CommandModule<
-        object,
-        never
-      >[]),
-    )
-    .command(
-      verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]),
-    )
-    .command(version as CommandModule)
-    .demandCommand(1, "what? see --help")
-    .strict()
-    .version(false)
-    .help()
+  await cli(hideBin(process.argv))
     .fail((message, error) => {
       if (error instanceof Error) throw error;
       throw new UsageError(message);
     })
-    .exitProcess(false);
-  await cli.parseAsync();
+    .parseAsync();
 }
 
 try {
@@ -87,5 +22,6 @@ try {
   const code = isCapitanError(error) ? `${error.code}: ` : "";
   process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
   if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
+  // A command may have set a code of its own before it failed.
+  process.exitCode ??= error instanceof UsageError ? 2 : 1;
 }

@@ -12,7 +12,7 @@ import {
 } from "../../pkg/oci/index.ts";
 import { RegistryClient } from "../../pkg/registry/index.ts";
 import { ignoredByPush } from "./ignored-by-push.ts";
-import { formatted, type Format } from "./text.ts";
+import { formatted } from "./text.ts";
 
 type Arguments = {
   readonly url: string;
@@ -89,7 +89,7 @@ async function push(args: Arguments): Promise<void> {
     process.stdout.write(
       args.output === "table"
         ? `${result.url}\n`
-        : formatted(result, args.output as Exclude<Format, "table">),
+        : formatted(result, args.output as "json" | "yaml"),
     );
   } finally {
     await registry.close();

@@ -38,10 +38,20 @@ export function table(
 }
 
 /** The value of `-o`. */
-export type Format = "table" | "json" | "yaml";
+export type Format = "table" | "wide" | "json" | "yaml";
+
+/** `-o` of commands that have no table. */
+export const outputOption = {
+  output: {
+    alias: "o",
+    choices: ["text", "json", "yaml"],
+    default: "text",
+    describe: "Form of the output",
+  },
+} as const;
 
 /** Objects as a script wants them. */
-export function formatted(value: unknown, format: Exclude<Format, "table">): string {
+export function formatted(value: unknown, format: "json" | "yaml"): string {
   return format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value);
 }
 

@@ -1,6 +1,6 @@
 import type { CommandModule } from "yargs";
 import { ownVersion } from "../own-version.ts";
-import { formatted, type Format } from "./text.ts";
+import { formatted } from "./text.ts";
 
 /** `capitan version` */
 export const version: CommandModule<object, { output: string }> = {
@@ -19,7 +19,7 @@ export const version: CommandModule<object, { output: string }> = {
     process.stdout.write(
       output === "table"
         ? `capitan ${result.capitan}\n`
-        : formatted(result, output as Exclude<Format, "table">),
+        : formatted(result, output as "json" | "yaml"),
     );
   },
 };

@@ -1,6 +1,12 @@
-import { ownedBy, withEntries, type Entry } from "../inventory/index.ts";
+import {
+  approvalFor,
+  idOfEntry,
+  isFluxDefinition,
+  ownedBy,
+  withEntries,
+  type Entry,
+} from "../inventory/index.ts";
 import { nameOf, stageOf } from "../object/index.ts";
-import { approvalFor, idOfEntry, isFluxDefinition } from "./approval.ts";
 import type { LayerVerdict } from "./layers.ts";
 import { disarmKey } from "./learn.ts";
 import type { Facts, Problem, Step } from "./step.ts";
@@ -63,7 +69,8 @@ function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefin
   const owned = ownedBy(facts.inventory, facts.owner).length;
   const asked = approvalFor(facts.cluster, unapproved, owned);
   if (asked === undefined) return undefined;
-  if (asked.approval !== facts.approval) return { problem: asked.problem };
+  if (asked.approval !== facts.approval)
+    return { problem: { code: "RemovalNeedsApproval", message: asked.message } };
   const approved = unapproved.map((entry) => ({ ...entry, approved: true }));
   const inventory = withEntries(facts.inventory, approved);
   return { next: { kind: "store", inventory, sequence: facts.sequence } };

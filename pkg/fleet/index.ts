@@ -1,6 +1,12 @@
 /** The vocabulary of Fleets and the decisions about their members and statuses. No I/O, no clock. */
 export { revisionName, ownerOf, clusterKey } from "./names.ts";
-export { planMembers, memberLabels, type MemberAction, type ClusterFacts } from "./members.ts";
+export {
+  isSelected,
+  planMembers,
+  memberLabels,
+  type MemberAction,
+  type ClusterFacts,
+} from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf } from "./policy.ts";

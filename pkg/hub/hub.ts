@@ -12,8 +12,9 @@ import {
 import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
 import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
-import { asMap, canonicalJson, isJsonMap } from "../json/index.ts";
+import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
+import { asMember, isFleet, isMember } from "./shapes.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -383,20 +384,4 @@ export class Hub {
       { signal },
     );
   }
-}
-
-/** What came past the CRD, written into etcd or before it was there, must not stop the others. */
-function isFleet(object: KubeObject): boolean {
-  const spec = asMap(object["spec"]);
-  return isJsonMap(spec["clusterSelector"]) && Array.isArray(spec["layers"]);
-}
-
-function isMember(object: KubeObject): boolean {
-  const spec = asMap(object["spec"]);
-  const names = [asMap(spec["fleetRef"])["name"], asMap(spec["clusterRef"])["name"]];
-  return names.every((name) => typeof name === "string") && typeof spec["revision"] === "string";
-}
-
-function asMember(object: KubeObject): FleetMember {
-  return object as unknown as FleetMember;
 }

@@ -17,6 +17,7 @@ export {
   approvalOf,
   digestOfInventory,
 } from "./inventory.ts";
+export { approvalFor, idOfEntry, isFluxDefinition } from "./approval.ts";
 export {
   encodeInventory,
   Lines,

@@ -138,13 +138,23 @@ export class KubeClient {
   async apply(
     resource: Resource,
     object: KubeObject,
-    options: Signal & { manager: string; metadataOnly?: boolean; subresource?: string },
+    options: Signal & {
+      manager: string;
+      metadataOnly?: boolean;
+      subresource?: string;
+      /** Nothing is stored; the reply is what would have been. */
+      dryRun?: boolean;
+    },
   ): Promise<ApplyResult> {
     const { namespace, name } = object.metadata;
     const reply = await this.#transport.call({
       method: "PATCH",
       path: resourcePath(resource, namespace, name, options.subresource),
-      query: { fieldManager: options.manager, force: "true" },
+      query: {
+        fieldManager: options.manager,
+        force: "true",
+        dryRun: options.dryRun === true ? "All" : undefined,
+      },
       accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
       contentType: "application/apply-patch+yaml",
       body: encodeJson(object),
@@ -157,7 +167,7 @@ export class KubeClient {
   async create(
     resource: Resource,
     object: KubeObject,
-    options: Signal & { subresource?: string } = {},
+    options: Signal & { subresource?: string; dryRun?: boolean } = {},
   ): Promise<KubeObject> {
     const { namespace, name } = object.metadata;
     const path = resourcePath(
@@ -166,14 +176,14 @@ export class KubeClient {
       options.subresource === undefined ? undefined : name,
       options.subresource,
     );
-    return this.#write("POST", path, object, { signal: options.signal });
+    return this.#write("POST", path, object, options);
   }
 
   /** Replaces; with metadata.resourceVersion set, 409 Conflict when somebody else was faster. */
   async replace(
     resource: Resource,
     object: KubeObject,
-    options: Signal & { metadataOnly?: boolean } = {},
+    options: Signal & { metadataOnly?: boolean; dryRun?: boolean } = {},
   ): Promise<KubeObject> {
     const path = resourcePath(resource, object.metadata.namespace, object.metadata.name);
     return this.#write("PUT", path, object, options);
@@ -234,12 +244,13 @@ export class KubeClient {
     method: "POST" | "PUT",
     path: string,
     object: KubeObject,
-    { signal, metadataOnly }: Signal & { metadataOnly?: boolean },
+    { signal, metadataOnly, dryRun }: Signal & { metadataOnly?: boolean; dryRun?: boolean },
   ): Promise<KubeObject> {
     return toObject(
       await this.#transport.call({
         method,
         path,
+        query: { dryRun: dryRun === true ? "All" : undefined },
         accept: metadataOnly === true ? metadataOnlyObject : "application/json",
         contentType: "application/json",
         body: encodeJson(object),

@@ -1,6 +1,5 @@
-import { approvalOf, type Entry } from "../inventory/index.ts";
 import { nameOf, parseKey, type ObjectId } from "../object/index.ts";
-import type { Problem } from "./step.ts";
+import { approvalOf, type Entry } from "./inventory.ts";
 
 /** Deleting one of these deletes what is inside, or what it stands for. */
 const dangerousKinds = new Set([
@@ -15,7 +14,7 @@ const manyMin = 10;
 const fluxDefinition = /\.toolkit\.fluxcd\.io$/;
 
 /** What asks for an approval, and the value that gives it. */
-export type Approval = { readonly approval: string; readonly problem: Problem };
+export type Approval = { readonly approval: string; readonly message: string };
 
 /**
  * Whether deleting these objects of a member needs approval: (a) what holds others, (b) most of the
@@ -39,7 +38,7 @@ export function approvalFor(
     deleted.map(({ key }) => key),
   );
   const message = `would ${what} (${deleted.length} of ${owned} objects); to allow it: capitan.dev/approve-removal=${approval}`;
-  return { approval, problem: { code: "RemovalNeedsApproval", message } };
+  return { approval, message };
 }
 
 function inside(dangerous: readonly Entry[]): string {

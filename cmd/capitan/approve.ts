@@ -1,0 +1,101 @@
+import { createInterface } from "node:readline/promises";
+import type { CommandModule } from "yargs";
+import {
+  conditionOf,
+  hubResources,
+  type Condition,
+  type FleetMember,
+} from "../../pkg/api/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/index.ts";
+import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
+import { withHub } from "./hub.ts";
+import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
+import { clean } from "./text.ts";
+
+type Yes = { readonly yes: boolean; readonly digest?: string | undefined };
+
+/** `capitan approve fleet NAME`: what its condition RemovalNeedsApproval asks for, and nothing else. */
+export const approveFleet: CommandModule<object, FleetArguments & Yes> = {
+  command: "fleet <name>",
+  describe: "Allow the removal that a Fleet's condition RemovalNeedsApproval names",
+  builder: (y) => fleetBuilder(y).options(yesOptions),
+  handler: (args) =>
+    withHub(args.kubeconfig, async (hub) =>
+      approve(hub, hubResources.fleet, await findFleet(hub, args), args),
+    ),
+};
+
+/** `capitan approve member NAME` */
+export const approveMember: CommandModule<object, MemberArguments & Yes> = {
+  command: "member <name>",
+  describe: "Allow the removal that a member's condition RemovalNeedsApproval names",
+  builder: (y) => memberBuilder(y).options(yesOptions),
+  handler: (args) =>
+    withHub(args.kubeconfig, async (hub) => {
+      const member = (await findMember(hub, args)) as unknown as FleetMember;
+      await approve(hub, hubResources.fleetMember, member, args);
+    }),
+};
+
+const yesOptions = {
+  yes: { alias: "y", type: "boolean", default: false, describe: "Do not ask" },
+  digest: {
+    type: "string",
+    describe: "Approve only if this is what is asked for, as a message or capitan plan named it",
+  },
+} as const;
+
+type Approvable = {
+  readonly metadata: ObjectMeta;
+  readonly status?: { readonly conditions?: readonly Condition[] | undefined } | undefined;
+};
+
+const askedFor = new RegExp(`${annotations.approveRemoval}=([0-9a-f]{16})`);
+
+async function approve(
+  hub: KubeClient,
+  resource: Resource,
+  object: Approvable,
+  args: Yes,
+): Promise<void> {
+  const { metadata } = object;
+  const name = `${resource.kind} ${metadata.namespace ?? ""}/${metadata.name}`;
+  const { asked, message } = askedOf(object, name);
+  process.stderr.write(`${name} ${clean(message)}\n`);
+  await refuseUnlessMeant(name, asked, args);
+  const patch = { metadata: { annotations: { [annotations.approveRemoval]: asked } } };
+  await hub.mergePatch(resource, metadata, patch);
+  process.stdout.write(`${name} approved: ${asked}\n`);
+}
+
+function askedOf({ status }: Approvable, name: string): { asked: string; message: string } {
+  const { message = "" } = conditionOf(status?.conditions, "Ready") ?? {};
+  const asked = askedFor.exec(message)?.[1];
+  if (asked !== undefined) return { asked, message };
+  throw new CapitanError("NotFound", `${name} asks for no approval`);
+}
+
+/** Either the caller names the digest, or says yes, or a person does. */
+async function refuseUnlessMeant(name: string, asked: string, { yes, digest }: Yes): Promise<void> {
+  if (digest === asked) return;
+  if (digest !== undefined) {
+    const message = `${name} asks for the approval ${asked}, not ${digest}: the set has changed`;
+    throw new CapitanError("RemovalNeedsApproval", message);
+  }
+  if (!yes && !(await confirmed()))
+    throw new CapitanError("RemovalNeedsApproval", "not approved: nothing was changed");
+}
+
+/** Asks a person. Where there is none, the answer is no. */
+async function confirmed(): Promise<boolean> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    process.stderr.write("  → nobody to ask here: say --yes or --digest\n");
+    return false;
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question("Allow exactly this? [y/N] ");
+  terminal.close();
+  return /^y(es)?$/i.test(answer.trim());
+}

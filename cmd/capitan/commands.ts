@@ -1,0 +1,106 @@
+import yargs, { type Argv, type CommandModule } from "yargs";
+import { adoptMember } from "./adopt-member.ts";
+import { approveFleet, approveMember } from "./approve.ts";
+import { check } from "./check.ts";
+import { completion } from "./completion.ts";
+import { describeFleet } from "./describe-fleet.ts";
+import { describeMember } from "./describe-member.ts";
+import { diffFleet } from "./diff-fleet.ts";
+import { events } from "./events.ts";
+import { getClusters } from "./get-clusters.ts";
+import { getFleets } from "./get-fleets.ts";
+import { getMembers } from "./get-members.ts";
+import { getRevisions } from "./get-revisions.ts";
+import { install } from "./install.ts";
+import { planFleet } from "./plan-fleet.ts";
+import { pushArtifact } from "./push-artifact.ts";
+import { reconcileFleet, reconcileMember } from "./reconcile.ts";
+import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
+import { resumeMember, suspendMember } from "./suspend-member.ts";
+import { trace } from "./trace.ts";
+import { treeMember } from "./tree-member.ts";
+import { uninstall } from "./uninstall.ts";
+import { version } from "./version.ts";
+
+/** A command that is complete by itself, or a verb with its nouns. */
+export type Command =
+  | { readonly module: CommandModule }
+  | { readonly verb: string; readonly describe: string; readonly nouns: readonly CommandModule[] };
+
+const of = <T>(module: CommandModule<object, T>): CommandModule =>
+  module as unknown as CommandModule;
+
+/** Every command, in the order in which help and docs/cli.md show them. */
+export const commands: readonly Command[] = [
+  { module: of(install) },
+  { module: of(uninstall) },
+  { module: of(check) },
+  {
+    verb: "get",
+    describe: "List objects",
+    nouns: [of(getFleets), of(getMembers), of(getClusters), of(getRevisions)],
+  },
+  {
+    verb: "describe",
+    describe: "Show one object, what stands in its way, and what to do",
+    nouns: [of(describeMember), of(describeFleet)],
+  },
+  { verb: "tree", describe: "Show what belongs to an object", nouns: [of(treeMember)] },
+  { module: of(trace) },
+  { module: of(events) },
+  { verb: "diff", describe: "Show what would change, without changing it", nouns: [of(diffFleet)] },
+  { verb: "plan", describe: "Show who would be concerned", nouns: [of(planFleet)] },
+  {
+    verb: "approve",
+    describe: "Allow exactly the removal that is asked for",
+    nouns: [of(approveFleet), of(approveMember)],
+  },
+  {
+    verb: "reconcile",
+    describe: "Look at something now",
+    nouns: [of(reconcileFleet), of(reconcileMember)],
+  },
+  {
+    verb: "suspend",
+    describe: "Leave something alone for a while",
+    nouns: [of(suspendFleet), of(suspendMember)],
+  },
+  {
+    verb: "resume",
+    describe: "End a suspension",
+    nouns: [of(resumeFleet), of(resumeMember)],
+  },
+  { verb: "adopt", describe: "Take something over", nouns: [of(adoptMember)] },
+  { verb: "push", describe: "Push to a registry", nouns: [of(pushArtifact)] },
+  { module: of(completion) },
+  { module: of(version) },
+];
+
+/** The parser of these arguments, with every command. It never ends the process. */
+export function cli(args: readonly string[]): Argv {
+  const base = yargs([...args])
+    .scriptName("capitan")
+    .usage(
+      "$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.",
+    );
+  return commands
+    .reduce((y, command) => y.command(moduleOf(command)), base)
+    .demandCommand(1, "what? see --help")
+    .strict()
+    .version(false)
+    .help()
+    .exitProcess(false);
+}
+
+function moduleOf(command: Command): CommandModule {
+  if ("module" in command) return command.module;
+  return {
+    command: command.verb,
+    describe: command.describe,
+    builder: (y) =>
+      command.nouns
+        .reduce((all, module) => all.command(module), y)
+        .demandCommand(1, "what? see --help"),
+    handler: () => undefined,
+  };
+}

@@ -1,0 +1,108 @@
+import { randomBytes } from "node:crypto";
+import {
+  hubResources,
+  type Fleet,
+  type FleetRevision,
+  type FleetRevisionSpec,
+} from "../../pkg/api/index.ts";
+import { Sources, type Repositories } from "../../pkg/controllers/index.ts";
+import {
+  placeLayers,
+  renderLayers,
+  type KindScope,
+  type LayerInputs,
+  type LayerPlan,
+} from "../../pkg/engine/index.ts";
+import { ownerOf, revisionName } from "../../pkg/fleet/index.ts";
+import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import { kindOf, type KubeObject } from "../../pkg/object/index.ts";
+import { parseDockerConfig } from "../../pkg/oci/index.ts";
+import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
+import { cacheDirectory } from "./cache-directory.ts";
+
+/** What a Fleet means now, with everything that rendering it needs. */
+export type Resolved = {
+  readonly revision: FleetRevision;
+  readonly inputs: ReadonlyMap<string, LayerInputs>;
+  /** The keys of a layer's objects; see `Sources.keys`. */
+  readonly sources: Sources;
+};
+
+/** Resolves a Fleet as the controller would, without writing anything. Throws what the Fleet would say. */
+export async function resolveFleet(hub: KubeClient, fleet: Fleet): Promise<Resolved> {
+  const sources = sourcesOf(hub);
+  const signal = AbortSignal.timeout(120_000);
+  const spec = await sources.resolve(fleet, signal);
+  const namespace = fleet.metadata.namespace ?? "";
+  const inputs = await Promise.all(
+    spec.layers.map(
+      async (layer) => [layer.name, await sources.load(namespace, layer, signal)] as const,
+    ),
+  );
+  return { revision: revisionOf(fleet, spec), inputs: new Map(inputs), sources };
+}
+
+function revisionOf({ metadata }: Fleet, spec: FleetRevisionSpec): FleetRevision {
+  const { namespace = "" } = metadata;
+  const name = revisionName(metadata.name, spec);
+  return {
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "FleetRevision",
+    metadata: { namespace, name },
+    spec,
+  };
+}
+
+/** The layers as they are to be in one cluster, by the controller's own code. */
+export async function layersFor(
+  workload: KubeClient,
+  fleet: Fleet,
+  { revision, inputs }: Resolved,
+): Promise<readonly LayerPlan[]> {
+  const rendered = renderLayers(revision, inputs);
+  const discovery = new Discovery(workload);
+  const objects = rendered.flatMap((layer) => layer.objects);
+  const kinds = new Map(objects.map((object) => [kindOf(object), object]));
+  const scopes = await Promise.all(
+    [...kinds].map(
+      async ([kind, { apiVersion, kind: name }]) =>
+        [kind, (await discovery.find(apiVersion, name)) ?? definedBy(objects, name)] as const,
+    ),
+  );
+  const { namespace = "", name } = fleet.metadata;
+  // Digests of Secrets are not compared here, so that any key will do.
+  const placement = { owner: ownerOf({ namespace, name }), secretKey: randomBytes(32) };
+  return placeLayers(rendered, placement, new Map(scopes));
+}
+
+/** A kind that the Fleet itself brings has no place in the cluster yet. */
+function definedBy(objects: readonly KubeObject[], kind: string): KindScope {
+  const definitions = objects.filter((object) => object.kind === "CustomResourceDefinition");
+  for (const definition of definitions) {
+    const spec = definition["spec"] as { scope?: string; names?: { kind?: string } } | undefined;
+    if (spec?.names?.kind === kind) return { namespaced: spec.scope !== "Cluster" };
+  }
+  return undefined;
+}
+
+function sourcesOf(hub: KubeClient): Sources {
+  const cache = new ArtifactCache(cacheDirectory(), () => undefined);
+  const repositories: Repositories = (reference, { insecure, ca, dockerConfig }) => {
+    const login =
+      dockerConfig === undefined
+        ? undefined
+        : parseDockerConfig(dockerConfig.text, dockerConfig.what);
+    const registry = new RegistryClient(reference, { insecure, ca, login });
+    return {
+      resolve: (tag, signal) => registry.resolve(tag, signal),
+      tags: (signal) => registry.tags(signal),
+      pull: (digest, signal) => registry.pull(digest, cache, signal),
+      close: () => registry.close(),
+    };
+  };
+  const secrets = {
+    secret: (name: { namespace: string; name: string }, signal: AbortSignal) =>
+      hub.get(hubResources.secret, name, { signal }),
+  };
+  return new Sources(secrets, repositories);
+}

@@ -1,0 +1,55 @@
+import { kubeconfigOf, kubeconfigSecretName } from "../../pkg/capi/index.ts";
+import { hubResources } from "../../pkg/api/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
+import { decodeInventory, inventoryNamespace, type Ledger } from "../../pkg/inventory/index.ts";
+import { asMap } from "../../pkg/json/index.ts";
+import { ApiError, connect, type KubeClient } from "../../pkg/kube/index.ts";
+import { parseWorkloadKubeconfig, type ConnectionConfig } from "../../pkg/kubeconfig/index.ts";
+import type { Resource } from "../../pkg/object/index.ts";
+
+type Named = { readonly namespace: string; readonly name: string };
+
+const configMaps: Resource = {
+  group: "",
+  version: "v1",
+  kind: "ConfigMap",
+  plural: "configmaps",
+  namespaced: true,
+};
+
+/** How the hub reaches a workload cluster. Throws KubeconfigNotFound, KubeconfigInvalid, KubeconfigRefused. */
+export async function connectionOf(hub: KubeClient, cluster: Named): Promise<ConnectionConfig> {
+  const { namespace } = cluster;
+  const name = kubeconfigSecretName(cluster.name);
+  const what = `Secret ${namespace}/${name}`;
+  const secret = await hub.get(hubResources.secret, { namespace, name });
+  return parseWorkloadKubeconfig(kubeconfigOf(secret, what), what);
+}
+
+/** Runs `work` with a client of a workload cluster, as the hub knows it. Throws Unreachable. */
+export async function withWorkload<T>(
+  hub: KubeClient,
+  cluster: Named,
+  work: (workload: KubeClient) => Promise<T>,
+): Promise<T> {
+  const workload = connect(await connectionOf(hub, cluster));
+  try {
+    return await work(workload);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 0) throw error;
+    const message = `cluster ${cluster.namespace}/${cluster.name}: ${error.message}`;
+    throw new CapitanError("Unreachable", message, { cause: error });
+  } finally {
+    await workload.close();
+  }
+}
+
+/** What is written down in a workload cluster about our objects there. Throws InventoryInvalid. */
+export async function readLedger(workload: KubeClient): Promise<Ledger> {
+  const { items } = await workload.list(configMaps, { namespace: inventoryNamespace });
+  const documents = items.map(({ metadata, ...rest }) => ({
+    name: metadata.name,
+    data: asMap(rest["data"]) as Readonly<Record<string, string>>,
+  }));
+  return decodeInventory(documents);
+}

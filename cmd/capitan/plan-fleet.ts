@@ -1,0 +1,147 @@
+import type { CommandModule } from "yargs";
+import type { Fleet, FleetMember } from "../../pkg/api/index.ts";
+import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
+import {
+  clusterKey,
+  guardActions,
+  ownerOf,
+  planMembers,
+  type ClusterFacts,
+  type MemberAction,
+} from "../../pkg/fleet/index.ts";
+import { approvalFor, ownedBy } from "../../pkg/inventory/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { nameOf, parseKey } from "../../pkg/object/index.ts";
+import { layersFor, resolveFleet, type Resolved } from "./desired.ts";
+import { clustersOf, fleetOf, fleetOrFileBuilder, type FleetOrFile } from "./diff-fleet.ts";
+import { membersOfFleet } from "./fleet.ts";
+import { withHub } from "./hub.ts";
+import { readLedger, withWorkload } from "./on-cluster.ts";
+import { clean, formatted, table } from "./text.ts";
+
+/** `capitan plan fleet NAME`: which clusters come and go, what each gains and loses, what needs approval. */
+export const planFleet: CommandModule<object, FleetOrFile> = {
+  command: "fleet <name>",
+  describe: "Which clusters would come and go, how many objects, and which approvals are needed",
+  builder: fleetOrFileBuilder,
+  handler: (args) =>
+    withHub(args.kubeconfig, async (hub) => {
+      const plan = await planOf(hub, await fleetOf(hub, args));
+      process.stdout.write(
+        args.output === "json" || args.output === "yaml"
+          ? formatted(plan, args.output)
+          : textOf(plan),
+      );
+    }),
+};
+
+type ClusterPlan = {
+  readonly cluster: string;
+  readonly action: "joins" | "leaves" | "updates" | "stays";
+  readonly adds: readonly string[];
+  readonly removes: readonly string[];
+  /** The approval that is needed on the member. */
+  readonly approval?: string | undefined;
+  readonly problem?: string | undefined;
+};
+
+type Plan = {
+  readonly fleet: string;
+  readonly revision: string;
+  readonly clusters: readonly ClusterPlan[];
+  /** What the Fleet itself would ask for. */
+  readonly approval?: string | undefined;
+};
+
+async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
+  const resolved = await resolveFleet(hub, fleet);
+  const members = await membersOfFleet(hub, fleet);
+  const clusters = await clustersOf(hub, fleet);
+  const revision = resolved.revision.metadata.name;
+  const actions = planMembers({ fleet, clusters, members, revision });
+  const touched = await Promise.all(
+    clusters.flatMap((cluster) => {
+      const action = actions.find((a) => a.kind === "write" && a.cluster.name === cluster.name);
+      const member = members.find(({ spec }) => spec.clusterRef.name === cluster.name);
+      if (action === undefined && member === undefined) return [];
+      return [planCluster(hub, { fleet, resolved, cluster, action, member })];
+    }),
+  );
+  const removed = [...new Set(touched.flatMap(({ removes }) => removes))];
+  const dropped = (from: string, to: string) => (from === to ? [] : removed);
+  const { problem } = guardActions({ fleet, members, actions, dropped, now: new Date() });
+  const { namespace = "", name } = fleet.metadata;
+  return {
+    fleet: clusterKey({ namespace, name }),
+    revision,
+    clusters: touched,
+    approval: problem?.message,
+  };
+}
+
+type Of = {
+  readonly fleet: Fleet;
+  readonly resolved: Resolved;
+  readonly cluster: ClusterFacts;
+  readonly action: MemberAction | undefined;
+  readonly member: FleetMember | undefined;
+};
+
+async function planCluster(hub: KubeClient, of: Of): Promise<ClusterPlan> {
+  const base = { cluster: of.cluster.name, action: wordOf(of), adds: [], removes: [] };
+  try {
+    return await withWorkload(hub, of.cluster, async (workload) => {
+      const { namespace = "", name } = of.fleet.metadata;
+      const owned = ownedBy((await readLedger(workload)).inventory, ownerOf({ namespace, name }));
+      const layers =
+        base.action === "leaves" ? [] : await layersFor(workload, of.fleet, of.resolved);
+      const wanted = layers.flatMap(({ objects }) => objects.map(({ key }) => key));
+      const has = new Set(owned.map(({ key }) => key));
+      const goes = owned.filter(({ key }) => !wanted.includes(key));
+      const deleted = goes.filter((e) => e.created === true && e.policy === "Delete");
+      const stuck = layers.flatMap(({ problem }) => problem ?? [])[0];
+      return {
+        ...base,
+        adds: wanted.filter((key) => !has.has(key)).map(nameOfKey),
+        removes: stuck === undefined ? goes.map(({ key }) => nameOfKey(key)) : [],
+        approval: approvalFor(clusterKey(of.cluster), deleted, owned.length)?.message,
+        problem: stuck === undefined ? undefined : `${stuck.code}: ${stuck.message}`,
+      };
+    });
+  } catch (error) {
+    const code = isCapitanError(error) ? error.code : "InternalError";
+    return { ...base, problem: `${code}: ${messageOf(error)}` };
+  }
+}
+
+function wordOf({ action, member }: Of): ClusterPlan["action"] {
+  if (action === undefined || action.kind !== "write") return "stays";
+  if (action.spec.state === "Removed") return "leaves";
+  return member === undefined ? "joins" : "updates";
+}
+
+function nameOfKey(key: string): string {
+  const id = parseKey(key);
+  return id === undefined ? key : nameOf(id);
+}
+
+function textOf({ fleet, revision, clusters, approval }: Plan): string {
+  const head = `Fleet ${fleet} would pin its members to ${revision}\n`;
+  if (clusters.length === 0) return `${head}no Cluster is concerned\n`;
+  const rows = clusters.map(({ cluster, action, adds, removes, approval: own, problem }) => [
+    cluster,
+    action,
+    String(adds.length),
+    String(removes.length),
+    problem ?? own ?? "",
+  ]);
+  const headers = ["cluster", "action", "adds", "removes", "approval or problem"];
+  const detail = clusters.flatMap(({ cluster, adds, removes }) => [
+    ...adds.map((name) => `  + ${name} on ${cluster}\n`),
+    ...removes.map((name) => `  - ${name} on ${cluster}\n`),
+  ]);
+  const needs = approval === undefined ? "" : `\nThe Fleet would need approval: ${approval}\n`;
+  return clean(
+    `${head}\n${table(headers, rows)}${detail.length === 0 ? "" : "\n"}${detail.join("")}${needs}`,
+  );
+}
