@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { crds } from "../pkg/api/index.ts";
 import { codes, type Code } from "../pkg/errors/index.ts";
+import { metricSpecs, newMetrics } from "../pkg/server/index.ts";
 import { cliPage } from "./cli-page.ts";
 import { root } from "./lab/paths.ts";
 
@@ -19,6 +20,7 @@ async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
     ...definitions,
     ["docs/errors.md", errorsPage()],
     ["docs/cli.md", await cliPage()],
+    ["docs/monitoring/metrics.md", await metricsPage()],
   ]);
 }
 
@@ -41,4 +43,36 @@ function errorsPage(): string {
     return `### ${code}\n\n${meaning}\n\n**What to do:** ${remedy}\n\n${retry === "never" ? "Not tried again until something changes." : "Tried again by itself, with growing pauses."}\n`;
   });
   return `<!-- Generated from pkg/errors/codes.ts by npm run format. -->\n\n# Error codes\n\nA code is the reason of the \`Ready\` condition, the reason of the Event, the field \`code\` of the log\nand the first word of the CLI's message.\n\n${rows.join("\n")}`;
+}
+
+async function metricsPage(): Promise<string> {
+  const own = Object.entries(metricSpecs).map(([name, { type, labels, help, advice }]) => {
+    const shown = labels.length === 0 ? "none" : labels.map((label) => `\`${label}\``).join(", ");
+    return `### ${name}\n\n${help}\n\nType: ${type}. Labels: ${shown}.\n\n**What to do:** ${advice}\n`;
+  });
+  // As the controller really serves them, so that the page cannot name what is not there.
+  const { text } = await newMetrics(() => []).scrape();
+  const helps = [...text.matchAll(/^# HELP (\S+) (.*)$/gm)];
+  const node = helps
+    .filter(([, name = ""]) => !(name in metricSpecs))
+    .map(([, name = "", help = ""]) => `| \`${name}\` | ${help} |`);
+  return `<!-- Generated from pkg/server/catalogue.ts by npm run format. -->
+
+# Metrics
+
+\`/metrics\` on port 8080 of each controller pod, in Prometheus' text format. Names of Fleets and
+Clusters are labels of gauges only: as many series as there are objects, gone when the object goes.
+Nothing else has a label that grows. What is said to come "from the leader" is not there in the pods
+that wait. \`alerts.yaml\` and \`dashboard.json\` beside this page use nothing but these.
+
+${own.join("\n")}
+## Of the process
+
+From \`prom-client\`, as Node reports it. Memory that grows for days and an event loop that lags by
+more than half a second are what to look at; the memory limit of the Deployment is 1 GiB.
+
+| metric | what |
+|---|---|
+${node.join("\n")}
+`;
 }

@@ -23,6 +23,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   registry: ["errors", "json", "oci"],
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
+  notify: ["api", "errors"],
   server: [],
   log: [],
   controllers: [

@@ -19,6 +19,7 @@ import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
+import { uninstall } from "./uninstall.ts";
 import { version } from "./version.ts";
 
 /** A command that is complete by itself, or a verb with its nouns. */
@@ -32,6 +33,7 @@ const of = <T>(module: CommandModule<object, T>): CommandModule =>
 /** Every command, in the order in which help and docs/cli.md show them. */
 export const commands: readonly Command[] = [
   { module: of(install) },
+  { module: of(uninstall) },
   { module: of(check) },
   {
     verb: "get",

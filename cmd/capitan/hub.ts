@@ -1,4 +1,6 @@
-import { connect, loadHubConfig, type KubeClient } from "../../pkg/kube/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
+import { connect, loadHubConfig, type Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import type { Resource } from "../../pkg/object/index.ts";
 
 /** Options that every command which asks the hub has. */
 export const hubOptions = {
@@ -16,4 +18,14 @@ export async function withHub<T>(
   } finally {
     await hub.close();
   }
+}
+
+/** How the hub serves a kind. Throws UnknownKind. */
+export async function resourceOf(
+  discovery: Discovery,
+  { apiVersion, kind }: { readonly apiVersion: string; readonly kind: string },
+): Promise<Resource> {
+  const resource = await discovery.find(apiVersion, kind);
+  if (resource !== undefined) return resource;
+  throw new CapitanError("UnknownKind", `the hub does not serve ${apiVersion} ${kind}`);
 }

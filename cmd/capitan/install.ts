@@ -1,44 +1,113 @@
-import type { CommandModule } from "yargs";
+import type { Argv, CommandModule } from "yargs";
+import { stringify } from "yaml";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { installManifests } from "../../pkg/install/index.ts";
+import { installManifests, type ProcessOptions } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { ownVersion } from "../own-version.ts";
+import { hubOptions, resourceOf, withHub } from "./hub.ts";
 
 const manager = "capitan-install";
 const establishedMs = 30_000;
+const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const addressPattern = /^https?:\/\/[^\s@]+$/;
 
-/** `capitan install` */
-export const install: CommandModule<object, { kubeconfig?: string | undefined }> = {
-  command: "install",
-  describe:
-    "Install Capitan's CRDs, namespace, ServiceAccount and rights on the hub; safe to repeat",
-  builder: hubOptions,
-  handler: ({ kubeconfig }) => withHub(kubeconfig, applyAll),
+type InstallArguments = {
+  readonly kubeconfig?: string | undefined;
+  readonly image?: string | undefined;
+  readonly "platform-namespace": readonly string[];
+  readonly replicas: number;
+  readonly "events-addr"?: string | undefined;
+  readonly export: boolean;
 };
 
-async function applyAll(hub: KubeClient): Promise<void> {
-  const discovery = new Discovery(hub);
-  for (const object of installManifests()) {
-    const resource = await discovery.find(object.apiVersion, object.kind);
-    if (resource === undefined)
-      throw new CapitanError(
-        "UnknownKind",
-        `the hub does not serve ${object.apiVersion} ${object.kind}`,
+/** `capitan install` */
+export const install: CommandModule<object, InstallArguments> = {
+  command: "install",
+  describe: "Install Capitan on the hub: CRDs, rights, controller; safe to repeat, the upgrade too",
+  builder,
+  handler: async (args) => {
+    const options = await processOptions(args);
+    if (args.export) process.stdout.write(exported(installManifests(options)));
+    else await withHub(args.kubeconfig, (hub) => applyAll(hub, installManifests(options)));
+    if (args.image === undefined)
+      process.stderr.write(
+        `► image ${options.image}: the nodes must have it already; --image names another\n`,
       );
+  },
+};
+
+function builder(y: Argv) {
+  return y
+    .options({
+      ...hubOptions,
+      export: {
+        type: "boolean",
+        default: false,
+        describe: "Print the manifests as YAML, for Git, instead of applying them",
+      },
+      image: { type: "string", describe: "The controller's image, with tag or digest" },
+      "platform-namespace": {
+        type: "string",
+        array: true,
+        default: ["fleet"],
+        describe: "Namespace of Clusters and Fleets; repeatable",
+      },
+      replicas: { type: "number", default: 2, describe: "Pods; one leads, the others wait" },
+      "events-addr": {
+        type: "string",
+        describe: "Where Flux's notification-controller listens: events are sent there too",
+      },
+    })
+    .check((args) => wrongArgument(args) ?? true);
+}
+
+function wrongArgument(args: InstallArguments): string | undefined {
+  const wrongName = args["platform-namespace"].find((name) => !namePattern.test(name));
+  if (wrongName !== undefined) return `--platform-namespace ${wrongName} is no namespace's name`;
+  if (!Number.isInteger(args.replicas) || args.replicas < 1)
+    return "--replicas must be a positive number";
+  if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";
+  if (args["events-addr"] !== undefined && !addressPattern.test(args["events-addr"]))
+    return "--events-addr must be an http or https URL without credentials";
+  return undefined;
+}
+
+async function processOptions(args: InstallArguments): Promise<ProcessOptions> {
+  return {
+    image: args.image ?? `capitan:${await ownVersion()}`,
+    // In a fixed order, so that the same command always prints the same text.
+    platformNamespaces: [...new Set(args["platform-namespace"])].sort(),
+    replicas: args.replicas,
+    eventsAddress: args["events-addr"],
+  };
+}
+
+function exported(objects: readonly KubeObject[]): string {
+  const options = { aliasDuplicateObjects: false, lineWidth: 0 };
+  return objects.map((object) => `---\n${stringify(object, options)}`).join("");
+}
+
+async function applyAll(hub: KubeClient, objects: readonly KubeObject[]): Promise<void> {
+  const discovery = new Discovery(hub);
+  for (const object of objects) {
+    const resource = await resourceOf(discovery, object);
     const { created } = await hub.apply(resource, object, { manager });
     process.stdout.write(`${nameOf(idOf(object))} ${created ? "created" : "applied"}\n`);
   }
-  await established(hub, discovery);
+  await established(hub, discovery, objects);
 }
 
-async function established(hub: KubeClient, discovery: Discovery): Promise<void> {
-  const definitions = installManifests().filter(({ kind }) => kind === "CustomResourceDefinition");
-  const resource = await discovery.find("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+async function established(
+  hub: KubeClient,
+  discovery: Discovery,
+  objects: readonly KubeObject[],
+): Promise<void> {
+  const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
   const deadline = performance.now() + establishedMs;
   for (const definition of definitions) {
-    const live = () =>
-      resource === undefined ? Promise.resolve(undefined) : hub.get(resource, definition.metadata);
+    const resource = await resourceOf(discovery, definition);
+    const live = () => hub.get(resource, definition.metadata);
     for (let object = await live(); !isCurrent(object); object = await live()) {
       if (performance.now() > deadline)
         throw new CapitanError(

@@ -4,25 +4,24 @@ import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { cli } from "./commands.ts";
 import { clean } from "./text.ts";
 
-/** The exit code of wrong usage, or undefined: a command may have set its own. */
-async function main(): Promise<number | undefined> {
-  let usageError: string | undefined;
+/** Thrown, not noted: yargs would go on and run the command all the same. */
+class UsageError extends Error {}
+
+async function main(): Promise<void> {
   await cli(hideBin(process.argv))
     .fail((message, error) => {
       if (error instanceof Error) throw error;
-      usageError = message;
+      throw new UsageError(message);
     })
     .parseAsync();
-  if (usageError === undefined) return undefined;
-  process.stderr.write(`✗ ${usageError}\n`);
-  return 2;
 }
 
 try {
-  process.exitCode = (await main()) ?? process.exitCode ?? 0;
+  await main();
 } catch (error) {
   const code = isCapitanError(error) ? `${error.code}: ` : "";
   process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
   if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-  process.exitCode ??= 1;
+  // A command may have set a code of its own before it failed.
+  process.exitCode ??= error instanceof UsageError ? 2 : 1;
 }

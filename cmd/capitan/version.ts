@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import type { CommandModule } from "yargs";
+import { ownVersion } from "../own-version.ts";
 import { formatted } from "./text.ts";
 
 /** `capitan version` */
@@ -15,10 +15,7 @@ export const version: CommandModule<object, { output: string }> = {
     },
   } as const,
   handler: async ({ output }) => {
-    const manifest = JSON.parse(
-      await readFile(new URL("../../package.json", import.meta.url), "utf8"),
-    ) as { version: string };
-    const result = { capitan: `v${manifest.version}`, node: process.version };
+    const result = { capitan: await ownVersion(), node: process.version };
     process.stdout.write(
       output === "table"
         ? `capitan ${result.capitan}\n`

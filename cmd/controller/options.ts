@@ -14,6 +14,10 @@ export type Options = {
   readonly leaderElection: boolean;
   readonly concurrency: number;
   readonly identity: string;
+  /** The pod's name. */
+  readonly instance: string;
+  /** Where events are sent too. */
+  readonly eventsAddress: string | undefined;
 };
 
 const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
@@ -24,6 +28,7 @@ const usage = `usage: capitan-controller --platform-namespace NAME [--platform-n
   --cache-dir DIR             artifacts by digest (default ~/.cache/capitan/artifacts)
   --concurrency N             clusters that are worked on at once (default 32)
   --log-level LEVEL           debug, info, warn, error (default info)
+  --events-addr URL           send events to Flux's notification-controller too
   --no-leader-election        run without a Lease
 The hub is found by KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config, in this order.`;
 
@@ -54,6 +59,7 @@ function parseOptions(args: readonly string[]): Options {
       "log-level": { type: "string", default: "info" },
       "leader-election": { type: "boolean", default: true },
       concurrency: { type: "string", default: "32" },
+      "events-addr": { type: "string" },
     },
   });
   const level = values["log-level"];
@@ -73,5 +79,15 @@ function parseOptions(args: readonly string[]): Options {
     leaderElection: values["leader-election"],
     concurrency,
     identity: `${hostname()}_${randomUUID()}`,
+    instance: hostname(),
+    eventsAddress: eventsAddressOf(values["events-addr"]),
   };
+}
+
+function eventsAddressOf(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.parse(text);
+  const isUsable = url !== null && /^https?:$/.test(url.protocol) && url.username === "";
+  if (!isUsable) throw new Error("--events-addr must be an http or https URL without credentials");
+  return url.href;
 }

@@ -6,15 +6,17 @@ import {
   Sources,
   WorkQueue,
   type Clock,
+  type Metrics,
   type Repositories,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
-import { Changes, type Again } from "../../pkg/pace/index.ts";
+import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
+import { fluxEvent, type Notifier } from "../../pkg/notify/index.ts";
 import { parseDockerConfig } from "../../pkg/oci/index.ts";
 import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
 import type { ControllerMetrics } from "../../pkg/server/index.ts";
@@ -29,21 +31,26 @@ export type Parts = {
   readonly log: ReturnType<typeof newLog>;
   readonly clock: Clock;
   readonly metrics: ControllerMetrics;
+  readonly driftTimes: DriftTimes;
+  readonly notifier: Notifier | undefined;
 };
 
 /** Fleet events are gathered this long: a rollout changes many members at once. */
 const fleetDebounceMs = 100;
 /** How long a pass waits for the first list of Clusters. */
 const clustersSyncMs = 5_000;
+/** How long the start waits for the first list of Secrets; what comes later comes as events. */
+const secretsSyncMs = 10_000;
 
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
-  const { client, connections, options, log, clock, metrics } = parts;
+  const { client, connections, options, log, clock } = parts;
   const { platformNamespaces } = options;
   const hub: Hub = new Hub(
     client,
     handlers(parts, () => built),
     clock.random,
+    [...platformNamespaces],
   );
   const sources = new Sources(hub, repositories(parts));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
@@ -54,7 +61,7 @@ export function buildControllers(parts: Parts) {
     sources,
     clock,
     log,
-    metrics,
+    metrics: reconcilerMetrics(parts),
   });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
@@ -64,6 +71,20 @@ export function buildControllers(parts: Parts) {
     hub,
     fleetQueue,
     clusterQueue,
+    /** How busy they are. */
+    queues: () => [
+      { controller: "fleet", ...fleetQueue.load() },
+      { controller: "cluster", ...clusterQueue.load() },
+    ],
+    /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
+    async synced(signal: AbortSignal): Promise<void> {
+      await hub.synced();
+      if (await within(hub.secretsSynced(), secretsSyncMs, signal)) return;
+      log.warn(
+        {},
+        "Secrets of a platform namespace cannot be listed: capitan install gives the right",
+      );
+    },
     start(signal: AbortSignal): void {
       fleetQueue.start(signal);
       clusterQueue.start(signal);
@@ -75,14 +96,27 @@ export function buildControllers(parts: Parts) {
   return built;
 }
 
+export type Controllers = ReturnType<typeof buildControllers>;
+
 type Built = {
   readonly hub: Hub;
   readonly fleetQueue: WorkQueue;
   readonly clusterQueue: WorkQueue;
 };
 
+/** What reconcilers count; only they know what was put back, only we since when that had been seen. */
+function reconcilerMetrics({ metrics, driftTimes, clock }: Parts): Metrics {
+  return {
+    applied: metrics.applied,
+    repaired: (objects, cluster) => {
+      const tookMs = driftTimes.repaired(cluster, clock.monotonicMs());
+      metrics.repaired(objects, tookMs === undefined ? undefined : tookMs / 1000);
+    },
+  };
+}
+
 /** Which events are work, and for whom. */
-function handlers({ log }: Parts, built: () => Built): HubHandlers {
+function handlers({ log, metrics, notifier, options }: Parts, built: () => Built): HubHandlers {
   const changes = new Changes();
   return {
     fleetChanged: ({ metadata }, gone) => {
@@ -126,7 +160,12 @@ function handlers({ log }: Parts, built: () => Built): HubHandlers {
       clusterQueue.add(clusterKey({ namespace, name: spec.clusterRef.name }));
     },
     secretChanged: (cluster) => built().clusterQueue.add(clusterKey(cluster)),
-    failed: (kind, error) => log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`),
+    emitted: (event, timestamp) =>
+      notifier?.send(fluxEvent(event, { instance: options.instance, timestamp })),
+    failed: (kind, error) => {
+      metrics.watchFailed(kind);
+      log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`);
+    },
   };
 }
 
@@ -138,8 +177,18 @@ function peoplesAnnotations({ annotations: all = {} }: FleetMember["metadata"]):
   return { ...rest, isMarked };
 }
 
-/** OCI repositories with one cache on disk. */
-function repositories({ options, log }: Parts): Repositories {
+/** OCI repositories with one cache on disk. What they are asked is counted. */
+function repositories({ options, log, metrics }: Parts): Repositories {
+  const counted = async <T>(operation: string, work: Promise<T>): Promise<T> => {
+    try {
+      const result = await work;
+      metrics.registryAsked(operation, "success");
+      return result;
+    } catch (error) {
+      metrics.registryAsked(operation, codeOf(error));
+      throw error;
+    }
+  };
   const failed = (error: unknown) =>
     log.warn({ dir: options.cacheDir }, `cache: ${messageOf(error)}`);
   const cache = new ArtifactCache(options.cacheDir, failed);
@@ -150,9 +199,9 @@ function repositories({ options, log }: Parts): Repositories {
         : parseDockerConfig(dockerConfig.text, dockerConfig.what);
     const registry = new RegistryClient(reference, { insecure, ca, login });
     return {
-      resolve: (tag, signal) => registry.resolve(tag, signal),
-      tags: (signal) => registry.tags(signal),
-      pull: (digest, signal) => registry.pull(digest, cache, signal),
+      resolve: (tag, signal) => counted("resolve", registry.resolve(tag, signal)),
+      tags: (signal) => counted("tags", registry.tags(signal)),
+      pull: (digest, signal) => counted("pull", registry.pull(digest, cache, signal)),
       close: () => registry.close(),
     };
   };
@@ -186,7 +235,7 @@ async function within(work: Promise<void>, ms: number, signal: AbortSignal): Pro
 
 function queue(
   controller: "fleet" | "cluster",
-  { options, clock, log, metrics }: Parts,
+  { options, clock, log, metrics, driftTimes }: Parts,
   reconcile: (key: string, signal: AbortSignal, light: boolean) => Promise<Again>,
 ): WorkQueue {
   return new WorkQueue({
@@ -203,6 +252,7 @@ function queue(
         return again;
       } finally {
         metrics.reconciled(controller, result, (clock.monotonicMs() - startedMs) / 1000);
+        if (controller === "cluster") driftTimes.lookedAt(key, startedMs);
       }
     },
   });

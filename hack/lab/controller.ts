@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { controllerAccount, installManifests, systemNamespace } from "../../pkg/install/index.ts";
+import { controllerAccount, groundManifests, systemNamespace } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { clientOf, serverDir } from "./apiserver.ts";
 import { root } from "./paths.ts";
@@ -26,13 +26,11 @@ export async function startController(
 ): Promise<Controller> {
   const hub = await clientOf(lab.hubKubeconfig);
   try {
-    await applyInstall(hub);
+    const platformNamespaces = options.platformNamespaces ?? [labNamespace];
+    await applyInstall(hub, platformNamespaces);
     const kubeconfig = await writeControllerKubeconfig(lab, hub);
     const address = `127.0.0.1:${lab.ports.controllerMetrics}`;
-    const namespaces = (options.platformNamespaces ?? [labNamespace]).flatMap((name) => [
-      "--platform-namespace",
-      name,
-    ]);
+    const namespaces = platformNamespaces.flatMap((name) => ["--platform-namespace", name]);
     const places = ["--metrics-address", address, "--cache-dir", join(lab.dir, "artifacts")];
     const args = [
       join(root, "cmd", "controller", "main.ts"),
@@ -59,10 +57,13 @@ export async function startController(
   }
 }
 
-/** Applies what `capitan install` applies, and waits until the hub serves our kinds. */
-export async function applyInstall(hub: KubeClient): Promise<void> {
+/** Applies what `capitan install` applies but the Deployment, and waits until the hub serves our kinds. */
+export async function applyInstall(
+  hub: KubeClient,
+  platformNamespaces: readonly string[] = [labNamespace],
+): Promise<void> {
   const discovery = new Discovery(hub);
-  for (const object of installManifests()) {
+  for (const object of groundManifests(platformNamespaces)) {
     const resource = await discovery.find(object.apiVersion, object.kind);
     if (resource === undefined) throw new Error(`the hub does not serve ${object.kind}`);
     await hub.apply(resource, object, { manager: "capitan-install", metadataOnly: true });

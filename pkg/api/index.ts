@@ -10,4 +10,4 @@ export type {
 } from "./fleet-member.ts";
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";
-export { hubResources } from "./resources.ts";
+export { fleetFinalizer, hubResources } from "./resources.ts";

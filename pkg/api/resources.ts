@@ -23,3 +23,6 @@ export const hubResources = {
     namespaced: true,
   },
 } as const satisfies Record<string, Resource>;
+
+/** The finalizer of Fleets, the only one that Capitan sets on the hub. */
+export const fleetFinalizer = "capitan.dev/fleet";

@@ -241,7 +241,7 @@ export class ClusterReconciler {
     { cluster, session, light, signal }: Pass,
     claims: ReadonlyMap<string, string>,
   ): Promise<Again> {
-    const { clock, metrics, log } = this.#options;
+    const { clock } = this.#options;
     const { clusterId } = session.workload;
     const known = member.status?.clusterID;
     if (known !== undefined && known !== clusterId)
@@ -256,11 +256,7 @@ export class ClusterReconciler {
     const options = { clock, signal, light, claims, remember };
     const result = await this.#passes(session, { ...plan, remembered }, options);
     if (blocks) await this.#members.blockMove(member, false, signal);
-    const facts = { cluster: clusterKey(cluster), member: member.metadata.name };
-    if (result.repaired > 0) log.info({ ...facts, objects: result.repaired }, "repaired");
-    else if (result.applied > 0) log.info({ ...facts, objects: result.applied }, "applied");
-    metrics.applied(result.applied);
-    metrics.repaired(result.repaired);
+    this.#count(member, cluster, result);
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
     await this.#report(member, plan, { result, clusterID: clusterId }, signal);
     const again = againAfterPass(result.layers, result.removal);
@@ -268,6 +264,15 @@ export class ClusterReconciler {
     return result.wakeMs === undefined
       ? again
       : sooner(again, { kind: "after", ms: result.wakeMs, light: true });
+  }
+
+  #count(member: FleetMember, cluster: ClusterFacts, { applied, repaired }: PassResult): void {
+    const { log, metrics } = this.#options;
+    const facts = { cluster: clusterKey(cluster), member: member.metadata.name };
+    if (repaired > 0) log.info({ ...facts, objects: repaired }, "repaired");
+    else if (applied > 0) log.info({ ...facts, objects: applied }, "applied");
+    metrics.applied(applied);
+    if (repaired > 0) metrics.repaired(repaired, facts.cluster);
   }
 
   /** The remembered sequence number; a hub that knows none takes over the one that is found. */

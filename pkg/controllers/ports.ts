@@ -36,9 +36,9 @@ export type Log = {
 };
 
 export type Metrics = {
-  readonly reconciled: (controller: "fleet" | "cluster", result: string, seconds: number) => void;
   readonly applied: (objects: number) => void;
-  readonly repaired: (objects: number) => void;
+  /** Objects of this cluster (`namespace/name`) that were put back. */
+  readonly repaired: (objects: number, cluster: string) => void;
 };
 
 export type EventNote = {

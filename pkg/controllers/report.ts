@@ -25,7 +25,8 @@ export async function report<T extends Fleet | FleetMember>(
   if (before?.status === after.status && before.reason === after.reason) return;
   const { reason, message: note } = after;
   const type = Object.hasOwn(codes, reason) ? "Warning" : "Normal";
-  const event = { regarding: object, type, reason, action: "Reconcile", note } as const;
+  const regarding = { ...object, status };
+  const event = { regarding, type, reason, action: "Reconcile", note } as const;
   await emit(hub, event, { clock, log, signal });
 }
 

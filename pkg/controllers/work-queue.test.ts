@@ -54,6 +54,22 @@ test("at most so many keys run at once, and a waiting one starts when another en
   stop.abort();
 });
 
+test("the load says how many wait, how many run, and for how long the oldest", async () => {
+  let nowMs = 0;
+  const { queue, end, stop } = controlled(2, () => nowMs);
+  queue.add("a");
+  nowMs = 1_000;
+  for (const key of ["b", "c"]) queue.add(key);
+  nowMs = 4_000;
+  assert.deepEqual(queue.load(), { waiting: 1, running: 2, longestRunningMs: 4_000 });
+  await end("a");
+  assert.deepEqual(queue.load(), { waiting: 0, running: 2, longestRunningMs: 3_000 });
+  await end("b");
+  await end("c");
+  assert.deepEqual(queue.load(), { waiting: 0, running: 0, longestRunningMs: 0 });
+  stop.abort();
+});
+
 test("a failure is told, and tried again after a pause; an event does not wait for it", async () => {
   const { queue, started, failures, end, stop } = controlled(1);
   queue.add("a");

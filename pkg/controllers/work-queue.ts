@@ -48,6 +48,7 @@ export class WorkQueue {
   readonly #ready: string[] = [];
   readonly #queued = new Set<string>();
   readonly #running = new Map<string, Promise<void>>();
+  readonly #startedMs = new Map<string, number>();
   readonly #dirty = new Set<string>();
   readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly atMs: number }>();
   /** Keys with a reason that is not a light one. */
@@ -89,6 +90,18 @@ export class WorkQueue {
       { once: true },
     );
     this.#pump();
+  }
+
+  /** How many keys are due, how many are looked at, and for how long the oldest of these. */
+  load(): {
+    readonly waiting: number;
+    readonly running: number;
+    readonly longestRunningMs: number;
+  } {
+    const now = this.#options.clock.monotonicMs();
+    const ages = [...this.#startedMs.values()].map((startedMs) => now - startedMs);
+    const { length: waiting } = this.#ready;
+    return { waiting, running: this.#running.size, longestRunningMs: Math.max(0, ...ages) };
   }
 
   /** Resolves when nothing runs any more. */
@@ -145,7 +158,9 @@ export class WorkQueue {
 
   async #work(key: string, signal: AbortSignal): Promise<void> {
     const light = !this.#whole.delete(key);
+    this.#startedMs.set(key, this.#options.clock.monotonicMs());
     const again = await this.#attempt(key, signal, light);
+    this.#startedMs.delete(key);
     this.#running.delete(key);
     const ms = this.#delayMs(key, again, light);
     if (this.#dirty.delete(key)) this.#enqueue(key, true);

@@ -271,6 +271,12 @@ export const codes = {
       "An object that is to go is held by a finalizer, or the API server refuses to delete it.",
     remedy: "Look at the object that the message names on the workload cluster.",
   },
+  ControllerRuns: {
+    retry: "never",
+    meaning: "Capitan cannot be uninstalled because a controller still renews its Lease.",
+    remedy:
+      "Stop the controller that the message names, which is not one of the Deployment, and repeat the command.",
+  },
   NotFound: {
     retry: "never",
     meaning: "The object that the command names does not exist, or the hub does not know its kind.",

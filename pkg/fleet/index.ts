@@ -12,4 +12,5 @@ export { memberStatus, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";
 export { removalWaitsFor } from "./siblings.ts";
+export { overviewOf, type Overview } from "./overview.ts";
 export { guardActions, recentlyLeft, type Guarded } from "./guard.ts";

@@ -1,23 +1,22 @@
-import type {
-  Fleet,
-  FleetMember,
-  FleetMemberSpec,
-  FleetMemberStatus,
-  FleetRevision,
-  FleetRevisionSpec,
-  FleetStatus,
+import {
+  fleetFinalizer,
+  hubResources,
+  type Fleet,
+  type FleetMember,
+  type FleetMemberSpec,
+  type FleetMemberStatus,
+  type FleetRevision,
+  type FleetRevisionSpec,
+  type FleetStatus,
 } from "../api/index.ts";
 import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
 import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
-import { type Resource } from "../object/index.ts";
-import { asMap, canonicalJson, isJsonMap } from "../json/index.ts";
-import { labels, type KubeObject } from "../object/index.ts";
-import { hubResources } from "../api/index.ts";
+import { canonicalJson } from "../json/index.ts";
+import { labels, type KubeObject, type Resource } from "../object/index.ts";
+import { asMember, isFleet, isMember } from "./shapes.ts";
 
 const manager = "capitan";
-/** The finalizer of Fleets, the only one that Capitan sets on the hub. */
-const finalizer = "capitan.dev/fleet";
 const apiVersion = "capitan.dev/v1alpha1";
 
 type Named = { readonly namespace: string; readonly name: string };
@@ -30,6 +29,8 @@ export type HubHandlers = {
   /** A Secret of a Cluster came, changed or went; its kubeconfig may be another. */
   readonly secretChanged: (cluster: Named) => void;
   readonly failed: (kind: string, error: unknown) => void;
+  /** Told of each Event before it is written. Must not throw. */
+  readonly emitted?: (event: HubEvent, time: string) => void;
 };
 
 export type HubEvent = {
@@ -43,14 +44,22 @@ export type HubEvent = {
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
 export class Hub {
   readonly #client: KubeClient;
+  readonly #emitted: HubHandlers["emitted"];
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
-  readonly #secrets: Informer;
+  /** One for each platform namespace: nobody reads the Secrets of others. */
+  readonly #secrets: readonly Informer[];
   readonly #revisions = new Map<string, FleetRevision>();
 
-  constructor(client: KubeClient, handlers: HubHandlers, random: () => number) {
+  constructor(
+    client: KubeClient,
+    handlers: HubHandlers,
+    random: () => number,
+    platformNamespaces: readonly string[],
+  ) {
     this.#client = client;
+    this.#emitted = handlers.emitted;
     const watch = (
       resource: Resource,
       onChange: (object: KubeObject, gone: boolean) => void,
@@ -75,27 +84,32 @@ export class Hub {
       namespace: metadata.namespace ?? "",
       name: metadata.labels?.[clusterNameLabel] ?? "",
     });
-    this.#secrets = watch(
-      hubResources.secret,
-      (object) => handlers.secretChanged(ofCluster(object)),
-      { labelSelector: clusterNameLabel, metadataOnly: true },
+    this.#secrets = platformNamespaces.map((namespace) =>
+      watch(hubResources.secret, (object) => handlers.secretChanged(ofCluster(object)), {
+        namespace,
+        labelSelector: clusterNameLabel,
+        metadataOnly: true,
+      }),
     );
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(
-      [this.#fleets, this.#members, this.#clusters, this.#secrets].map((informer) =>
+      [this.#fleets, this.#members, this.#clusters, ...this.#secrets].map((informer) =>
         informer.run(signal),
       ),
     );
   }
 
-  /** Resolves when Fleets, members and Secrets have been listed once; nothing may be decided before. */
+  /** Resolves when Fleets and members have been listed once; nothing may be decided before. */
   async synced(): Promise<void> {
-    await Promise.all(
-      [this.#fleets, this.#members, this.#secrets].map((informer) => informer.synced),
-    );
+    await Promise.all([this.#fleets.synced, this.#members.synced]);
+  }
+
+  /** Resolves when the Secrets of every platform namespace have been listed once, which is never where that is forbidden. */
+  async secretsSynced(): Promise<void> {
+    await Promise.all(this.#secrets.map((informer) => informer.synced));
   }
 
   /** Resolves when Clusters have been listed once, which is never on a hub that does not serve v1beta2. */
@@ -123,7 +137,7 @@ export class Hub {
   }
 
   membersOf({ namespace, name }: Named): readonly FleetMember[] {
-    return this.#allMembers().filter(
+    return this.members().filter(
       ({ spec }) => spec.fleetRef.name === name && spec.fleetRef.namespace === namespace,
     );
   }
@@ -140,7 +154,7 @@ export class Hub {
   }
 
   membersOn({ namespace, name }: Named): readonly FleetMember[] {
-    const found = this.#allMembers().filter(
+    const found = this.members().filter(
       ({ metadata, spec }) => spec.clusterRef.name === name && metadata.namespace === namespace,
     );
     return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
@@ -148,10 +162,11 @@ export class Hub {
 
   /** Members whose status says that they are on the cluster with this identity. */
   membersAt(clusterId: string): readonly FleetMember[] {
-    return this.#allMembers().filter(({ status }) => status?.clusterID === clusterId);
+    return this.members().filter(({ status }) => status?.clusterID === clusterId);
   }
 
-  #allMembers(): readonly FleetMember[] {
+  /** All members. */
+  members(): readonly FleetMember[] {
     return this.#members.items().filter(isMember).map(asMember);
   }
 
@@ -330,8 +345,10 @@ export class Hub {
   /** Adds or removes our finalizer on a Fleet; 409 when the Fleet changed meanwhile. */
   async setFinalizer(fleet: Fleet, wanted: boolean, signal: AbortSignal): Promise<void> {
     const { namespace, name, resourceVersion, finalizers = [] } = fleet.metadata;
-    if (finalizers.includes(finalizer) === wanted) return;
-    const next = wanted ? [...finalizers, finalizer] : finalizers.filter((f) => f !== finalizer);
+    if (finalizers.includes(fleetFinalizer) === wanted) return;
+    const next = wanted
+      ? [...finalizers, fleetFinalizer]
+      : finalizers.filter((f) => f !== fleetFinalizer);
     await this.#client.mergePatch(
       hubResources.fleet,
       { namespace, name },
@@ -342,10 +359,12 @@ export class Hub {
 
   /** Records an Event about a Fleet or a member. `id` makes its name unique. */
   async emit(
-    { regarding, type, reason, action, note }: HubEvent,
+    event: HubEvent,
     { id, time }: { id: string; time: string },
     signal: AbortSignal,
   ): Promise<void> {
+    this.#emitted?.(event, time);
+    const { regarding, type, reason, action, note } = event;
     const { namespace = "", name, uid } = regarding.metadata;
     await this.#client.create(
       hubResources.event,
@@ -365,20 +384,4 @@ export class Hub {
       { signal },
     );
   }
-}
-
-/** What came past the CRD, written into etcd or before it was there, must not stop the others. */
-function isFleet(object: KubeObject): boolean {
-  const spec = asMap(object["spec"]);
-  return isJsonMap(spec["clusterSelector"]) && Array.isArray(spec["layers"]);
-}
-
-function isMember(object: KubeObject): boolean {
-  const spec = asMap(object["spec"]);
-  const names = [asMap(spec["fleetRef"])["name"], asMap(spec["clusterRef"])["name"]];
-  return names.every((name) => typeof name === "string") && typeof spec["revision"] === "string";
-}
-
-function asMember(object: KubeObject): FleetMember {
-  return object as unknown as FleetMember;
 }

@@ -1,2 +1,5 @@
-/** What `capitan install` applies to the hub: CRDs, namespace, ServiceAccount, least rights. No I/O. */
-export { installManifests, systemNamespace, controllerAccount } from "./manifests.ts";
+/** What `capitan install` applies to the hub, and what `capitan uninstall` takes away. No I/O. */
+export { installManifests, groundManifests } from "./manifests.ts";
+export { systemNamespace, controllerAccount, podLabels } from "./names.ts";
+export { removedKinds, installedSelector, isInstalled } from "./removal.ts";
+export type { ProcessOptions } from "./process.ts";

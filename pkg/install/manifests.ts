@@ -1,71 +1,45 @@
-import { crds, group } from "../api/index.ts";
+import { crds } from "../api/index.ts";
 import type { KubeObject } from "../object/index.ts";
+import { controllerAccount, labels, systemNamespace } from "./names.ts";
+import { processManifests, type ProcessOptions } from "./process.ts";
+import { rightsOf } from "./rights.ts";
 
-/** Where the controller runs. */
-export const systemNamespace = "capitan-system";
-/** The controller's ServiceAccount. */
-export const controllerAccount = "capitan-controller";
-
-const labels = { "app.kubernetes.io/part-of": "capitan" };
-const rbac = "rbac.authorization.k8s.io";
-
-type Rule = {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
-  readonly verbs: readonly string[];
+/** A platform namespace holds Clusters: no tool that prunes what is no longer in this set may take it away. */
+const keepAnnotations = {
+  "kustomize.toolkit.fluxcd.io/prune": "disabled",
+  "argocd.argoproj.io/sync-options": "Prune=false",
 };
 
-const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
-  apiGroups: [apiGroup],
-  resources,
-  verbs,
-});
+/** Everything that `capitan install` applies, in the order in which it is to be applied. */
+export function installManifests(options: ProcessOptions): readonly KubeObject[] {
+  return [...groundManifests(options.platformNamespaces), ...processManifests(options)];
+}
 
-/** What the controller may do on the hub: no wildcard, no write on Clusters. */
-const clusterRules: readonly Rule[] = [
-  rule(group, ["fleets"], ["get", "list", "watch", "patch"]),
-  rule(group, ["fleets/status", "fleetmembers/status"], ["patch"]),
-  rule(group, ["fleetmembers"], ["get", "list", "watch", "create", "patch", "delete"]),
-  rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
-  rule("cluster.x-k8s.io", ["clusters"], ["get", "list", "watch"]),
-  // Kubeconfigs are Secrets of any name in any namespace of Clusters; RBAC cannot select by label.
-  rule("", ["secrets"], ["get", "list", "watch"]),
-  rule("events.k8s.io", ["events"], ["create"]),
-];
-
-const systemRules: readonly Rule[] = [
-  rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
-];
-
-/** Every object, in the order in which it is to be applied. */
-export function installManifests(): readonly KubeObject[] {
-  const named = (apiVersion: string, kind: string, name: string, namespace?: string) => ({
-    apiVersion,
-    kind,
-    metadata: { name, ...(namespace === undefined ? {} : { namespace }), labels },
-  });
-  const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
+/** The same without the Deployment and what belongs to it: for a controller that runs elsewhere. */
+export function groundManifests(platformNamespaces: readonly string[]): readonly KubeObject[] {
   return [
-    {
-      ...named("v1", "Namespace", systemNamespace),
-      metadata: {
-        name: systemNamespace,
-        labels: { ...labels, "pod-security.kubernetes.io/enforce": "restricted" },
-      },
-    },
+    ...namespaces(platformNamespaces),
     ...(crds as unknown as readonly KubeObject[]),
-    named("v1", "ServiceAccount", controllerAccount, systemNamespace),
-    { ...named(`${rbac}/v1`, "ClusterRole", controllerAccount), rules: clusterRules },
     {
-      ...named(`${rbac}/v1`, "ClusterRoleBinding", controllerAccount),
-      roleRef: { apiGroup: rbac, kind: "ClusterRole", name: controllerAccount },
-      subjects: [subject],
+      apiVersion: "v1",
+      kind: "ServiceAccount",
+      metadata: { name: controllerAccount, namespace: systemNamespace, labels },
+      automountServiceAccountToken: false,
     },
-    { ...named(`${rbac}/v1`, "Role", controllerAccount, systemNamespace), rules: systemRules },
-    {
-      ...named(`${rbac}/v1`, "RoleBinding", controllerAccount, systemNamespace),
-      roleRef: { apiGroup: rbac, kind: "Role", name: controllerAccount },
-      subjects: [subject],
-    },
+    ...rightsOf(platformNamespaces),
+  ];
+}
+
+function namespaces(platformNamespaces: readonly string[]): readonly KubeObject[] {
+  const restricted = { "pod-security.kubernetes.io/enforce": "restricted" };
+  const others = platformNamespaces.filter((name) => name !== systemNamespace);
+  const namespace = (metadata: KubeObject["metadata"]): KubeObject => ({
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata,
+  });
+  return [
+    namespace({ name: systemNamespace, labels: { ...labels, ...restricted } }),
+    ...others.map((name) => namespace({ name, annotations: keepAnnotations })),
   ];
 }

@@ -9,3 +9,4 @@ export {
   type Again,
 } from "./pace.ts";
 export { Changes } from "./changes.ts";
+export { DriftTimes } from "./drift-times.ts";

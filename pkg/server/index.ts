@@ -1,3 +1,4 @@
 /** The controller's HTTP endpoint: health, readiness, metrics. */
-export { newMetrics, type ControllerMetrics } from "./metrics.ts";
+export { metricSpecs, type MetricName } from "./catalogue.ts";
+export { newMetrics, type ControllerMetrics, type Sample } from "./metrics.ts";
 export { serve, type Endpoint } from "./serve.ts";

@@ -1,62 +1,78 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { metricSpecs, type MetricName, type NameOf } from "./catalogue.ts";
 
-const seconds = [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60];
-
-/** The controller's metrics. Labels are bounded: no names of objects, clusters or Fleets. */
-export type ControllerMetrics = {
-  readonly registry: Registry;
-  readonly reconciled: (controller: "fleet" | "cluster", result: string, seconds: number) => void;
-  readonly applied: (objects: number) => void;
-  readonly repaired: (objects: number) => void;
+type Controller = "fleet" | "cluster";
+/** One value of a gauge. */
+export type Sample = {
+  readonly name: MetricName;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly value: number;
 };
 
-export type Gauges = { readonly connectedClusters: () => number };
+/** The controller's metrics. Labels are bounded: see the catalogue. */
+export type ControllerMetrics = {
+  readonly reconciled: (controller: Controller, result: string, seconds: number) => void;
+  readonly applied: (objects: number) => void;
+  /** `seconds` from the event that told of the drift; undefined when none had. */
+  readonly repaired: (objects: number, seconds: number | undefined) => void;
+  readonly registryAsked: (operation: string, result: string) => void;
+  readonly notified: (result: string) => void;
+  readonly watchFailed: (kind: string) => void;
+  /** The Prometheus text, the gauges as they are now. */
+  readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
+};
 
-/** Builds the registry with every metric of the controller. */
-export function newMetrics({ connectedClusters }: Gauges): ControllerMetrics {
+/** Builds every metric of the catalogue, and Node's own. `gauges` is asked at each scrape. */
+export function newMetrics(gauges: () => readonly Sample[]): ControllerMetrics {
   const registry = new Registry();
-  const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const total = new Counter({
-    name: "capitan_reconcile_total",
-    help: "Passes by controller and result.",
-    labelNames: ["controller", "result"],
-    registers,
-  });
-  const duration = new Histogram({
-    name: "capitan_reconcile_duration_seconds",
-    help: "Duration of a pass.",
-    labelNames: ["controller"],
-    buckets: seconds,
-    registers,
-  });
-  const applied = new Counter({
-    name: "capitan_applied_objects_total",
-    help: "Objects sent to workload clusters by server-side apply.",
-    registers,
-  });
-  const repaired = new Counter({
-    name: "capitan_repaired_objects_total",
-    help: "Objects that were put back after somebody else had changed or deleted them.",
-    registers,
-  });
-  registry.registerMetric(
-    new Gauge({
-      name: "capitan_connected_clusters",
-      help: "Workload clusters with an open connection.",
-      registers: [],
-      collect() {
-        this.set(connectedClusters());
-      },
-    }),
-  );
+  const all = new Map<string, Counter | Gauge | Histogram>();
+  for (const name of Object.keys(metricSpecs) as MetricName[])
+    all.set(name, newMetric(name, registry));
+  const count = (name: NameOf<"counter">, labels: Record<string, string> = {}, by = 1) =>
+    (all.get(name) as Counter).inc(labels, by);
+  const observe = (name: NameOf<"histogram">, value: number, labels: Record<string, string> = {}) =>
+    (all.get(name) as Histogram).observe(labels, value);
   return {
-    registry,
-    reconciled: (controller, result, elapsed) => {
-      total.inc({ controller, result });
-      duration.observe({ controller }, elapsed);
+    reconciled: (controller, result, seconds) => {
+      count("capitan_reconcile_total", { controller, result });
+      observe("capitan_reconcile_duration_seconds", seconds, { controller });
     },
-    applied: (objects) => applied.inc(objects),
-    repaired: (objects) => repaired.inc(objects),
+    applied: (objects) => count("capitan_applied_objects_total", {}, objects),
+    repaired: (objects, seconds) => {
+      count("capitan_repaired_objects_total", {}, objects);
+      if (seconds !== undefined) observe("capitan_drift_repair_duration_seconds", seconds);
+    },
+    registryAsked: (operation, result) =>
+      count("capitan_registry_operations_total", { operation, result }),
+    notified: (result) => count("capitan_notifications_total", { result }),
+    watchFailed: (kind) => count("capitan_hub_watch_failures_total", { kind }),
+    scrape: async () => {
+      setGauges(all, gauges());
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
   };
+}
+
+function newMetric(name: MetricName, registry: Registry): Counter | Gauge | Histogram {
+  const { type, labels, help, buckets } = metricSpecs[name];
+  const options = { name, help, labelNames: [...labels], registers: [registry] };
+  if (type === "counter") return new Counter(options);
+  if (type === "gauge") return new Gauge(options);
+  return new Histogram({ ...options, ...(buckets === undefined ? {} : { buckets: [...buckets] }) });
+}
+
+/** What is not among the samples any more goes: a deleted Cluster leaves nothing behind. */
+function setGauges(
+  all: ReadonlyMap<string, Counter | Gauge | Histogram>,
+  samples: readonly Sample[],
+): void {
+  for (const metric of all.values()) {
+    if (metric instanceof Gauge) metric.reset();
+  }
+  for (const { name, labels = {}, value } of samples) {
+    const metric = all.get(name);
+    // A number that is none comes from a status that somebody has spoilt.
+    if (metric instanceof Gauge && Number.isFinite(value)) metric.set(labels, value);
+  }
 }

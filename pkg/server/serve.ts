@@ -1,23 +1,26 @@
 import { createServer, type ServerResponse } from "node:http";
-import type { Registry } from "prom-client";
 
 export type Endpoint = {
   /** host:port; port 0 takes a free one. */
   readonly address: string;
-  readonly registry: Registry;
+  /** The metrics as text, and what kind of text it is. */
+  readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Whether work goes on: a process that is stuck must be started again. */
+  readonly healthy: () => boolean;
   /** Whether caches are filled and, with election, this process leads or waits to. */
   readonly ready: () => boolean;
 };
 
 /** Serves /healthz, /readyz and /metrics until the signal aborts. Gives the port. */
 export async function serve(
-  { address, registry, ready }: Endpoint,
+  { address, ...endpoint }: Endpoint,
   signal: AbortSignal,
 ): Promise<number> {
   const colon = address.lastIndexOf(":");
-  const server = createServer(
-    (request, response) => void answer(request.url ?? "", response, { registry, ready }),
-  );
+  const server = createServer((request, response) => {
+    // One scrape that fails is no reason to end.
+    answer(request.url ?? "", response, endpoint).catch(() => send(response, 500, "failed"));
+  });
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
   await new Promise<void>((resolve, reject) => {
@@ -35,14 +38,16 @@ export async function serve(
 async function answer(
   path: string,
   response: ServerResponse,
-  { registry, ready }: Omit<Endpoint, "address">,
+  { scrape, healthy, ready }: Omit<Endpoint, "address">,
 ): Promise<void> {
-  if (path === "/healthz") return send(response, 200, "ok");
+  if (path === "/healthz")
+    return healthy() ? send(response, 200, "ok") : send(response, 503, "stuck");
   if (path === "/readyz")
     return ready() ? send(response, 200, "ok") : send(response, 503, "not ready");
   if (path !== "/metrics") return send(response, 404, "not found");
-  response.setHeader("content-type", registry.contentType);
-  send(response, 200, await registry.metrics());
+  const { contentType, text } = await scrape();
+  response.setHeader("content-type", contentType);
+  send(response, 200, text);
 }
 
 function send(response: ServerResponse, status: number, text: string): void {

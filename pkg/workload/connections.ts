@@ -16,7 +16,12 @@ export type ConnectRequest = {
 /** By this name audit logs of workload clusters show what the controller did. */
 const userAgent = "capitan-controller";
 
-type Held = { readonly identity: string; readonly workload: Workload };
+type Held = {
+  readonly identity: string;
+  readonly workload: Workload;
+  /** When its client certificate ends. */
+  readonly expiry: Date | undefined;
+};
 
 export type ConnectionsOptions = {
   /** The health of an object that somebody waits for changed, on the cluster with this key. */
@@ -71,7 +76,7 @@ export class Connections {
       await workload.close();
       throw error;
     }
-    this.#held.set(key, { identity, workload });
+    this.#held.set(key, { identity, workload, expiry: expiryOf(config) });
     return workload;
   }
 
@@ -87,9 +92,9 @@ export class Connections {
     await Promise.all([...this.#held.keys()].map((key) => this.drop(key)));
   }
 
-  /** How many clusters are connected. */
-  get size(): number {
-    return this.#held.size;
+  /** The connected clusters, by key, with the end of their client certificates. */
+  expiries(): ReadonlyMap<string, Date | undefined> {
+    return new Map([...this.#held].map(([key, { expiry }]) => [key, expiry]));
   }
 }
 

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { crds } from "../../pkg/api/index.ts";
-import { installManifests } from "../../pkg/install/index.ts";
+import { groundManifests } from "../../pkg/install/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
@@ -154,7 +154,7 @@ test("the demo's Fleet is accepted as it is", async () => {
 });
 
 test("the controller's rights have no wildcard and no write on Clusters; the API server agrees", async () => {
-  const rules = installManifests().flatMap(
+  const rules = groundManifests([namespace]).flatMap(
     (o) => (o["rules"] ?? []) as { apiGroups: string[]; resources: string[]; verbs: string[] }[],
   );
   for (const rule of rules) {
@@ -189,10 +189,15 @@ test("the controller's rights have no wildcard and no write on Clusters; the API
   };
   assert.equal(await may("list", "cluster.x-k8s.io", "clusters"), true);
   assert.equal(await may("patch", "cluster.x-k8s.io", "clusters"), false);
-  assert.equal(await may("create", "", "secrets", "fleet"), false);
+  assert.equal(await may("get", "", "secrets", namespace), true);
+  assert.equal(await may("get", "", "secrets", "default"), false);
+  assert.equal(await may("list", "", "secrets"), false);
+  assert.equal(await may("create", "", "secrets", namespace), false);
   assert.equal(await may("update", "", "secrets"), false);
   assert.equal(await may("create", "apps", "deployments"), false);
-  assert.equal(await may("patch", "capitan.dev", "fleetmembers"), true);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers", namespace), true);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers", "default"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleets", "default"), false);
 });
 
 test("capitan install can be repeated", async () => {

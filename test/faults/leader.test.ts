@@ -28,6 +28,7 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
+import { tellCluster } from "../harness/own-hub.ts";
 import { ApiProxy, auditOf, isLease, isRefused, writes, type Hold } from "./harness/index.ts";
 
 /** A hub of its own, whose leaders may fall, and a workload cluster of the laboratory. */
@@ -67,7 +68,7 @@ before(async () => {
   address = `https://127.0.0.1:${port}`;
   ca = (await readServerPki(join(serverDir(lab.dir, server), "pki"))).ca;
   await applyInstall(hub);
-  await newHubCluster(kubeconfig);
+  await tellCluster(hub, { namespace, name: cluster }, kubeconfig);
 });
 after(async () => {
   await stopReplicas();
@@ -75,55 +76,6 @@ after(async () => {
   await hub.close();
   await workload.close();
 });
-
-/** What Cluster API would tell of a cluster that is there. */
-async function newHubCluster(kubeconfig: string): Promise<void> {
-  const openAPIV3Schema = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
-  const version = { name: "v1beta2", served: true, storage: true, schema: { openAPIV3Schema } };
-  const names = {
-    plural: "clusters",
-    kind: "Cluster",
-    singular: "cluster",
-    listKind: "ClusterList",
-  };
-  const approved = "https://github.com/kubernetes-sigs/cluster-api";
-  const definition = {
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: {
-      name: "clusters.cluster.x-k8s.io",
-      annotations: { "api-approved.kubernetes.io": approved },
-    },
-    spec: { group: "cluster.x-k8s.io", scope: "Namespaced", names, versions: [version] },
-  };
-  const manager = { manager: "test" };
-  await hub.apply(resources.crd, definition, manager);
-  const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
-  await hub.apply(resources.namespace, home, manager);
-  const object = {
-    apiVersion: "cluster.x-k8s.io/v1beta2",
-    kind: "Cluster",
-    metadata: { namespace, name: cluster, labels: { cluster } },
-    spec: {},
-    status: { initialization: { controlPlaneInitialized: true, infrastructureProvisioned: true } },
-  };
-  await until(() => hub.apply(resources.cluster, object, manager), {
-    deadlineMs: 15_000,
-    what: "Clusters to be served",
-  });
-  const secret = {
-    apiVersion: "v1",
-    kind: "Secret",
-    type: "cluster.x-k8s.io/secret",
-    metadata: {
-      namespace,
-      name: `${cluster}-kubeconfig`,
-      labels: { "cluster.x-k8s.io/cluster-name": cluster },
-    },
-    data: { value: Buffer.from(kubeconfig).toString("base64") },
-  };
-  await hub.apply(resources.secret, secret, manager);
-}
 
 const rbac = (kind: string): Resource => ({
   group: "rbac.authorization.k8s.io",

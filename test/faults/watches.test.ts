@@ -133,10 +133,11 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
       secretChanged: ({ name }) => told.push(name),
     },
     Math.random,
+    [namespace],
   );
   const stopping = new AbortController();
   const running = watched.run(stopping.signal);
-  await watched.synced();
+  await watched.secretsSynced();
   told.length = 0;
   const secret = { namespace, name: `${cluster.name}-kubeconfig` };
   let hidden = 0;

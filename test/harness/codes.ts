@@ -17,6 +17,9 @@ export const ownershipCodes: readonly Code[] = [
   "ServerIdentityRefused",
 ];
 
+/** The codes that only a command says; `test/e2e/production.test.ts` makes them true. */
+export const commandCodes: readonly Code[] = ["ControllerRuns"];
+
 /** Every code that a test of this process has made true and seen in the words of the CLI. */
 export const seen = new Set<Code>();
 

@@ -141,7 +141,6 @@ export class MemberHub {
         error: ignore,
       },
       metrics: {
-        reconciled: ignore,
         applied: ignore,
         repaired: ignore,
       },

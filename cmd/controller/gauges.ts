@@ -1,0 +1,70 @@
+import { overviewOf, type Overview } from "../../pkg/fleet/index.ts";
+import type { MetricName, Sample } from "../../pkg/server/index.ts";
+import type { Connections } from "../../pkg/workload/index.ts";
+import type { Controllers } from "./wiring.ts";
+
+export type GaugeFacts = {
+  readonly version: string;
+  readonly leading: boolean;
+  readonly controllers: Controllers;
+  readonly connections: Connections;
+};
+
+type Expiries = ReturnType<Connections["expiries"]>;
+
+/** What the gauges show. Fleets and clusters are shown by the leader only, so that nothing is counted twice. */
+export function gaugesOf(facts: GaugeFacts): readonly Sample[] {
+  const { version, leading, controllers, connections } = facts;
+  const expiries = connections.expiries();
+  const own = [
+    sample("capitan_build_info", 1, { version, node_version: process.version }),
+    sample("capitan_leader", leading ? 1 : 0),
+    sample("capitan_connected_clusters", expiries.size),
+    ...queueGauges(controllers),
+  ];
+  if (!leading) return own;
+  const overview = overviewOf(controllers.hub.fleets(), controllers.hub.members());
+  return [...own, ...fleetGauges(overview), ...clusterGauges(overview, expiries)];
+}
+
+function queueGauges({ queues }: Controllers): readonly Sample[] {
+  return queues().flatMap(({ controller, waiting, running, longestRunningMs }) => [
+    sample("capitan_queue_waiting", waiting, { controller }),
+    sample("capitan_queue_running", running, { controller }),
+    sample("capitan_queue_longest_running_seconds", longestRunningMs / 1000, { controller }),
+  ]);
+}
+
+function fleetGauges({ fleets, members, approvals }: Overview): readonly Sample[] {
+  return [
+    ...fleets.flatMap(({ namespace, name: fleet, ready, clusters }) => [
+      sample("capitan_fleet_ready", ready ? 1 : 0, { namespace, fleet }),
+      ...(["matched", "ready", "updating", "failed"] as const).map((state) =>
+        sample("capitan_fleet_clusters", clusters[state], { namespace, fleet, state }),
+      ),
+    ]),
+    ...[...members].map(([reason, n]) => sample("capitan_members", n, { reason })),
+    ...Object.entries(approvals).map(([kind, n]) =>
+      sample("capitan_approvals_waiting", n, { kind }),
+    ),
+  ];
+}
+
+function clusterGauges({ clusters }: Overview, expiries: Expiries): readonly Sample[] {
+  return [...clusters].flatMap(([key, ready]) => {
+    const [namespace = "", cluster = ""] = key.split("/");
+    const labels = { namespace, cluster };
+    const expiry = expiries.get(key);
+    return [
+      sample("capitan_cluster_ready", ready ? 1 : 0, labels),
+      sample("capitan_cluster_connected", expiries.has(key) ? 1 : 0, labels),
+      ...(expiry === undefined
+        ? []
+        : [sample("capitan_kubeconfig_expiry_timestamp_seconds", expiry.getTime() / 1000, labels)]),
+    ];
+  });
+}
+
+function sample(name: MetricName, value: number, labels: Record<string, string> = {}): Sample {
+  return { name, value, labels };
+}

@@ -1,0 +1,8 @@
+/** Where the controller runs. */
+export const systemNamespace = "capitan-system";
+/** The controller's ServiceAccount, and the name of all that belongs to it. */
+export const controllerAccount = "capitan-controller";
+/** On everything that is installed. */
+export const labels = { "app.kubernetes.io/part-of": "capitan" };
+/** On the controller's pods. */
+export const podLabels = { ...labels, "app.kubernetes.io/name": controllerAccount };

@@ -1,0 +1,544 @@
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { parse } from "yaml";
+import { stop } from "../../hack/lab/processes.ts";
+import { fluxManifests } from "../../hack/flux-manifests.ts";
+import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
+import { root } from "../../hack/lab/paths.ts";
+import type { LabFile } from "../../hack/lab/state.ts";
+import type { Fleet } from "../../pkg/api/index.ts";
+import {
+  controllerAccount,
+  groundManifests,
+  installManifests,
+  systemNamespace,
+} from "../../pkg/install/index.ts";
+import { asList, asMap, asString } from "../../pkg/json/index.ts";
+import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import type { FluxEvent } from "../../pkg/notify/index.ts";
+import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { metricSpecs } from "../../pkg/server/index.ts";
+import { auditOf, type AuditEntry } from "../faults/harness/index.ts";
+import {
+  applyFleet,
+  capitan,
+  configMap,
+  deleteNow,
+  fleetOf,
+  fleetReady,
+  inline,
+  memberOf,
+  namespace,
+  newCluster,
+  resources,
+  sharedHub,
+  sharedLab,
+  until,
+} from "../harness/index.ts";
+import {
+  accountKubeconfig,
+  startOwnController,
+  startOwnHub,
+  stopOwnHub,
+  tellCluster,
+  type OwnHub,
+} from "../harness/own-hub.ts";
+
+/** One production hub from `capitan install` to `capitan uninstall`; the tests build on each other. */
+const cluster = "prod-1";
+const image = `registry.example/capitan@sha256:${"a".repeat(64)}`;
+const controllerProcess = "controller-production";
+const user = `system:serviceaccount:${systemNamespace}:${controllerAccount}`;
+
+let lab: LabFile;
+let hub: OwnHub;
+let workload: KubeClient;
+let receiver: Server;
+/** The workload cluster's. */
+let kubeconfig: string;
+/** What came to --events-addr. */
+const told: FluxEvent[] = [];
+/** The arguments that every installation here has. */
+let installArgs: readonly string[];
+let eventsAddress: string;
+
+before(async () => {
+  receiver = createServer((request, response) => {
+    let text = "";
+    request.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    request.on("end", () => {
+      told.push(JSON.parse(text) as FluxEvent);
+      response.writeHead(202).end();
+    });
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => receiver.once("listening", resolve));
+  eventsAddress = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+  installArgs = ["install", "--image", image, "--events-addr", eventsAddress];
+  lab = await sharedLab();
+  const shared = await sharedHub();
+  workload = (await newCluster(shared, cluster)).client;
+  kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
+  await shared.close();
+  hub = await startOwnHub(lab, "prodhub", lab.ports.lastWorkload - 4);
+});
+after(async () => {
+  await stop(lab.dir, controllerProcess);
+  await stopOwnHub(lab, hub);
+  await workload.close();
+  receiver.closeAllConnections();
+  receiver.close();
+});
+
+const cli = (...args: readonly string[]) => capitan(args, hub.kubeconfigFile);
+
+/** The block of a page that begins with this line. */
+async function inDocs(page: string, firstLine: string): Promise<string> {
+  const text = await readFile(join(root, "docs", page), "utf8");
+  const blocks = [...text.matchAll(/^```\w*\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+  const found = blocks.find((block) => block.startsWith(firstLine));
+  assert.ok(found !== undefined, `docs/${page} has no block that begins with ${firstLine}`);
+  return found;
+}
+
+/** What the Deployment on the hub would run. */
+async function podTemplate(): Promise<KubeObject> {
+  const live = await hub.client.get(resources.deployment, {
+    namespace: systemNamespace,
+    name: controllerAccount,
+  });
+  return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
+}
+
+async function startController(...more: readonly string[]): Promise<string> {
+  const [container] = asList(asMap((await podTemplate())["spec"])["containers"]).map(asMap);
+  const [node, main] = asList(container?.["command"]).map(String);
+  assert.equal(node, "node");
+  const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String), ...more];
+  const account = { namespace: systemNamespace, name: controllerAccount };
+  const kubeconfig = await accountKubeconfig(lab, hub, account);
+  return startOwnController(lab, { process: controllerProcess, kubeconfig, args });
+}
+
+test("capitan install --export prints what capitan install applies, and the API server takes all of it", async () => {
+  const exported = await cli(...installArgs, "--export");
+  assert.deepEqual([exported.code, exported.stderr], [0, ""]);
+  assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
+  const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress };
+  const printed = parseManifests(exported.stdout, "export");
+  assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
+  const first = await cli(...installArgs);
+  assert.equal(first.code, 0, first.stderr);
+  assert.equal(first.stdout, await inDocs("install.md", "Namespace/capitan-system created"));
+  assert.equal(first.stdout.trim().split("\n").length, printed.length);
+  const again = await cli(...installArgs);
+  assert.ok(
+    again.stdout
+      .trim()
+      .split("\n")
+      .every((line) => line.endsWith(" applied")),
+  );
+  const discovery = new Discovery(hub.client);
+  for (const object of printed) {
+    const resource = await discovery.find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined && (await hub.client.get(resource, object.metadata)));
+  }
+});
+
+/** The Pod that the Deployment would make, changed. */
+async function tryPod(name: string, change: (spec: PodSpec) => void): Promise<void> {
+  const template = structuredClone(await podTemplate());
+  const spec = template["spec"];
+  change(spec as PodSpec);
+  const metadata = { ...template.metadata, name, namespace: systemNamespace };
+  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec };
+  const made = await hub.client.create(resources.pod, pod);
+  await hub.client.delete(resources.pod, made);
+}
+
+type PodSpec = {
+  securityContext: Record<string, unknown>;
+  hostNetwork?: boolean;
+  volumes: object[];
+  containers: { securityContext: Record<string, unknown> }[];
+};
+const relaxations: Readonly<Record<string, (spec: PodSpec) => void>> = {
+  privileged: ({ containers: [c] }) =>
+    Object.assign(c?.securityContext ?? {}, { privileged: true, allowPrivilegeEscalation: true }),
+  "may-be-root": ({ securityContext }) => delete securityContext["runAsNonRoot"],
+  "no-seccomp": ({ securityContext }) => delete securityContext["seccompProfile"],
+  "may-escalate": ({ containers: [c] }) => delete c?.securityContext["allowPrivilegeEscalation"],
+  capabilities: ({ containers: [c] }) => delete c?.securityContext["capabilities"],
+  "host-network": (spec) => (spec.hostNetwork = true),
+  "host-path": ({ volumes }) => volumes.push({ name: "h", hostPath: { path: "/" } }),
+};
+
+test("M1 the Deployment's pod is accepted where `restricted` is enforced, and every relaxation of it is refused", async () => {
+  await tryPod("as-it-is", () => undefined);
+  for (const [name, relax] of Object.entries(relaxations)) {
+    await assert.rejects(
+      tryPod(name, relax),
+      { message: /violates PodSecurity "restricted/ },
+      name,
+    );
+  }
+});
+
+type Right = { readonly verb: string; readonly resource: string; readonly namespace: string };
+type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[] }[];
+
+/** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
+function granted(): readonly Right[] {
+  return groundManifests([namespace]).flatMap(({ kind, metadata, rules }) =>
+    /^(?:Cluster)?Role$/.test(kind)
+      ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
+          resources.flatMap((resource) =>
+            verbs.map((verb) => ({
+              verb,
+              resource: `${group}/${resource}`,
+              namespace: metadata.namespace ?? "",
+            })),
+          ),
+        )
+      : [],
+  );
+}
+
+/** The rights that a request needs: an apply that makes an object needs to create it too. */
+function rightsOf({ verb, group, resource, subresource, ...entry }: AuditEntry): readonly Right[] {
+  const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
+  const right = { verb, resource: name, namespace: entry.namespace };
+  return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
+}
+
+const covers = (grant: Right, need: Right) =>
+  grant.verb === need.verb &&
+  grant.resource === need.resource &&
+  (grant.namespace === "" || grant.namespace === need.namespace);
+const textOf = ({ verb, resource, namespace }: Right) =>
+  `${verb} ${resource} in ${namespace || "all"}`;
+
+/** Where the controller serves metrics and health. */
+let endpoint: string;
+
+const set = (n: number) => [inline("l", [configMap("kept", { n: String(n) })])];
+
+/** Uses every right: a Fleet that changes often, loses a member and a cluster, and goes. */
+async function useEveryRight(): Promise<void> {
+  const { client } = hub;
+  const gone = { namespace, name: "gone" };
+  await client.apply(
+    resources.cluster,
+    {
+      apiVersion: "cluster.x-k8s.io/v1beta2",
+      kind: "Cluster",
+      metadata: { ...gone, labels: { cluster } },
+      spec: {},
+    },
+    { manager: "test" },
+  );
+  await applyFleet(client, "rights", cluster, set(0));
+  const kept = { namespace: "default", name: "kept" };
+  const isAt = async (n: number) =>
+    asMap((await workload.get(resources.configMap, kept))?.["data"])["n"] === String(n);
+  // More revisions than are kept.
+  for (let n = 0; n < 9; n++) {
+    await applyFleet(client, "rights", cluster, set(n));
+    await until(() => isAt(n), { deadlineMs: 20_000, what: `revision ${n}` });
+  }
+  await deleteNow(client, resources.cluster, gone);
+  await until(async () => (await memberOf(client, "rights", "gone")) === undefined, {
+    deadlineMs: 20_000,
+    what: "the member of the deleted Cluster to go",
+  });
+  await fleetReady(client, "rights");
+  await deleteNow(client, resources.fleet, { namespace, name: "rights" });
+  await until(async () => (await fleetOf(client, "rights")) === undefined, {
+    deadlineMs: 30_000,
+    what: "the Fleet to go",
+  });
+}
+
+test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
+  await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
+  endpoint = await startController();
+  await useEveryRight();
+  const grants = granted();
+  let requests: readonly AuditEntry[] = [];
+  // The Lease is renewed every two seconds, whatever the scenario does.
+  const isAllUsed = async () => {
+    const all = await auditOf(lab.dir, hub.name).since(0);
+    requests = all.filter((entry) => entry.user === user && entry.resource !== "");
+    const used = requests.flatMap(rightsOf);
+    const unused = grants.filter((grant) => !used.some((need) => covers(grant, need)));
+    assert.deepEqual(unused.map(textOf), [], "granted and not used");
+    return true;
+  };
+  await until(isAllUsed, { deadlineMs: 10_000, what: "all rights to be used", everyMs: 250 });
+  const needed = requests.flatMap(rightsOf);
+  const missing = needed.filter((need) => !grants.some((grant) => covers(grant, need)));
+  assert.deepEqual([...new Set(missing.map(textOf))], [], "used and not granted");
+  assert.deepEqual(
+    requests.filter(({ code }) => code === 403),
+    [],
+  );
+  assert.ok(!grants.some((grant) => /\*|impersonate|escalate|bind/.test(textOf(grant))));
+  const secrets = grants.filter(({ resource }) => resource === "/secrets");
+  assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace]);
+});
+
+/** The value of one series; undefined when there is none. */
+function valueOf(text: string, name: string, ...labels: readonly string[]): number | undefined {
+  const line = text
+    .split("\n")
+    .find(
+      (l) =>
+        l.startsWith(name) &&
+        /^[{ ]/.test(l.slice(name.length)) &&
+        labels.every((x) => l.includes(x)),
+    );
+  return line === undefined ? undefined : Number(line.split(" ").at(-1));
+}
+
+const scrape = async () => (await fetch(`${endpoint}/metrics`)).text();
+const fleetLayers = [inline("l", [configMap("a"), configMap("b")]), inline("m", [configMap("c")])];
+
+test("every documented metric is served; clusters are named by gauges only, and go with their members", async () => {
+  assert.ok(
+    !(await scrape()).includes(`cluster="${cluster}"`),
+    "the Fleet before this one has gone",
+  );
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
+  await fleetReady(hub.client, "stays");
+  const of = [`namespace="${namespace}"`, `cluster="${cluster}"`];
+  const ready = async () => valueOf(await scrape(), "capitan_cluster_ready", ...of) === 1;
+  await until(ready, { deadlineMs: 5_000, what: "the cluster to be shown as ready" });
+  await workload.mergePatch(
+    resources.configMap,
+    { namespace: "default", name: "a" },
+    { data: { k: "somebody" }, metadata: { labels: { "capitan.dev/owner": null } } },
+  );
+  const repaired = async () => (valueOf(await scrape(), "capitan_repaired_objects_total") ?? 0) > 0;
+  await until(repaired, { deadlineMs: 10_000, what: "a repair to be counted" });
+  const text = await scrape();
+  for (const name of Object.keys(metricSpecs)) assert.ok(text.includes(`# HELP ${name} `), name);
+  assert.equal(valueOf(text, "capitan_leader"), 1);
+  assert.equal(valueOf(text, "capitan_cluster_connected", ...of), 1);
+  assert.equal(valueOf(text, "capitan_connected_clusters"), 1);
+  assert.equal(valueOf(text, "capitan_fleet_ready", 'fleet="stays"'), 1);
+  assert.equal(valueOf(text, "capitan_fleet_clusters", 'fleet="stays"', 'state="ready"'), 1);
+  assert.equal(valueOf(text, "capitan_members", 'reason="ReconciliationSucceeded"'), 1);
+  assert.equal(valueOf(text, "capitan_approvals_waiting", 'kind="FleetMember"'), 0);
+  assert.ok(
+    (valueOf(text, "capitan_kubeconfig_expiry_timestamp_seconds", ...of) ?? 0) > Date.now() / 1000,
+  );
+  assert.ok((valueOf(text, "capitan_drift_repair_duration_seconds_count") ?? 0) >= 1);
+  assert.ok(
+    (valueOf(text, "capitan_reconcile_duration_seconds_count", 'controller="cluster"') ?? 0) > 9,
+  );
+  assert.match(text, /capitan_build_info\{version="v[0-9.]+",node_version="v24[^"]+"\} 1/);
+  for (const line of text.split("\n")) {
+    const [, name = "", inside = ""] = /^(\w+)\{(.*)\}/.exec(line) ?? [];
+    const type = (metricSpecs as Record<string, { type: string }>)[name]?.type;
+    assert.ok(type === "gauge" || !inside.includes(cluster), line);
+  }
+  assert.equal((await fetch(`${endpoint}/healthz`)).status, 200);
+});
+
+test("the same events reach --events-addr in the schema of Flux, success included, and no Secret", async () => {
+  const isSuccess = ({ involvedObject, reason }: FluxEvent) =>
+    involvedObject.kind === "FleetMember" && reason === "ReconciliationSucceeded";
+  await applyFleet(hub.client, "stays", cluster, [
+    ...fleetLayers,
+    { name: "bad", oci: { url: "oci://127.0.0.1:9/nobody", insecure: true } },
+  ]);
+  const find = (test: (event: FluxEvent) => boolean) =>
+    until(() => told.find(test), { deadlineMs: 20_000, what: "an event" });
+  const failure = await find(({ reason }) => reason === "RegistryUnreachable");
+  const success = await find(isSuccess);
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
+  await fleetReady(hub.client, "stays");
+  const fleet = (await fleetOf(hub.client, "stays")) as Fleet;
+  assert.deepEqual(
+    { ...failure, timestamp: "", message: "" },
+    {
+      involvedObject: {
+        apiVersion: "capitan.dev/v1alpha1",
+        kind: "Fleet",
+        name: "stays",
+        namespace,
+        uid: fleet.metadata.uid,
+        resourceVersion: failure.involvedObject.resourceVersion,
+      },
+      severity: "error",
+      timestamp: "",
+      message: "",
+      reason: "RegistryUnreachable",
+      metadata: failure.metadata,
+      reportingController: "capitan-controller",
+      reportingInstance: hostname(),
+    },
+  );
+  assert.match(failure.involvedObject.resourceVersion, /^\d+$/);
+  assert.match(failure.message, /^layer bad: /);
+  assert.match(failure.metadata["capitan.dev/revision"] ?? "", /^stays-[0-9a-f]{8}$/);
+  assert.equal(new Date(failure.timestamp).toISOString(), failure.timestamp);
+  assert.equal(success.severity, "info");
+  assert.deepEqual(Object.keys(success.metadata).sort(), [
+    "capitan.dev/cluster",
+    "capitan.dev/fleet",
+    "capitan.dev/revision",
+    "event.toolkit.fluxcd.io/cluster",
+  ]);
+  assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
+  const sameEvents = async () => {
+    const { items } = await hub.client.list(resources.event, { namespace });
+    const sent = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
+    assert.deepEqual(
+      told.map(({ message }) => message).sort(),
+      items.map(({ note }) => note).sort(),
+    );
+    return sent === told.length;
+  };
+  await until(sameEvents, { deadlineMs: 10_000, what: "every Event to have been sent too" });
+  const secret = await hub.client.get(resources.secret, {
+    namespace,
+    name: `${cluster}-kubeconfig`,
+  });
+  const encoded = asString(asMap(secret?.["data"])["value"]) ?? "";
+  const kubeconfig = Buffer.from(encoded, "base64").toString();
+  const key = /client-key-data"?: ?"?(\S{40})/.exec(kubeconfig)?.[1] ?? "";
+  assert.equal(key.length, 40);
+  assert.ok(!JSON.stringify(told).includes(key));
+});
+
+test("an Alert of Flux may name our kinds once its CRD is patched as the page says", async () => {
+  const page = "monitoring/notifications.md";
+  const alert = parse(await inDocs(page, "apiVersion: notification.toolkit")) as KubeObject;
+  const kustomization = parse(await inDocs(page, "target:")) as {
+    target: { name: string };
+    patch: string;
+  };
+  const definition = parseManifests((await fluxManifests()).text, "flux").find(
+    ({ metadata }) => metadata.name === kustomization.target.name,
+  );
+  assert.ok(definition !== undefined);
+  const manager = { manager: "test" };
+  const refusedAlert = async () => {
+    const resource = await new Discovery(hub.client).find(alert.apiVersion, alert.kind);
+    return resource === undefined
+      ? "not served"
+      : hub.client.apply(resource, alert, manager).then(
+          () => "",
+          (error: Error) => error.message,
+        );
+  };
+  await hub.client.apply(resources.crd, definition, manager);
+  await until(async () => (await refusedAlert()).includes('Unsupported value: "FleetMember"'), {
+    deadlineMs: 15_000,
+    what: "the Alert to be refused",
+  });
+  const patched = structuredClone(definition);
+  for (const { path, value } of parse(kustomization.patch) as { path: string; value: string }[]) {
+    const at = path.split("/").slice(1, -1);
+    const kinds = at.reduce<unknown>(
+      (node, key) => (node as Record<string, unknown>)[key],
+      patched,
+    );
+    (kinds as string[]).push(value);
+  }
+  await hub.client.apply(resources.crd, patched, manager);
+  await until(async () => (await refusedAlert()) === "", {
+    deadlineMs: 15_000,
+    what: "the Alert to be accepted",
+  });
+});
+
+/** uid and resourceVersion by name of what the Fleet has put on the workload cluster. */
+async function objects(): Promise<Readonly<Record<string, string>>> {
+  const { items } = await workload.list(resources.configMap, {
+    namespace: "default",
+    labelSelector: "capitan.dev/owner",
+  });
+  return Object.fromEntries(
+    items.map(({ metadata }) => [
+      metadata.name,
+      `${metadata.uid ?? ""} ${metadata.resourceVersion ?? ""}`,
+    ]),
+  );
+}
+
+const uninstalled = async () => ({
+  fleet: await hub.client.get(resources.fleet, { namespace, name: "stays" }).catch(() => undefined),
+  deployment: await hub.client.get(resources.deployment, {
+    namespace: systemNamespace,
+    name: controllerAccount,
+  }),
+  account: await hub.client.get(resources.serviceAccount, {
+    namespace: systemNamespace,
+    name: controllerAccount,
+  }),
+});
+
+test("capitan uninstall takes Capitan off the hub, and nothing off the workload cluster", async () => {
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
+  await fleetReady(hub.client, "stays");
+  const before = await objects();
+  assert.deepEqual(Object.keys(before).sort(), ["a", "b", "c"]);
+  const audit = auditOf(lab.dir, cluster);
+  const mark = await audit.mark();
+
+  const refused = await cli("uninstall");
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /ControllerRuns: the controller \S+ runs\n  → Stop the controller/);
+  await stop(lab.dir, controllerProcess, 15_000);
+  assert.equal((await cli("uninstall", "--crds")).code, 2);
+  assert.ok((await fleetOf(hub.client, "stays")) !== undefined);
+
+  assert.match(
+    refused.stdout,
+    /^Deployment\/\S+ deleted\nwaiting 15 s, to see whether \S+ renews its Lease\n$/,
+  );
+  const plain = await cli("uninstall");
+  assert.equal(plain.code, 0, plain.stderr);
+  const [deploymentDeleted = ""] = refused.stdout.split("\n");
+  assert.equal(`${deploymentDeleted}\n${plain.stdout}`, await inDocs("install.md", "Deployment/"));
+  const rest = await uninstalled();
+  assert.deepEqual([rest.deployment, rest.account], [undefined, undefined]);
+  assert.deepEqual((rest.fleet as Fleet).metadata.finalizers, ["capitan.dev/fleet"]);
+
+  const whole = await cli("uninstall", "--crds", "--yes");
+  assert.equal(whole.code, 0, whole.stderr);
+  assert.equal(whole.stdout, await inDocs("install.md", "no controller runs"));
+  const { items } = await hub.client.list(resources.crd, {
+    labelSelector: "app.kubernetes.io/part-of=capitan",
+  });
+  assert.deepEqual(items, []);
+  const ours = groundManifests([namespace]).filter(({ kind }) => /Role|ServiceAccount/.test(kind));
+  const discovery = new Discovery(hub.client);
+  for (const object of ours) {
+    const resource = await discovery.find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined);
+    assert.equal(await hub.client.get(resource, object.metadata), undefined);
+  }
+  assert.deepEqual(await objects(), before);
+  const deletes = (await audit.since(mark)).filter(({ verb }) => verb.startsWith("delete"));
+  assert.deepEqual(deletes, []);
+  // Namespaces with what else may be in them are not Capitan's to delete.
+  assert.ok(await hub.client.get(resources.cluster, { namespace, name: cluster }));
+  assert.equal((await cli("uninstall", "--crds", "--yes")).code, 0, "repeated");
+
+  assert.equal((await cli(...installArgs)).code, 0);
+  // A namespace without its Role is told of, and holds nobody else.
+  endpoint = await startController("--platform-namespace=forgotten");
+  assert.ok(
+    (valueOf(await scrape(), "capitan_hub_watch_failures_total", 'kind="Secret"') ?? 0) > 0,
+  );
+  await applyFleet(hub.client, "stays", cluster, fleetLayers);
+  await fleetReady(hub.client, "stays");
+  assert.deepEqual(await objects(), before, "installed again, it takes over what is there");
+});
