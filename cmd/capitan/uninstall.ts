@@ -21,6 +21,7 @@ const goneMs = 60_000;
 const pollMs = 250;
 const triesMax = 10;
 
+const removedDeployment = { apiVersion: "apps/v1", kind: "Deployment" };
 const pods = { group: "", version: "v1", kind: "Pod", plural: "pods", namespaced: true };
 const podSelector = Object.entries(podLabels)
   .map(([key, value]) => `${key}=${value}`)
@@ -60,6 +61,7 @@ async function removeAll(hub: KubeClient, args: UninstallArguments): Promise<voi
   await removeInstalled(hub, discovery);
   if (args.crds) {
     await letFleetsGo(hub, discovery);
+    await refuseComeback(hub, discovery);
     await removeDefinitions(hub, discovery);
   }
   say(`Namespace/${systemNamespace} is kept, with what else may be in it`);
@@ -69,7 +71,7 @@ async function removeAll(hub: KubeClient, args: UninstallArguments): Promise<voi
 
 /** A controller that still ran would withdraw Fleets that are deleted: it must be gone before anything else. */
 async function stopController(hub: KubeClient, discovery: Discovery): Promise<void> {
-  const deployment = await resourceOf(discovery, { apiVersion: "apps/v1", kind: "Deployment" });
+  const deployment = await resourceOf(discovery, removedDeployment);
   await remove(hub, deployment, { namespace: systemNamespace, name: controllerAccount });
   const none = async () => {
     const options = { namespace: systemNamespace, labelSelector: podSelector, metadataOnly: true };
@@ -112,6 +114,17 @@ async function removeInstalled(hub: KubeClient, discovery: Discovery): Promise<v
     const scope = isLease ? { namespace: systemNamespace } : { labelSelector: installedSelector };
     const { items } = await hub.list(resource, { ...scope, metadataOnly: true });
     for (const object of items.filter(isInstalled)) await remove(hub, resource, object.metadata);
+  }
+}
+
+/** GitOps may have brought the controller back meanwhile; it would withdraw Fleets that are being deleted. */
+async function refuseComeback(hub: KubeClient, discovery: Discovery): Promise<void> {
+  const name = { namespace: systemNamespace, name: controllerAccount };
+  for (const kind of [removedDeployment, ...removedKinds]) {
+    const resource = await resourceOf(discovery, kind);
+    if (!resource.namespaced || (await hub.get(resource, name)) === undefined) continue;
+    const message = `${kind.kind} ${systemNamespace}/${controllerAccount} has come back: suspend what applies it`;
+    throw new CapitanError("ControllerRuns", message);
   }
 }
 

@@ -273,9 +273,9 @@ export const codes = {
   },
   ControllerRuns: {
     retry: "never",
-    meaning: "Capitan cannot be uninstalled because a controller still renews its Lease.",
+    meaning: "Capitan cannot be uninstalled because a controller still runs, or has come back.",
     remedy:
-      "Stop the controller that the message names, which is not one of the Deployment, and repeat the command.",
+      "Stop what the message names, and the GitOps or the person that starts it again; then repeat the command.",
   },
   NotFound: {
     retry: "never",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostname } from "node:os";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { parse } from "yaml";
@@ -23,7 +23,7 @@ import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import type { FluxEvent } from "../../pkg/notify/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { metricSpecs } from "../../pkg/server/index.ts";
-import { auditOf, type AuditEntry } from "../faults/harness/index.ts";
+import { ApiProxy, auditOf, type AuditEntry } from "../faults/harness/index.ts";
 import {
   applyFleet,
   capitan,
@@ -472,6 +472,29 @@ async function objects(): Promise<Readonly<Record<string, string>>> {
   );
 }
 
+/** The command while something applies the Deployment again just before the Fleets would be deleted. */
+async function comesBackDuring(...args: readonly string[]): Promise<void> {
+  const proxy = await ApiProxy.start({ kubeconfig: await readFile(hub.kubeconfigFile, "utf8") });
+  try {
+    const file = join(lab.dir, "prodhub-proxy.kubeconfig");
+    await writeFile(file, proxy.kubeconfig(), { mode: 0o600 });
+    const held = proxy.on({ method: "PATCH", path: /\/fleets\// }).hold();
+    const command = capitan(args, file);
+    await until(() => held.waiting > 0, { deadlineMs: 30_000, what: "the finalizer's patch" });
+    const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress };
+    const deployment = installManifests(options).find(({ kind }) => kind === "Deployment");
+    assert.ok(deployment !== undefined);
+    await hub.client.apply(resources.deployment, deployment, { manager: "gitops" });
+    held.release();
+    const { code, stderr } = await command;
+    assert.equal(code, 1);
+    assert.match(stderr, /ControllerRuns: Deployment \S+ has come back/);
+    assert.ok((await fleetOf(hub.client, "stays")) !== undefined);
+  } finally {
+    await proxy.close();
+  }
+}
+
 const uninstalled = async () => ({
   fleet: await hub.client.get(resources.fleet, { namespace, name: "stays" }).catch(() => undefined),
   deployment: await hub.client.get(resources.deployment, {
@@ -494,7 +517,10 @@ test("capitan uninstall takes Capitan off the hub, and nothing off the workload 
 
   const refused = await cli("uninstall");
   assert.equal(refused.code, 1);
-  assert.match(refused.stderr, /ControllerRuns: the controller \S+ runs\n  → Stop the controller/);
+  assert.match(
+    refused.stderr,
+    /ControllerRuns: the controller \S+ runs\n  → Stop what the message/,
+  );
   await stop(lab.dir, controllerProcess, 15_000);
   assert.equal((await cli("uninstall", "--crds")).code, 2);
   assert.ok((await fleetOf(hub.client, "stays")) !== undefined);
@@ -511,6 +537,9 @@ test("capitan uninstall takes Capitan off the hub, and nothing off the workload 
   assert.deepEqual([rest.deployment, rest.account], [undefined, undefined]);
   assert.deepEqual((rest.fleet as Fleet).metadata.finalizers, ["capitan.dev/fleet"]);
 
+  await comesBackDuring("uninstall", "--crds", "--yes");
+  assert.deepEqual(await objects(), before);
+  assert.equal((await cli("uninstall")).code, 0);
   const whole = await cli("uninstall", "--crds", "--yes");
   assert.equal(whole.code, 0, whole.stderr);
   assert.equal(whole.stdout, await inDocs("install.md", "no controller runs"));
