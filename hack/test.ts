@@ -50,6 +50,9 @@ function nodeTest(files: readonly string[], concurrency: number, env = {}): Prom
 /** Runs `files` with one management cluster that they share, and ends it whatever happens. */
 async function inLaboratory(files: readonly string[]): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
+  // Whoever ends a run by hand must not be left with fifty processes.
+  for (const name of ["SIGINT", "SIGTERM"] as const)
+    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
   try {
     const lab = await startLab({ dir, progress, audit: true });
     await startController(lab);
