@@ -9,8 +9,8 @@ import {
   untilEvent,
   type Again,
 } from "../pace/index.ts";
-import { clusterKey, type ClusterFacts } from "../fleet/index.ts";
-import { claimsBy, SharedObjects } from "../engine/index.ts";
+import { clusterKey, heldUpBy, type ClusterFacts } from "../fleet/index.ts";
+import { SharedObjects } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import {
@@ -23,6 +23,7 @@ import {
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
 import { Session } from "./session.ts";
+import { claimsOf, unknownWishes } from "./wishes.ts";
 
 /** One look at a cluster, with all its members, takes no longer: a hostile server must not keep a worker. */
 const passMaxMs = 3 * 60_000;
@@ -35,6 +36,8 @@ export type ClusterReconcilerOptions = MembersOptions & {
 type Known = { readonly session: Session; readonly plans: ReadonlyMap<string, MemberPlan> };
 type Pass = {
   readonly cluster: ClusterFacts;
+  /** All members on the cluster, those that cannot be planned too. */
+  readonly members: readonly FleetMember[];
   readonly session: Session;
   readonly light: boolean;
   readonly signal: AbortSignal;
@@ -109,7 +112,7 @@ export class ClusterReconciler {
     const isKnown =
       known !== undefined && workload === known.session.workload && workload.isCurrent(false);
     if (light && isKnown) {
-      const pass = { cluster, session: known.session, light, signal };
+      const pass = { cluster, members, session: known.session, light, signal };
       return this.#passMembers(members, known.plans, pass);
     }
     const connected = await this.#connect(cluster, signal);
@@ -118,7 +121,7 @@ export class ClusterReconciler {
         ? known.session
         : new Session(connected, this.#options.clock, this.#shared);
     connected.isCurrent(true);
-    return this.#passAnew(members, { cluster, session, light: false, signal });
+    return this.#passAnew(members, { cluster, members, session, light: false, signal });
   }
 
   /** Reads what the members want and what is in the cluster, and then does what is to be done. */
@@ -141,7 +144,7 @@ export class ClusterReconciler {
       agains.push(againAfterFailure(plan.code));
     }
     session.retain(new Set(plans.keys()));
-    if (session.isSweepDue(clock)) verifyAll(session);
+    if (session.isSweepDue(clock)) session.verifyAll();
     const planned = members.filter(({ metadata }) => plans.has(metadata.name));
     if (planned.length > 0) agains.push(await this.#passMembers(planned, plans, pass));
     await this.#watch(pass, plans);
@@ -207,7 +210,10 @@ export class ClusterReconciler {
     for (const member of members) {
       const plan = plans.get(member.metadata.name);
       if (plan === undefined) continue;
-      const fresh = this.#members.refresh(plan, member, pass.cluster);
+      const standing = this.#members.refresh(plan, member, pass.cluster);
+      const unknown = unknownWishes(pass.members, member, plans, pass.session);
+      const waits = heldUpBy(unknown, this.#options.clock.now());
+      const fresh = { ...standing, removalWaits: standing.removalWaits ?? waits };
       agains.push(
         await this.#passOrReport(member, fresh, pass, claimsOf(plans, member, pass.session)),
       );
@@ -230,6 +236,11 @@ export class ClusterReconciler {
       pass.session.ledger = undefined;
       if (pass.signal.aborted || code === "Unreachable" || code === "CredentialsRejected")
         throw error;
+      if (code === "AnotherHub" && member.spec.state === "Removed" && plan.leavesBehind("")) {
+        // Another hub has the cluster now, and this one was told to leave everything there.
+        await this.#leaveUntouched([member], pass.signal);
+        return untilEvent;
+      }
       await this.#members.reportOrLog(member, pass.cluster, error, pass.signal);
       return againAfterFailure(code);
     }
@@ -254,8 +265,12 @@ export class ClusterReconciler {
       await this.#members.remember(member, sequence, signal);
     };
     const options = { clock, signal, light, claims, remember };
-    const result = await this.#passes(session, { ...plan, remembered }, options);
-    if (blocks) await this.#members.blockMove(member, false, signal);
+    let result: PassResult;
+    try {
+      result = await this.#passes(session, { ...plan, remembered }, options);
+    } finally {
+      if (blocks) await this.#members.blockMove(member, false, signal);
+    }
     this.#count(member, cluster, result);
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
     await this.#report(member, plan, { result, clusterID: clusterId }, signal);
@@ -341,41 +356,37 @@ export class ClusterReconciler {
     const { code } = problemOf(error);
     this.#known.delete(clusterKey(cluster));
     await this.#options.connections.drop(clusterKey(cluster));
-    const untouched = code === "ControlPlaneNotInitialized";
-    if (untouched) await this.#leaveUntouched(members, signal);
-    const others = untouched ? members.filter((m) => m.spec.state === "Present") : members;
+    const isNew = code === "ControlPlaneNotInitialized";
+    const leaving = isNew ? members.filter(wasNeverThere) : [];
+    await this.#leaveUntouched(leaving, signal);
+    const others = members.filter((member) => !leaving.includes(member));
     await this.#members.reportProblem(others, cluster, error, signal);
+    await this.#unblock(members, signal);
     if (code !== "ClusterSuspended") return againAfterFailure(code);
     return { kind: "after", ms: Math.max(1, this.#suspendedMs(cluster)) };
   }
 
   /** Nothing was ever applied to a cluster that was never initialized: whoever is to leave it has left. */
   async #leaveUntouched(members: readonly FleetMember[], signal: AbortSignal): Promise<void> {
-    for (const member of members) {
-      if (member.spec.state !== "Removed") continue;
-      const inventory = { objects: 0, digest: digestOfInventory([]) };
+    const inventory = { objects: 0, digest: digestOfInventory([]) };
+    for (const member of members)
       await this.#members.report(member, { layers: [], inventory }, signal);
-    }
+  }
+
+  /** Nothing is in flight on a cluster that cannot be worked on: a move need not wait for it. */
+  async #unblock(members: readonly FleetMember[], signal: AbortSignal): Promise<void> {
+    const blocked = members.filter(
+      ({ metadata }) => metadata.annotations?.[annotations.blockMove] !== undefined,
+    );
+    for (const member of blocked) await this.#members.blockMove(member, false, signal);
   }
 }
 
-/** What the other members on the cluster want, by object. */
-function claimsOf(
-  plans: ReadonlyMap<string, MemberPlan>,
-  { metadata }: FleetMember,
-  { placed }: Session,
-): ReadonlyMap<string, string> {
-  const others = [...plans].filter(([name]) => name !== metadata.name);
-  return claimsBy(
-    others.map(([name, { owner }]) => ({ owner, layers: placed.get(name)?.layers ?? [] })),
-  );
-}
-
-/** The slow net below the watches: everything is applied once more. */
-function verifyAll(session: Session): void {
-  for (const [name, { layers }] of session.placed) {
-    session.unverified.set(name, new Set(claimsBy([{ owner: name, layers }]).keys()));
-  }
+/** Whether the member is to leave and has never written anything: a move or a restore loses what a Cluster says of itself. */
+function wasNeverThere({ metadata, spec, status }: FleetMember): boolean {
+  const hasWritten = metadata.annotations?.[annotations.sequence] !== undefined;
+  const wasReached = status?.clusterID !== undefined || (status?.objects ?? 0) > 0;
+  return spec.state === "Removed" && !hasWritten && !wasReached;
 }
 
 /** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */

@@ -23,6 +23,7 @@ import {
   type Step,
 } from "../engine/index.ts";
 import { ledgerOf, ownedBy, type Inventory, type Ledger, type Pin } from "../inventory/index.ts";
+import { hmacHex } from "../json/index.ts";
 import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
 import type { Clock, Kind, WorkloadPort } from "./ports.ts";
 import type { Placed, Session } from "./session.ts";
@@ -88,12 +89,13 @@ export async function runPass(
   options: PassOptions,
 ): Promise<PassResult> {
   let facts = await readFacts(session, plan, options);
-  const counts = { applied: 0, repaired: 0, appliedTime: undefined as string | undefined };
+  const counts: Counts = { applied: 0, repaired: 0, appliedTime: undefined, handedOver: false };
   for (let steps = 0; steps < stepsMax; steps++) {
     const next = step(facts);
     if (next.kind === "rest") return finish(next, { session, plan, facts, options, counts });
     const before = facts;
     facts = await perform(next, facts, { session, plan, options });
+    if (next.kind === "store" && next.handsOver === true) counts.handedOver = true;
     if (next.kind !== "apply") continue;
     const { problems } = facts;
     counts.applied += next.objects.filter(({ key }) => !problems.has(key)).length;
@@ -106,6 +108,9 @@ export async function runPass(
   );
 }
 
+type Counts = {
+  -readonly [K in "applied" | "repaired" | "appliedTime" | "handedOver"]: PassResult[K];
+};
 type Pass = { readonly session: Session; readonly plan: MemberPlan; readonly options: PassOptions };
 
 async function readFacts(session: Session, plan: MemberPlan, options: PassOptions): Promise<Facts> {
@@ -132,6 +137,7 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
     thieves: session.thieves,
     unverified: session.unverified.get(member) ?? new Set(),
     refused: refusedBefore(session, member, light),
+    held: session.held.get(member) ?? new Map(),
   });
 }
 
@@ -223,13 +229,14 @@ async function finish(
     counts,
   }: Pass & {
     readonly facts: Facts;
-    readonly counts: Pick<PassResult, "applied" | "repaired" | "appliedTime">;
+    readonly counts: Readonly<Counts>;
   },
 ): Promise<PassResult> {
   // Hints that are not worth a write are remembered all the same.
   if (session.ledger !== undefined)
     session.ledger = { ...session.ledger, inventory: facts.inventory };
   session.refused.set(plan.member, refusalsIn(facts));
+  session.held.set(plan.member, facts.held);
   session.thieves = facts.thieves;
   session.unverified.set(plan.member, facts.unverified);
   const isWithdrawn =
@@ -244,7 +251,6 @@ async function finish(
     layers: rest.layers,
     removal: rest.removal,
     inventory: facts.inventory,
-    handedOver: rest.handedOver,
     wakeMs: untils.length === 0 ? undefined : Math.min(...untils),
   };
 }
@@ -263,7 +269,8 @@ export async function placeMember(
   signal: AbortSignal,
 ): Promise<Placed> {
   const { workload } = session;
-  const made = madeFrom(plan);
+  const secretKey = await workload.inventory.secretKey(signal);
+  const made = madeFrom(plan, secretKey);
   const held = session.placed.get(plan.member);
   const isUsable = held?.made === made && held.layers.every((layer) => layer.problem === undefined);
   if (isUsable) return held;
@@ -271,7 +278,6 @@ export async function placeMember(
   const all = rendered.flatMap((layer) => layer.objects);
   workload.kinds.expect(all);
   const scopes = await resolveKinds(workload, all, signal);
-  const secretKey = await workload.inventory.secretKey(signal);
   const placement = { owner: plan.owner, secretKey, shared: session.shared };
   const layers = placeLayers(rendered, placement, scopes);
   const placed = { made, layers };
@@ -279,14 +285,15 @@ export async function placeMember(
   return placed;
 }
 
-/** What the layers are made from: the revision, and the hub's Secrets that are planted. */
-function madeFrom({ revision, inputs, owner }: MemberPlan): string {
+/** What the layers are made from: the revision, the hub's Secrets that are planted, the key of digests over Secrets. */
+function madeFrom({ revision, inputs, owner }: MemberPlan, secretKey: Uint8Array): string {
   const planted = [...inputs].map(([layer, input]) =>
     "code" in input
       ? [layer, input.code]
       : [layer, ...(input.planted ?? []).map(({ metadata }) => metadata.resourceVersion)],
   );
-  return JSON.stringify([owner, revision?.metadata.name, revision?.metadata.uid, planted]);
+  const { name, uid } = revision?.metadata ?? {};
+  return JSON.stringify([owner, name, uid, planted, hmacHex(secretKey, "made")]);
 }
 
 async function resolveKinds(

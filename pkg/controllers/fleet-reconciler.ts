@@ -75,6 +75,7 @@ export class FleetReconciler {
   async #released(fleet: Fleet, signal: AbortSignal): Promise<boolean> {
     const { hub } = this.#options;
     if (fleet.metadata.deletionTimestamp === undefined) return false;
+    if (hub.membersOf(nameOf(fleet)).length > 0) return false;
     if (await hub.hasMembers(nameOf(fleet), signal)) return false;
     await hub.setFinalizer(fleet, false, signal);
     return true;
@@ -207,8 +208,13 @@ export class FleetReconciler {
   ): Promise<{ readonly all: readonly string[]; readonly deletable: readonly string[] }> {
     const { hub, sources } = this.#options;
     const revision = await hub.revision(name, signal);
+    if (revision === undefined)
+      throw new CapitanError(
+        "RevisionNotFound",
+        `FleetRevision ${clusterKey(name)} does not exist`,
+      );
     const layers = await Promise.all(
-      (revision?.spec.layers ?? []).map(async (layer) => ({
+      revision.spec.layers.map(async (layer) => ({
         keys: await sources.keys(name.namespace, layer, signal),
         isDeleted: layer.deletionPolicy === "Delete",
       })),

@@ -8,8 +8,8 @@ import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
 import {
   clusterKey,
-  deletionPolicyOf,
   knownAsAnother,
+  leavesBehind,
   memberStatus,
   ownerOf,
   removalWaitsFor,
@@ -42,10 +42,18 @@ export class Members {
     this.#options = options;
   }
 
-  /** The members on a cluster whose Fleet is known, in a stable order. */
+  /**
+   * The members on a cluster whose Fleet is known, in a stable order: one of each Fleet, and only
+   * of Fleets of the cluster's own namespace, whoever wrote them.
+   */
   on(cluster: Named): readonly FleetMember[] {
     const { hub } = this.#options;
-    return hub.membersOn(cluster).filter((m) => hub.fleet(m.spec.fleetRef) !== undefined);
+    const known = hub
+      .membersOn(cluster)
+      .filter(({ spec: { fleetRef } }) => fleetRef.namespace === cluster.namespace)
+      .filter(({ spec: { fleetRef } }) => hub.fleet(fleetRef) !== undefined);
+    const fleets = Map.groupBy(known, ({ spec }) => spec.fleetRef.name);
+    return [...fleets.values()].flatMap((members) => members[0] ?? []);
   }
 
   /** What the member wants of its cluster, or why that is not known. */
@@ -91,8 +99,7 @@ export class Members {
         members: hub.membersOn(cluster),
         now: clock.now(),
       }),
-      leavesBehind: (layer: string) =>
-        fleet !== undefined && deletionPolicyOf(fleet.spec, layer) === "Orphan",
+      leavesBehind: (layer: string) => fleet !== undefined && leavesBehind(fleet.spec, layer),
     };
   }
 

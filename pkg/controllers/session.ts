@@ -1,5 +1,5 @@
 import { Attempts, type Thief } from "../drift/index.ts";
-import type { LayerPlan, Refusal, SharedObjects } from "../engine/index.ts";
+import { claimsBy, type LayerPlan, type Refusal, type SharedObjects } from "../engine/index.ts";
 import type { Ledger } from "../inventory/index.ts";
 import type { Clock, WorkloadPort } from "./ports.ts";
 
@@ -25,6 +25,8 @@ export class Session {
   readonly unverified = new Map<string, ReadonlySet<string>>();
   /** By member: objects that the API server refused, with what was sent and why; light passes do not try them again. */
   readonly refused = new Map<string, ReadonlyMap<string, Refusal>>();
+  /** By member: objects on their way out, with what holds them. */
+  readonly held = new Map<string, ReadonlyMap<string, string>>();
   /** By object: who took a field of it again and again. */
   thieves: ReadonlyMap<string, Thief> = new Map();
   /** The inventory as it was last read or written, as long as nobody else can have written it. */
@@ -44,10 +46,16 @@ export class Session {
     return true;
   }
 
+  /** The slow net below the watches: everything is applied once more. */
+  verifyAll(): void {
+    for (const [name, { layers }] of this.placed)
+      this.unverified.set(name, new Set(claimsBy([{ owner: name, layers }]).keys()));
+  }
+
   /** Drops what belongs to members that are no longer there, and the watches that only they needed. */
   retain(members: ReadonlySet<string>): void {
-    for (const name of this.placed.keys()) if (!members.has(name)) this.placed.delete(name);
-    for (const name of this.unverified.keys()) if (!members.has(name)) this.unverified.delete(name);
+    for (const memory of [this.placed, this.unverified, this.refused, this.held])
+      for (const name of memory.keys()) if (!members.has(name)) memory.delete(name);
   }
 }
 

@@ -105,6 +105,15 @@ test("what stands beside our fields is taken over so that the next apply removes
   assert.equal(takeOver(meta([mine(data("a"))]), ["f:data\0f:a"], true), undefined);
 });
 
+test("a field that a hostile server calls __proto__ changes no prototype, and stays a field", () => {
+  const hostile = JSON.parse('{"__proto__":{"polluted":{}},"f:data":{"f:a":{}}}') as object;
+  const now = meta([mine(data("b")), theirs("x", hostile)]);
+  const taken = takeOver(now, ["f:data\0f:a"], false);
+  assert.equal(({} as Record<string, unknown>)["polluted"], undefined);
+  const left = JSON.stringify(taken?.find(({ manager }) => manager === "x")?.fieldsV1);
+  assert.equal(left, '{"__proto__":{"polluted":{}}}');
+});
+
 test("what we drop and others keep is found, and taken from everybody but another applier", () => {
   const before = meta([mine(data("a", "b")), theirs("before-first-apply", data("a", "b", "z"))]);
   const after = meta([mine(data("b")), theirs("before-first-apply", data("a", "b", "z"))]);

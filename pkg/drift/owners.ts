@@ -20,13 +20,18 @@ function treeOf(paths: Iterable<string>): JsonMap {
   const root: Record<string, unknown> = {};
   for (const path of paths) {
     let node = root;
-    for (const key of path.split(separator)) {
-      const next = node[key];
-      node[key] = isJsonMap(next) ? next : {};
-      node = node[key] as Record<string, unknown>;
-    }
+    for (const key of path.split(separator)) node = childOf(node, key);
   }
   return root as JsonMap;
+}
+
+/** The node below this one, made when there is none. A hostile server may name a field `__proto__`: that is a key like others. */
+function childOf(node: Record<string, unknown>, key: string): Record<string, unknown> {
+  const found = Object.hasOwn(node, key) ? node[key] : undefined;
+  if (isJsonMap(found)) return found;
+  const value: Record<string, unknown> = {};
+  Object.defineProperty(node, key, { value, enumerable: true, writable: true, configurable: true });
+  return value;
 }
 
 /** `.spec.template.spec.containers[name=app].image`: a path as people read it. */

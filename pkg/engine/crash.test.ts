@@ -208,6 +208,7 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     thieves: new Map(),
     unverified: new Set(),
     refused: new Map(),
+    held: new Map(),
     removalWaits: undefined,
     searched: false,
     leavesBehind: () => false,

@@ -77,20 +77,27 @@ export const isForeign = (layer: LayerPlan, facts: Facts): boolean =>
 export const isRefused = (layer: LayerPlan, facts: Facts): boolean =>
   managedElsewhere(layer, facts) !== undefined;
 
+/** Another Fleet as people know it; when this cluster knows none by that mark, what to do about that. */
+function fleetName(fleets: ReadonlyMap<string, string>, owner: string): string {
+  const name = fleets.get(owner);
+  if (name !== undefined) return `another Fleet, ${name}`;
+  return `another Fleet that nobody here knows (owner ${owner}); if it is gone for good, take the label capitan.dev/owner off the object`;
+}
+
 /**
  * Another Fleet's object is never touched: with the same field manager we would wipe its fields. The
  * inventory has the last word: a Fleet hands an object over by writing the new owner there.
  */
 function foreignObject(
   { objects }: LayerPlan,
-  { live, inventory, owner }: Facts,
+  { live, inventory, owner, fleets }: Facts,
 ): Problem | undefined {
   for (const { key, id, mode } of objects) {
     const other = inventory.get(key)?.owner ?? live.get(key)?.owner;
     if (mode !== "Ignore" && other !== undefined && other !== owner)
       return {
         code: "OwnedByAnotherFleet",
-        message: `${nameOf(id)} belongs to another Fleet (owner ${other}, this one is ${owner})`,
+        message: `${nameOf(id)} belongs to ${fleetName(fleets, other)}`,
       };
   }
   return undefined;

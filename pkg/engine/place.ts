@@ -1,7 +1,7 @@
 import { durationMs, type FleetRevision } from "../api/index.ts";
 import { isCapitanError } from "../errors/index.ts";
 import { inventoryNamespace } from "../inventory/index.ts";
-import { idOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
+import { idOf, keyOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
 import { orderLayers } from "./order.ts";
 import { desiredObjects, renderLayer, type LayerInputs, type SharedObjects } from "./render.ts";
 import type { LayerPlan, Problem } from "./step.ts";
@@ -31,8 +31,9 @@ export function renderLayers(
       isFlux: flux !== undefined,
     };
     const input = inputs.get(name) ?? {};
-    if ("code" in input) return { ...base, objects: [], problem: input };
-    return { ...base, ...orProblem(() => renderLayer(layer, input)) };
+    if ("code" in input) return { ...base, objects: [], problem: input, isUnknown: true };
+    const rendered = orProblem(() => renderLayer(layer, input));
+    return { ...base, ...rendered, ...(rendered.problem === undefined ? {} : { isUnknown: true }) };
   });
 }
 
@@ -48,7 +49,20 @@ export function placeLayers(
   placement: Placement,
   scopes: ReadonlyMap<string, KindScope>,
 ): readonly LayerPlan[] {
-  return refuseShared(layers.map((layer) => placeLayer(layer, placement, scopes)));
+  const placed = layers.map((layer) => {
+    const plan = placeLayer(layer, placement, scopes);
+    return plan.problem === undefined ? plan : { ...plan, named: namesIn(layer.objects) };
+  });
+  return refuseShared(placed);
+}
+
+/** The keys that these objects may have, however the cluster scopes their kinds. */
+function namesIn(objects: readonly KubeObject[]): readonly string[] {
+  return objects.flatMap((object) => {
+    const id = idOf(object);
+    const namespaces = id.namespace === "" ? ["", "default"] : [id.namespace, ""];
+    return namespaces.map((namespace) => keyOf({ ...id, namespace }));
+  });
 }
 
 function placeLayer(
@@ -89,7 +103,8 @@ function refuseShared(layers: readonly LayerPlan[]): readonly LayerPlan[] {
     for (const { key } of layer.objects) if (!owners.has(key)) owners.set(key, layer.name);
     if (shared === undefined) return layer;
     const message = `${nameOf(shared.id)} is also in layer ${owners.get(shared.key) ?? ""}`;
-    return { ...layer, objects: [], problem: { code: "DuplicateObject", message } };
+    const named = layer.objects.map(({ key }) => key);
+    return { ...layer, objects: [], named, problem: { code: "DuplicateObject", message } };
   });
 }
 

@@ -9,7 +9,7 @@ import {
 import { nameOf, stageOf } from "../object/index.ts";
 import type { LayerVerdict } from "./layers.ts";
 import { disarmKey } from "./learn.ts";
-import type { Facts, Problem, Step } from "./step.ts";
+import type { Facts, LayerPlan, Problem, Step } from "./step.ts";
 
 export type Removal = { readonly next?: Step | undefined; readonly problem?: Problem | undefined };
 
@@ -57,7 +57,7 @@ function planHandOver(leftovers: readonly Entry[], facts: Facts): Step | undefin
   });
   if (given.length === 0) return undefined;
   const inventory = withEntries(facts.inventory, given);
-  return { kind: "store", inventory, sequence: facts.sequence };
+  return { kind: "store", inventory, sequence: facts.sequence, handsOver: true };
 }
 
 /**
@@ -95,7 +95,8 @@ function isNeeded(entry: Entry): boolean {
 const isTried = ({ key }: Entry, { held, problems }: Facts) => held.has(key) || problems.has(key);
 
 function deleteInOrder(entries: readonly Entry[], facts: Facts): Removal {
-  const rankOf = entries.some((entry) => isFluxDefinition(entry)) ? fluxRank : stageOfEntry;
+  const isFluxLeaving = entries.some(isFluxDefinition) && !facts.layers.some(keepsFlux);
+  const rankOf = isFluxLeaving ? fluxRank : stageOfEntry;
   const current = entries.filter((entry) => rankOf(entry) === Math.max(...entries.map(rankOf)));
   const [first] = current;
   if (first === undefined) return {};
@@ -107,6 +108,9 @@ function deleteInOrder(entries: readonly Entry[], facts: Facts): Removal {
   if (untried.length > 0) return { next: { kind: "delete", entries: untried } };
   return { problem: blockedBy(first, facts) };
 }
+
+/** A Flux that only loses a component goes on: nobody strips what its controllers hold. */
+const keepsFlux = (layer: LayerPlan) => layer.isFlux && layer.objects.length > 0;
 
 const fluxControllers = 6;
 

@@ -39,6 +39,8 @@ export type Start = Pick<
   readonly remembered: number | undefined;
   /** What was refused of late and is not to be tried again now. */
   readonly refused: ReadonlyMap<string, Refusal>;
+  /** Objects whose deletion something held when they were last looked at, with what that was. */
+  readonly held: ReadonlyMap<string, string>;
   /** Whether the inventory was lost, so that all kinds were searched for our label. */
   readonly searched: boolean;
 };
@@ -54,8 +56,7 @@ export function startFacts(start: Start): Facts {
   refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
-  const known = withStrays(found, start);
-  const inventory = start.layers === undefined ? withOrphans(known, start) : known;
+  const inventory = withOrphans(withStrays(found, start), start);
   const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
   const { pauses, thieves, unverified, claims, removalWaits } = start;
   return {
@@ -70,6 +71,7 @@ export function startFacts(start: Start): Facts {
     claims,
     removalWaits,
     layers,
+    fleets: new Map([...(header?.pins ?? [])].map(([owned, { fleet }]) => [owned, fleet])),
     stored: found,
     inventory,
     live,
@@ -77,7 +79,7 @@ export function startFacts(start: Start): Facts {
     fenced: false,
     sequence: Math.max(sequence ?? 0, start.remembered ?? 0),
     inspected: new Map(),
-    held: new Map(),
+    held: stillHeld(start, found),
     problems: stillRefused(layers, start.refused),
   };
 }
@@ -117,11 +119,28 @@ function withStrays(inventory: Inventory, { live, owner, leavesBehind }: Start):
   return strays.length === 0 ? inventory : withEntries(inventory, strays);
 }
 
-/** A Fleet may have said Orphan since the objects were applied, without another revision. */
-function withOrphans(inventory: Inventory, { owner, leavesBehind }: Start): Inventory {
-  const mine = ownedBy(inventory, owner).filter(
-    (e) => e.policy === "Delete" && leavesBehind(e.layer),
+/**
+ * A Fleet may have said Orphan since the objects were applied. That counts for everything that no
+ * layer wants any more: never towards deletion.
+ */
+function withOrphans(inventory: Inventory, { owner, layers = [], leavesBehind }: Start): Inventory {
+  const wanted = new Set(layers.flatMap(({ objects }) => objects.map(({ key }) => key)));
+  const orphans = ownedBy(inventory, owner).filter(
+    (e) => e.policy === "Delete" && !wanted.has(e.key) && leavesBehind(e.layer),
   );
-  const orphans = mine.map((entry) => ({ ...entry, policy: "Orphan" as const }));
-  return withEntries(inventory, orphans);
+  if (orphans.length === 0) return inventory;
+  return withEntries(
+    inventory,
+    orphans.map((entry) => ({ ...entry, policy: "Orphan" as const })),
+  );
+}
+
+/** What is still on its way out under the same uid is not deleted again: its watch tells when it is gone. */
+function stillHeld({ held, live }: Start, inventory: Inventory): ReadonlyMap<string, string> {
+  return new Map(
+    [...held].filter(([key]) => {
+      const there = live.get(key);
+      return there?.deleting === true && there.uid === inventory.get(key)?.uid;
+    }),
+  );
 }

@@ -61,6 +61,7 @@ function facts(
     owner: "me",
     cluster: "n/c",
     layers,
+    fleets: new Map(),
     stored: inventory,
     inventory,
     live: new Map(),

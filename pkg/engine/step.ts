@@ -31,6 +31,10 @@ export type LayerPlan = {
   readonly objects: readonly DesiredObject[];
   /** Why the layer cannot be applied at all. Then `objects` is empty or not placed. */
   readonly problem?: Problem | undefined;
+  /** Keys that the layer names although it cannot be placed: nobody else may take these objects away meanwhile. */
+  readonly named?: readonly string[];
+  /** It is not known which objects the layer has: its source could not be had, or not be read. */
+  readonly isUnknown?: boolean;
 };
 
 /** What was there before the first apply of an object: nothing, something of ours, somebody's. */
@@ -44,6 +48,8 @@ export type Inspection = {
 
 /** Everything that decides the next step of one member. */
 export type Facts = {
+  /** Names of the Fleets that the inventory knows, by owner. */
+  readonly fleets: ReadonlyMap<string, string>;
   readonly owner: string;
   /** `namespace/name` of the Cluster; part of what is approved. */
   readonly cluster: string;
@@ -88,6 +94,8 @@ export type Step =
   | { readonly kind: "inspect"; readonly objects: readonly DesiredObject[] }
   | {
       readonly kind: "store";
+      /** Objects are handed to another member, which should look then. */
+      readonly handsOver?: boolean;
       readonly inventory: Inventory;
       /** The sequence number to write: the same, or one more. */
       readonly sequence: number;
@@ -102,8 +110,6 @@ export type Step =
       readonly kind: "rest";
       readonly layers: readonly LayerVerdict[];
       readonly removal: Problem | undefined;
-      /** Objects that were handed to another member, which should look now. */
-      readonly handedOver: boolean;
     };
 
 /** Steps that write to objects of the cluster, and so come only after the sequence number was raised. */
@@ -132,18 +138,7 @@ function decide(facts: Facts): Step {
   const inventory = withPolicies(facts);
   if (!sameEntries(inventory, facts.stored))
     return { kind: "store", inventory, sequence: facts.sequence };
-  return {
-    kind: "rest",
-    layers,
-    removal: removal.problem,
-    handedOver:
-      facts.claims.size > 0 &&
-      [...facts.claims].some(([key, owner]) => isHandedOver(facts, key, owner)),
-  };
-}
-
-function isHandedOver({ inventory, live, owner }: Facts, key: string, to: string): boolean {
-  return inventory.get(key)?.owner === to && live.get(key)?.owner === owner;
+  return { kind: "rest", layers, removal: removal.problem };
 }
 
 /** What is there where we have never applied: it may be somebody's. */

@@ -188,7 +188,7 @@ export const codes = {
     retry: "never",
     meaning: "The inventory in the workload cluster's namespace capitan-system cannot be read.",
     remedy:
-      "Look at the ConfigMap that the message names; restore it from a backup, or delete it to have it rebuilt.",
+      "Look at what the message names; restore it from a backup, or delete ConfigMap capitan-system/inventory there to have the whole inventory rebuilt from our labels.",
   },
   UnknownKind: {
     retry: "backoff",

@@ -101,6 +101,28 @@ test("a revision that deletes something on more than three clusters needs approv
   assert.equal(guard(["x"], fleet(), [write("new", { revision: "r2" })]).actions.length, 1);
 });
 
+test("an approval to leave is for these members: when they come back it is worth nothing", () => {
+  const names = ["a", "b", "c", "d"];
+  const leaving = names.map((name) => write(name, { state: "Removed" }));
+  const members = (time: string) =>
+    names.map((name) => {
+      const one = member(name);
+      return { ...one, metadata: { ...one.metadata, uid: `${name}${time}` } };
+    });
+  const guarded = (time: string, approval?: string) =>
+    guardActions({
+      fleet: fleet(approval),
+      members: members(time),
+      actions: leaving,
+      dropped: () => [],
+      now,
+    });
+  const asked = /approve-removal=(\w+)/.exec(guarded("1").problem?.message ?? "")?.[1];
+  assert.ok(asked !== undefined);
+  assert.equal(guarded("1", asked).problem, undefined);
+  assert.notEqual(guarded("2", asked).problem, undefined);
+});
+
 test("who left within the hour is remembered, and no longer", () => {
   const f = fleet(undefined, {
     left: [

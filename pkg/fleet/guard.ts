@@ -42,7 +42,10 @@ function guardLeaving({ fleet, members, actions, now }: GuardFacts): Guarded {
   if (leaving.length === 0 || leaving.length + left.length <= clustersMax)
     return { actions, problem: undefined };
   const names = leaving.map(clusterOf).sort();
-  const approval = approvalOf("leave", names);
+  // A member that comes back later is another one: an approval is for this time only.
+  const uids = new Map(members.map(({ metadata }) => [metadata.name, metadata.uid ?? ""]));
+  const which = leaving.map((action) => `${clusterOf(action)} ${uids.get(action.name) ?? ""}`);
+  const approval = approvalOf("leave", which.sort());
   if (approval === approvedOf(fleet)) return { actions, problem: undefined };
   const earlier = left.length === 0 ? "" : `, ${left.length} more have left within the last hour`;
   const message = `${names.length} clusters would leave (${some(names)}${earlier}); to allow it, annotate the Fleet: ${annotations.approveRemoval}=${approval}`;
@@ -58,12 +61,13 @@ function guardDropping({ fleet, members, actions, dropped }: GuardFacts): Guarde
     const from = current.get(action.name);
     if (action.kind !== "write" || action.spec.state !== "Present" || from === undefined) return [];
     const keys = from === action.spec.revision ? [] : dropped(from, action.spec.revision);
-    return keys.length === 0 ? [] : [{ action, keys }];
+    return keys.length === 0 ? [] : [{ action, keys, change: `${from} ${action.spec.revision}` }];
   });
   if (dropping.length <= clustersMax) return { actions, problem: undefined };
   const keys = [...new Set(dropping.flatMap((one) => one.keys))].sort();
   const clusters = dropping.map(({ action }) => clusterOf(action)).sort();
-  const approval = approvalOf(clusters.join(","), keys);
+  const changes = [...new Set(dropping.map(({ change }) => change))].sort();
+  const approval = approvalOf([...clusters, ...changes].join(","), keys);
   if (approval === approvedOf(fleet)) return { actions, problem: undefined };
   const message = `the new revision would delete ${keys.length} objects (${some(keys)}) on ${clusters.length} clusters; to allow it, annotate the Fleet: ${annotations.approveRemoval}=${approval}`;
   const held = new Set(dropping.map(({ action }) => action.name));

@@ -9,8 +9,8 @@ export {
 } from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";
-export { deletionPolicyOf } from "./policy.ts";
+export { deletionPolicyOf, leavesBehind } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";
-export { removalWaitsFor } from "./siblings.ts";
+export { heldUpBy, removalWaitsFor } from "./siblings.ts";
 export { overviewOf, type Overview } from "./overview.ts";
 export { guardActions, recentlyLeft, type Guarded } from "./guard.ts";

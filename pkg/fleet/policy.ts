@@ -8,3 +8,12 @@ export function deletionPolicyOf(spec: FleetSpec, layer: string): "Delete" | "Or
   const found = spec.layers.find(({ name }) => name === layer);
   return found?.deletionPolicy ?? (found?.flux === undefined ? spec.deletionPolicy : "Orphan");
 }
+
+/**
+ * Whether objects of this layer stay when they leave a cluster. Of which layer an object was, is not
+ * known (`""`) after the inventory was lost: then one layer that leaves its objects behind is enough.
+ */
+export function leavesBehind(spec: FleetSpec, layer: string): boolean {
+  const layers = layer === "" ? [layer, ...spec.layers.map(({ name }) => name)] : [layer];
+  return layers.some((name) => deletionPolicyOf(spec, name) === "Orphan");
+}

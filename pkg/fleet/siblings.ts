@@ -1,4 +1,4 @@
-import { conditionOf, type Fleet, type FleetMember } from "../api/index.ts";
+import { conditionOf, type Condition, type Fleet, type FleetMember } from "../api/index.ts";
 import { isSelected, type ClusterFacts } from "./members.ts";
 
 /** A Fleet that could not be resolved for so long holds nobody up any more. */
@@ -26,6 +26,21 @@ export function removalWaitsFor(
   return `nothing is removed for an hour, or until Fleet ${namespace}/${name}, which selects this cluster too, is resolved, suspended or deleted: it may want the same objects`;
 }
 
+/** The same for members on the cluster whose layers cannot be made now, an artifact that cannot be pulled for instance. */
+export function heldUpBy(unknown: readonly FleetMember[], now: Date): string | undefined {
+  const fresh = unknown.find(({ status }) => !isOlder(status?.conditions, now));
+  if (fresh === undefined) return undefined;
+  const { namespace, name } = fresh.spec.fleetRef;
+  return `nothing is removed for an hour, or until it is known what Fleet ${namespace}/${name} wants here: it may want the same objects`;
+}
+
+/** Whether it has been said for longer than the patience that something is wrong. */
+function isOlder(conditions: readonly Condition[] | undefined, now: Date): boolean {
+  const ready = conditionOf(conditions, "Ready");
+  if (ready?.status !== "False") return false;
+  return now.getTime() - Date.parse(ready.lastTransitionTime) > patienceMs;
+}
+
 type Neighbours = {
   readonly fleets: readonly Fleet[];
   readonly members: readonly FleetMember[];
@@ -45,7 +60,5 @@ function isSettled(fleet: Fleet, members: readonly FleetMember[]): boolean {
 
 function isLongBroken({ metadata, status }: Fleet, now: Date): boolean {
   if (status?.resolvedGeneration === metadata.generation) return false;
-  const ready = conditionOf(status?.conditions, "Ready");
-  if (ready?.status !== "False" || status?.observedGeneration !== metadata.generation) return false;
-  return now.getTime() - Date.parse(ready.lastTransitionTime) > patienceMs;
+  return status?.observedGeneration === metadata.generation && isOlder(status?.conditions, now);
 }

@@ -142,15 +142,13 @@ export class Hub {
     );
   }
 
-  /** Asks the API server, because the cache may lag behind our own writes. */
+  /** Asks the API server, because the cache may lag behind our own writes. By what members say, not by their labels: those may be taken off. */
   async hasMembers({ namespace, name }: Named, signal: AbortSignal): Promise<boolean> {
-    const labelSelector = `${labels.fleet}=${name.slice(0, 63)}`;
-    const { items } = await this.#client.list(hubResources.fleetMember, {
-      namespace,
-      labelSelector,
-      signal,
-    });
-    return items.map(asMember).some(({ spec }) => spec.fleetRef.name === name);
+    const { items } = await this.#client.list(hubResources.fleetMember, { namespace, signal });
+    return items
+      .filter(isMember)
+      .map(asMember)
+      .some(({ spec }) => spec.fleetRef.name === name);
   }
 
   membersOn({ namespace, name }: Named): readonly FleetMember[] {

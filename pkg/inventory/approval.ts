@@ -37,7 +37,7 @@ export function approvalFor(
   const what = flux + (dangerous.length > 0 ? inside(dangerous) : `delete most of its objects`);
   const approval = approvalOf(
     cluster,
-    deleted.map(({ key }) => key),
+    deleted.map(({ key, uid = "" }) => `${key} ${uid}`),
   );
   const message = `would ${what} (${deleted.length} of ${owned} objects); to allow it: capitan.dev/approve-removal=${approval}`;
   return { approval, message };

@@ -35,6 +35,8 @@ export function encodeInventory(
   shardsBefore: number,
   written = new Lines(),
 ): readonly Document[] {
+  if (inventory.size > entriesMax)
+    throw invalid(inventoryName, `would hold ${inventory.size} objects, more than ${entriesMax}`);
   let shards = Math.max(1, shardsBefore);
   while (inventory.size > shards * entriesPerShard && shards < shardsMax) shards *= 2;
   const lines = Array.from({ length: shards }, (): string[] => []);

@@ -23,6 +23,8 @@ const starting: Again = { kind: "backoff", baseMs: 1_000, maxMs: 20_000, flatTri
 const failing: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flatTries: 2 };
 /** Waiting for something that no watch tells us about. */
 const soon: Again = { kind: "after", ms: 2_000, light: true };
+/** Something keeps an object from going; a watch tells of most ends of that. */
+const leaving: Again = { kind: "backoff", baseMs: 2_000, maxMs: 60_000, flatTries: 10 };
 /** How often a settled cluster is compared with its inventory again. */
 const settled: Again = { kind: "after", ms: 10 * 60_000 };
 /** Nothing is to be done until an event comes. */
@@ -51,7 +53,8 @@ export function againAfterPass(
 ): Again {
   if (layers.some(isBroken)) return failing;
   const blocked = removal !== undefined && removal.code !== "RemovalNeedsApproval";
-  if (blocked || layers.some((layer) => layer.state === "Applying")) return soon;
+  if (layers.some((layer) => layer.state === "Applying")) return soon;
+  if (blocked) return leaving;
   const waiting = layers.filter(isTimed);
   const remainingMs = waiting.map((layer) => layer.remainingMs ?? 1_000);
   if (remainingMs.length > 0)

@@ -19,7 +19,7 @@ import { cure } from "./cure.ts";
 import { planDefinitions, migrate } from "./definitions.ts";
 import type { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
-import { problemOf } from "./problems.ts";
+import { problemBehind } from "./problems.ts";
 
 /** Requests to one cluster at a time. More does not help: its API server is the limit. */
 const width = 16;
@@ -87,7 +87,8 @@ export class Applier {
       live = reply.live;
       return reply;
     } catch (error) {
-      return { problem: problemOf("ApplyFailed", nameOf(id), error) };
+      const what = ["ApplyFailed", nameOf(id)] as const;
+      return { problem: await problemBehind(this.#client, what, error, signal) };
     } finally {
       if (this.#mirror.end(key, live)) this.#onNews();
     }

@@ -2,7 +2,13 @@ import { atVersion, lostPaths, onlyAtVersion, takeOver, type Cure } from "../dri
 import type { DesiredObject } from "../engine/index.ts";
 import { asMap, parseJson } from "../json/index.ts";
 import type { KubeClient } from "../kube/index.ts";
-import type { ManagedField, ObjectMeta, Resource } from "../object/index.ts";
+import {
+  labels,
+  type KubeObject,
+  type ManagedField,
+  type ObjectMeta,
+  type Resource,
+} from "../object/index.ts";
 
 export type Patient = {
   readonly remedy: Cure;
@@ -25,7 +31,8 @@ export async function cure(
   const live = await client.get(resource, desired.id, { metadataOnly: true, signal });
   if (live === undefined) return false;
   if (patient.remedy === "recreate") {
-    // A binding's role cannot be changed; deleted is exactly the one that was read.
+    // A binding's role cannot be changed. Deleted is exactly the one that was read, and only ours.
+    if (ownerIn(live) === undefined || ownerIn(live) !== ownerIn(desired.object)) return false;
     return client.delete(resource, live, { signal });
   }
   const managedFields = ownersAfter(patient, live.metadata);
@@ -35,6 +42,8 @@ export async function cure(
   await client.mergePatch(resource, live.metadata, { metadata }, { metadataOnly: true, signal });
   return true;
 }
+
+const ownerIn = ({ metadata }: KubeObject) => metadata.labels?.[labels.owner];
 
 function ownersAfter(
   { remedy, resource, desired, fields }: Patient,

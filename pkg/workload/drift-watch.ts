@@ -1,5 +1,5 @@
 import { liveOf, type Mirror } from "../drift/index.ts";
-import { Informer, type KubeClient } from "../kube/index.ts";
+import { ApiError, Informer, type KubeClient } from "../kube/index.ts";
 import { idOf, keyOf, labels, type KubeObject, type Resource } from "../object/index.ts";
 
 const listDeadlineMs = 20_000;
@@ -57,7 +57,7 @@ export class DriftWatch {
     const failed = kinds.flatMap(([kind]): [string, unknown][] => {
       const watched = this.#watched.get(kind);
       if (watched?.listed === true) return [];
-      return [[kind, watched?.failure ?? new Error("no answer")]];
+      return [[kind, watched?.failure ?? noAnswer(kind)]];
     });
     return new Map(failed);
   }
@@ -138,6 +138,12 @@ export class DriftWatch {
 /** The kind of a resource as it begins an object's key. */
 export function kindKey({ group, kind }: Pick<Resource, "group" | "kind">): string {
   return `${group}/${kind}`;
+}
+
+/** One kind whose server hangs must not look like a lost connection: 504 is what a gateway would say. */
+function noAnswer(kind: string): ApiError {
+  const what = `no answer within ${listDeadlineMs / 1_000} s`;
+  return new ApiError(`LIST ${kind}`, what, { status: 504 });
 }
 
 /** All that the informer needs to keep; the rest is in the mirror. */

@@ -1,3 +1,4 @@
+import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import {
   decodeInventory,
@@ -83,8 +84,12 @@ export class InventoryStore {
   async #readKey(signal: AbortSignal): Promise<{ bytes: Uint8Array; stored: boolean }> {
     const name = { namespace: inventoryNamespace, name: keyName };
     const found = await this.#client.get(secret, name, { signal });
-    const text = asString(asMap(found?.["data"])["key"]);
-    if (text === undefined) return { bytes: this.#randomKey(), stored: false };
+    if (found === undefined) return { bytes: this.#randomKey(), stored: false };
+    const text = asString(asMap(found["data"])["key"]) ?? "";
+    if (text === "") {
+      const message = `Secret ${inventoryNamespace}/${keyName} has no key: delete it, a new one is made`;
+      throw new CapitanError("InventoryInvalid", message);
+    }
     return { bytes: Buffer.from(text, "base64"), stored: true };
   }
 
@@ -93,8 +98,22 @@ export class InventoryStore {
     const metadata = { namespace: inventoryNamespace, name: keyName, labels };
     const data = { key: Buffer.from(this.#key.bytes).toString("base64") };
     const object = { apiVersion: "v1", kind: "Secret", metadata, data };
-    await this.#client.create(secret, object, { signal });
-    this.#key.stored = true;
+    try {
+      await this.#client.create(secret, object, { signal });
+      this.#key.stored = true;
+    } catch (error) {
+      if (!isAlreadyThere(error)) throw error;
+      await this.#takeKey(this.#key.bytes, signal);
+    }
+  }
+
+  /** The Secret is there: by our own create, whose reply was lost, or by somebody else, whose key counts. */
+  async #takeKey(ours: Uint8Array, signal: AbortSignal): Promise<void> {
+    this.#key = await this.#readKey(signal);
+    if (this.#key.stored && Buffer.from(this.#key.bytes).equals(ours)) return;
+    const message =
+      "somebody else made the key of the inventory's digests: once more, with that one";
+    throw new CapitanError("ApplyFailed", message);
   }
 
   async #get(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {
@@ -146,10 +165,13 @@ export class InventoryStore {
         { signal },
       );
     } catch (error) {
-      if (!(error instanceof ApiError) || error.reason !== "AlreadyExists") throw error;
+      if (!isAlreadyThere(error)) throw error;
     }
   }
 }
+
+const isAlreadyThere = (error: unknown) =>
+  error instanceof ApiError && error.reason === "AlreadyExists";
 
 function documentOf(object: KubeObject): Document {
   const data = Object.entries(asMap(object["data"])).filter(

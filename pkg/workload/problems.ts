@@ -1,13 +1,39 @@
 import type { Problem } from "../engine/index.ts";
-import { ApiError } from "../kube/index.ts";
+import { ApiError, type KubeClient } from "../kube/index.ts";
+import { coreResources } from "./resources.ts";
+
+type Code = "ApplyFailed" | "RemovalBlocked";
 
 /** Lost connections and rejected credentials end the pass; everything else is about the one object. */
-export function problemOf(
-  code: "ApplyFailed" | "RemovalBlocked",
-  name: string,
-  error: unknown,
-): Problem {
+export function problemOf(code: Code, name: string, error: unknown): Problem {
   if (!(error instanceof ApiError) || isConnectionLost(error)) throw error;
+  return sayOf(code, name, error);
+}
+
+/**
+ * The same, where a 503 may come from a server behind the API server that serves this one kind: when
+ * the API server itself answers, it is about the object, and everything else goes on.
+ */
+export async function problemBehind(
+  client: KubeClient,
+  [code, name]: readonly [Code, string],
+  error: unknown,
+  signal: AbortSignal,
+): Promise<Problem> {
+  const is503 = error instanceof ApiError && error.status === 503;
+  if (!is503 || !(await answers(client, signal))) return problemOf(code, name, error);
+  return sayOf(code, name, error);
+}
+
+async function answers(client: KubeClient, signal: AbortSignal): Promise<boolean> {
+  const options = { metadataOnly: true, signal };
+  return client.get(coreResources.namespace, { name: "kube-system" }, options).then(
+    (found) => found !== undefined,
+    () => false,
+  );
+}
+
+function sayOf(code: Code, name: string, error: ApiError): Problem {
   if (error.causes.includes("NamespaceTerminating")) {
     const message = `${name}: its Namespace is being deleted; it is applied when that is gone and made again`;
     return { code: "RemovalBlocked", message };

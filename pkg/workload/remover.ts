@@ -1,4 +1,4 @@
-import { holdReason, type Mirror } from "../drift/index.ts";
+import { holdReason, liveOf, type Mirror } from "../drift/index.ts";
 import type { Problem, RemovalReply } from "../engine/index.ts";
 import type { Entry } from "../inventory/index.ts";
 import { ApiError, isConflict, type KubeClient } from "../kube/index.ts";
@@ -12,7 +12,7 @@ import {
 } from "../object/index.ts";
 import type { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
-import { problemOf } from "./problems.ts";
+import { problemBehind, problemOf } from "./problems.ts";
 import { coreResources } from "./resources.ts";
 
 const width = 16;
@@ -37,12 +37,14 @@ export class Remover {
     entries: readonly Entry[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, RemovalReply>> {
-    return this.#remove(entries, signal, async (resource, live) => {
-      // No resourceVersion: statuses change all the time, and only our own label is touched.
-      const metadata = { uid: live.metadata.uid, labels: { [labels.owner]: null } };
-      await this.#client.mergePatch(resource, live.metadata, { metadata }, { signal });
-      return "gone";
-    });
+    return this.#remove(entries, signal, (resource, live) => this.#unmark(resource, live, signal));
+  }
+
+  async #unmark(resource: Resource, live: KubeObject, signal: AbortSignal): Promise<"gone"> {
+    // No resourceVersion: statuses change all the time, and only our own label is touched.
+    const metadata = { uid: live.metadata.uid, labels: { [labels.owner]: null } };
+    await this.#client.mergePatch(resource, live.metadata, { metadata }, { signal });
+    return "gone";
   }
 
   /** Deletes objects, each after a quorum read and under its uid and resourceVersion. */
@@ -127,14 +129,19 @@ export class Remover {
     if (id === undefined) return "gone";
     const resource = await this.#kinds.findServed(id.group, id.kind, signal);
     if (resource === undefined) return this.#withoutKind(id.group, signal);
+    // Its definition was made anew with another scope: what had this name went with the old one.
+    if (resource.namespaced !== (id.namespace !== "")) return "gone";
     try {
       const live = await this.#client.get(resource, id, { signal, metadataOnly: true });
       // Somebody else's object by now, or never ours: only our entry goes.
       if (live === undefined || !isOurs(live, entry)) return "gone";
-      return await act(resource, live);
+      return isReplaced(live, entry)
+        ? await this.#unmark(resource, live, signal)
+        : await act(resource, live);
     } catch (error) {
       if (isConflict(error)) return { held: "changes all the time" };
-      return { problem: problemOf("RemovalBlocked", nameOf(id), error) };
+      const what = ["RemovalBlocked", nameOf(id)] as const;
+      return { problem: await problemBehind(this.#client, what, error, signal) };
     }
   }
 
@@ -167,4 +174,9 @@ function isOurs({ metadata }: KubeObject, entry: Entry): boolean {
   const owner = metadata.labels?.[labels.owner];
   if (owner !== undefined) return owner === entry.owner;
   return entry.uid !== undefined && entry.uid === metadata.uid && ownershipOf(metadata) !== "";
+}
+
+/** Somebody made it anew since, our label copied along: it is another object, and not one that we created. */
+function isReplaced(live: KubeObject, { uid }: Entry): boolean {
+  return uid !== undefined && uid !== live.metadata.uid && !liveOf(live).createdByUs;
 }

@@ -24,7 +24,7 @@ import { HealthWatch } from "./health-watch.ts";
 import { InventoryStore } from "./inventory-store.ts";
 import { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
-import { isConnectionLost, problemOf } from "./problems.ts";
+import { isConnectionLost, problemBehind } from "./problems.ts";
 import { Remover } from "./remover.ts";
 import { coreResources } from "./resources.ts";
 
@@ -127,7 +127,8 @@ export class Workload {
     const failed = await this.#drift.follow(resources, signal);
     const unlisted = new Map<string, Problem>();
     for (const [kind, error] of failed) {
-      unlisted.set(kind, problemOf("ApplyFailed", `listing ${kind}`, error));
+      const what = ["ApplyFailed", `listing ${kind}`] as const;
+      unlisted.set(kind, await problemBehind(this.#client, what, error, signal));
     }
     return { live: new Map(this.#mirror.all()), unlisted };
   }
