@@ -8,27 +8,16 @@ import { describeMember } from "./describe-member.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
 import { install } from "./install.ts";
-import { pushArtifact } from "./push-artifact.ts";
+import { registryVerbs } from "./registry-verbs.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { clean } from "./text.ts";
+import { verb } from "./verb.ts";
 import { version } from "./version.ts";
 
-const verb = (
-  command: string,
-  describe: string,
-  modules: readonly CommandModule<object, never>[],
-): CommandModule => ({
-  command,
-  describe,
-  builder: (y) =>
-    modules
-      .reduce((all, module) => all.command(module as CommandModule), y)
-      .demandCommand(1, "what? see --help"),
-  handler: () => undefined,
-});
+/** What was typed is no command. */
+class UsageError extends Error {}
 
-async function main(): Promise<number> {
-  let usageError: string | undefined;
+async function main(): Promise<void> {
   const cli = yargs(hideBin(process.argv))
     .scriptName("capitan")
     .usage(
@@ -61,30 +50,25 @@ async function main(): Promise<number> {
         never
       >[]),
     )
-    .command(
-      verb("push", "Push to a registry", [pushArtifact] as readonly CommandModule<object, never>[]),
-    )
+    .command(registryVerbs)
     .command(version as CommandModule)
     .demandCommand(1, "what? see --help")
     .strict()
     .version(false)
     .help()
     .fail((message, error) => {
-      if (error instanceof Error) throw error;
-      usageError = message;
+      // Thrown, for otherwise the command would still be run.
+      throw error instanceof Error ? error : new UsageError(message);
     })
     .exitProcess(false);
   await cli.parseAsync();
-  if (usageError === undefined) return 0;
-  process.stderr.write(`✗ ${usageError}\n`);
-  return 2;
 }
 
 try {
-  process.exitCode = await main();
+  await main();
 } catch (error) {
   const code = isCapitanError(error) ? `${error.code}: ` : "";
   process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
   if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-  process.exitCode = 1;
+  process.exitCode ??= error instanceof UsageError ? 2 : 1;
 }

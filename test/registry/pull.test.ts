@@ -6,13 +6,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import {
-  buildManifest,
-  digestOf,
-  parseDockerConfig,
-  parseReference,
-  pack,
-} from "../../pkg/oci/index.ts";
+import { parseDockerConfig } from "../../pkg/distribution/index.ts";
+import { buildManifest, digestOf, parseReference, pack } from "../../pkg/oci/index.ts";
 import { RegistryClient, type RegistryAccess } from "../../pkg/registry/index.ts";
 import { newAuthority } from "../../hack/lab/pki.ts";
 import { stop } from "../../hack/lab/processes.ts";
