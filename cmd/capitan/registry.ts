@@ -96,7 +96,7 @@ async function loginsFor(host: string): Promise<DockerConfig | undefined> {
 async function askHelper({ program, server }: Helper): Promise<Login | undefined> {
   const child = spawn(program, ["get"], {
     stdio: ["pipe", "pipe", "ignore"],
-    timeout: helperTimeoutMs,
+    signal: AbortSignal.timeout(helperTimeoutMs),
   });
   let output = "";
   child.stdout.on("data", (data: Buffer) => {
@@ -113,7 +113,7 @@ async function askHelper({ program, server }: Helper): Promise<Login | undefined
   if (code === 0) return parseHelperReply(output, program);
   // docker-credential-helpers has no other way to say so.
   if (/credentials not found/i.test(output)) return undefined;
-  throw helperFailed(program, code === null ? "was ended: no answer" : `exit code ${code}`);
+  throw helperFailed(program, `exit code ${code ?? "none"}`);
 }
 
 const helperFailed = (program: string, why: string) =>

@@ -106,9 +106,10 @@ for (const [range, sent, want] of [
   ["0-99", 10, 10],
   ["5-9", 10, 10],
   [undefined, 10, 10],
+  [undefined, 4, 4],
 ] as const)
-  test(`Range ${range ?? "none"} after ${sent} bytes means ${want}`, () =>
-    assert.equal(receivedBytes(range, sent), want));
+  test(`Range ${range ?? "none"}, else ${sent}, of 10 bytes means ${want}`, () =>
+    assert.equal(receivedBytes(range, sent, 10), want));
 
 test("pieces are as long as the registry wants, within reason", () => {
   const mib = 1024 * 1024;

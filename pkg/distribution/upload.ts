@@ -21,12 +21,12 @@ export function contentRange(start: number, bytes: number): string {
 }
 
 /**
- * How many bytes the registry says it has, from `Range: 0-<last>`. `sent` is how many it was sent:
- * a registry that says nothing has them all, one that claims more is not believed.
+ * How many bytes the registry says it has, from `Range: 0-<last>`: `unsaid` when it says nothing; one
+ * that claims more than the `sent` is not believed.
  */
-export function receivedBytes(range: string | undefined, sent: number): number {
+export function receivedBytes(range: string | undefined, unsaid: number, sent: number): number {
   const last = /^(?:bytes=)?0-(\d+)$/.exec(range ?? "")?.[1];
-  return last === undefined ? sent : Math.min(Number(last) + 1, sent);
+  return last === undefined ? unsaid : Math.min(Number(last) + 1, sent);
 }
 
 /** The path that ends an upload: its location with the digest. */

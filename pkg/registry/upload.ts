@@ -84,15 +84,17 @@ async function sendPiece(piece: Buffer, from: Progress, target: UploadTarget): P
     const body = piece.subarray(at.offset - from.offset);
     const headers = { ...octets, "content-range": contentRange(at.offset, body.length) };
     const sent = await send(target, { method: "PATCH", path: at.path, body, headers });
-    const known = sent.status === 416 ? await send(target, { method: "GET", path: at.path }) : sent;
-    if (known.status >= 300 || resumes > resumesMax)
+    // Out of step, for instance because a reply was lost: it is asked where it is.
+    const isLost = sent.status === 416;
+    const reply = isLost ? await send(target, { method: "GET", path: at.path }) : sent;
+    const received = receivedBytes(headerOf(reply, "range"), isLost ? at.offset : end, end);
+    if (reply.status >= 300 || received < from.offset || resumes > resumesMax)
       throw refused(target, "a piece of a blob", sent);
-    const received = receivedBytes(headerOf(known, "range"), sent.status === 416 ? 0 : end);
-    if (sent.status === 416 && received <= at.offset && resumes > 0)
-      throw refused(target, "a piece of a blob", sent);
-    const location = headerOf(known, "location");
-    const path = location === undefined ? at.path : ownPath(location, known.url);
-    at = { path, offset: Math.max(received, from.offset) };
+    const location = headerOf(reply, "location");
+    at = {
+      path: location === undefined ? at.path : ownPath(location, reply.url),
+      offset: received,
+    };
   }
   return at;
 }
