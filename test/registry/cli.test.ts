@@ -116,7 +116,7 @@ test("what a registry says cannot rewrite the terminal", async () => {
   await push(url("evil:v1"), "x", "--revision", "\u001b[2Jcleared\u202e");
   const { stdout } = await capitan(["list", "artifacts", url("evil")]);
   assert.match(stdout, /cleared/);
-  assert.doesNotMatch(stdout, /\u001b|\u202e/);
+  assert.ok(!["\u001b", "\u202e"].some((control) => stdout.includes(control)));
 });
 
 /** Runs the CLI with a docker config of its own. */
@@ -146,7 +146,11 @@ test("logins come from helpers, the host's own before the store, and from the co
   await helper("empty", "echo credentials not found in native keychain; exit 1");
   const auths = { [guarded]: { auth: btoa("user:secret") } };
   const to = (repository: string) => [
-    ...["push", "artifact", `oci://${guarded}/${repository}`, "-f", join(dir, "a.yaml")],
+    "push",
+    "artifact",
+    `oci://${guarded}/${repository}`,
+    "-f",
+    join(dir, "a.yaml"),
   ];
   for (const [config, code] of [
     [{ auths: { [guarded]: {} }, credsStore: "right" }, 0],

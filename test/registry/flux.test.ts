@@ -114,7 +114,14 @@ test("Flux pulls what Capitan pushed: files, modes, digest, annotations", async 
   const url = `${host}/capitan/dir:v1`;
   const annotations = ["--source", "https://git.example/x", "--revision", "main@sha1:1"];
   const pushed = await cli<Pushed>(
-    ...["push", "artifact", `oci://${url}`, "-f", source, ...annotations, "-a", "team=a"],
+    "push",
+    "artifact",
+    `oci://${url}`,
+    "-f",
+    source,
+    ...annotations,
+    "-a",
+    "team=a",
   );
   const { out, meta } = await fluxPull(url);
   assert.deepEqual(await contents(out), await contents(source));
@@ -174,7 +181,9 @@ test("reproducible: created is the epoch and the same files have the same digest
     fluxOci("push", `${host}/flux/same:${tag}`, "-created", epoch, source);
   assert.equal(digestIn(await flux("a")), digestIn(await flux("b")));
   const listed = await cli<readonly { created: string }[]>(
-    ...["list", "artifacts", `oci://${host}/flux/same`],
+    "list",
+    "artifacts",
+    `oci://${host}/flux/same`,
   );
   assert.deepEqual(
     listed.map(({ created }) => created),
@@ -301,7 +310,9 @@ test("tags that one sets are what the other lists, in the same order", async () 
   await fluxOci("tag", `${url}:v1`, "stable");
   await cli("tag", "artifact", `oci://${url}:v1`, "--tag", "v1.0.0", "--tag", "v1.0.0.sig");
   const ours = await cli<readonly { tag: string; digest: string; revision: string }[]>(
-    ...["list", "artifacts", `oci://${url}`],
+    "list",
+    "artifacts",
+    `oci://${url}`,
   );
   const theirs = (await fluxOci("list", url)) as readonly Meta[];
   assert.deepEqual(
