@@ -70,6 +70,10 @@ const impure = [
   /\bsetTimeout\(/,
 ];
 
+/** Rooms that read what a tenant of the hub has written. */
+const tenantsInput =
+  /^(?:pkg\/(?:controllers|distribution|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 
 async function sources(): Promise<readonly Source[]> {
@@ -119,6 +123,19 @@ test("pure rooms have no I/O, clock, randomness or environment", async () => {
     for (const pattern of impure) if (pattern.test(text)) wrong.push(`${file}: ${pattern.source}`);
   }
   assert.deepEqual(wrong, []);
+});
+
+test("O8 nothing that reads tenants' docker configs or kubeconfigs can run a program", async () => {
+  const wrong = (await sources()).filter(
+    ({ file, text }) =>
+      tenantsInput.test(file) &&
+      !file.endsWith(".test.ts") &&
+      /["']node:child_process["']/.test(text),
+  );
+  assert.deepEqual(
+    wrong.map(({ file }) => file),
+    [],
+  );
 });
 
 test("at least half of pkg is pure", async () => {

@@ -121,7 +121,8 @@ export class RegistryHttp {
 
   async #authenticated(req: RegistryRequest, limitMs: number): Promise<OpenReply> {
     const first = await this.#follow(req, limitMs);
-    if (first.status !== 401) return first;
+    // Only the registry may ask who we are, not where it redirects to.
+    if (first.status !== 401 || first.url.origin !== this.#origin.origin) return first;
     discard(first);
     const header = first.headers["www-authenticate"] ?? [];
     const fetch = (asked: TokenRequest) => this.#askToken(asked, req);

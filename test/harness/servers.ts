@@ -9,10 +9,10 @@ import type { AddressInfo } from "node:net";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** An HTTP server on loopback, on a port that is free. For counterparts that no real program plays: hostile ones. */
-export async function listen(handler: Handler): Promise<Server> {
+/** An HTTP server on loopback, on a port that is free when none is named. For counterparts that no real program plays: hostile ones. */
+export async function listen(handler: Handler, port = 0): Promise<Server> {
   const server = createServer(handler);
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   return server;
 }
