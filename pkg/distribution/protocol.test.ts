@@ -106,6 +106,7 @@ for (const [range, sent, want] of [
   ["0-99", 10, 10],
   ["5-9", 10, 10],
   [undefined, 10, 10],
+  ["0-0", 10, 0],
   [undefined, 4, 4],
 ] as const)
   test(`Range ${range ?? "none"}, else ${sent}, of 10 bytes means ${want}`, () =>

@@ -22,11 +22,12 @@ export function contentRange(start: number, bytes: number): string {
 
 /**
  * How many bytes the registry says it has, from `Range: 0-<last>`: `unsaid` when it says nothing; one
- * that claims more than the `sent` is not believed.
+ * that claims more than the `sent` is not believed. `0-0` is what registries say of an empty upload.
  */
 export function receivedBytes(range: string | undefined, unsaid: number, sent: number): number {
   const last = /^(?:bytes=)?0-(\d+)$/.exec(range ?? "")?.[1];
-  return last === undefined ? unsaid : Math.min(Number(last) + 1, sent);
+  if (last === undefined) return unsaid;
+  return last === "0" ? 0 : Math.min(Number(last) + 1, sent);
 }
 
 /** The path that ends an upload: its location with the digest. */

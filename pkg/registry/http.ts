@@ -75,7 +75,8 @@ export class RegistryHttp {
     const { login } = access;
     this.#auth = new RegistryAuth({ host: this.host, repository, insecure: this.#insecure, login });
     const ca = access.ca === undefined ? {} : { ca: access.ca };
-    this.#agent = new Agent({ connect: { timeout: 10_000, ...ca } });
+    // On HTTP/2 a request that is aborted early can block its connection (docs/adr/0003-decisions.md).
+    this.#agent = new Agent({ allowH2: false, connect: { timeout: 10_000, ...ca } });
   }
 
   async close(): Promise<void> {

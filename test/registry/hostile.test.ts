@@ -235,10 +235,13 @@ for (const [what, read] of [
   ["a list of referrers", (client: RegistryClient) => client.discover(digest)],
 ] as const) {
   test(`O8 where ${what} is redirected to gets no credentials, even when it asks`, async () => {
-    const { evil, told } = await evilHost();
-    const host = await guarded(redirect(`${evil}/x`));
-    await assert.rejects(read(clientOf(host)), saysNoCredentials);
-    assert.deepEqual(told, ["GET -", ""]);
+    // After it has asked for a password itself, and without asking.
+    for (const start of [guarded, serve]) {
+      const { evil, told } = await evilHost();
+      const host = await start(redirect(`${evil}/x`));
+      await assert.rejects(read(clientOf(host)), saysNoCredentials);
+      assert.deepEqual(told, ["GET -", ""]);
+    }
   });
 }
 

@@ -19,6 +19,8 @@ let second: string;
 const clients: RegistryClient[] = [];
 const servers: Server[] = [];
 const mib = 1024 * 1024;
+/** Repositories are new in each run, so that what is there already is what a test has put there. */
+const run = `r${randomBytes(4).toString("hex")}`;
 
 before(async () => {
   lab = await sharedLab();
@@ -33,7 +35,7 @@ after(async () => {
 });
 
 function clientOf(host: string, repository: string): RegistryClient {
-  const client = new RegistryClient(parseReference(`oci://${host}/${repository}`), {
+  const client = new RegistryClient(parseReference(`oci://${host}/${run}/${repository}`), {
     insecure: true,
   });
   clients.push(client);
@@ -74,31 +76,31 @@ async function holds(repository: string, bytes: Buffer): Promise<boolean> {
 
 test("a large blob goes in pieces, and only once", async () => {
   const bytes = randomBytes(20 * mib);
-  const { client, seen } = await behind("repo/large");
+  const { client, seen } = await behind("large");
   assert.equal(await client.upload(sourceOf(bytes)), "uploaded");
   assert.deepEqual(methods(seen), ["HEAD", "POST", "PATCH", "PATCH", "PATCH", "PUT"]);
   assert.deepEqual(
     patches(seen).map(({ headers }) => headers["content-range"]),
     [`0-${8 * mib - 1}`, `${8 * mib}-${16 * mib - 1}`, `${16 * mib}-${20 * mib - 1}`],
   );
-  assert.ok(await holds("repo/large", bytes));
+  assert.ok(await holds("large", bytes));
   assert.equal(await client.upload(sourceOf(bytes)), "present");
   assert.equal(methods(seen).at(-1), "HEAD");
 });
 
 test("a small blob goes in one request, an empty one too", async () => {
-  const { client, seen } = await behind("repo/small");
+  const { client, seen } = await behind("small");
   for (const bytes of [randomBytes(1000), Buffer.alloc(0)]) {
     seen.length = 0;
     await client.upload(sourceOf(bytes));
     assert.deepEqual(methods(seen), ["HEAD", "POST", "PUT"]);
-    assert.ok(await holds("repo/small", bytes));
+    assert.ok(await holds("small", bytes));
   }
 });
 
 test("pieces are at least as long as the registry wants them", async () => {
   const bytes = randomBytes(15 * mib);
-  const { client, seen } = await behind("repo/minimum", async (request, pass) => {
+  const { client, seen } = await behind("minimum", async (request, pass) => {
     const answer = await pass();
     const wanted = { "oci-chunk-min-length": String(10 * mib) };
     return request.method === "POST"
@@ -110,12 +112,12 @@ test("pieces are at least as long as the registry wants them", async () => {
     patches(seen).map(({ body }) => body.length),
     [10 * mib, 5 * mib],
   );
-  assert.ok(await holds("repo/minimum", bytes));
+  assert.ok(await holds("minimum", bytes));
 });
 
 test("what a registry did not take of a piece is sent again", async () => {
   const bytes = randomBytes(9 * mib);
-  const { client, seen } = await behind("repo/half", (request, pass) => {
+  const { client, seen } = await behind("half", (request, pass) => {
     if (request.method !== "PATCH") return pass();
     const half = request.body.subarray(0, Math.ceil(request.body.length / 2));
     const [start = ""] = String(request.headers["content-range"]).split("-");
@@ -127,12 +129,12 @@ test("what a registry did not take of a piece is sent again", async () => {
   });
   await client.upload(sourceOf(bytes));
   assert.equal(patches(seen).length, 4);
-  assert.ok(await holds("repo/half", bytes));
+  assert.ok(await holds("half", bytes));
 });
 
 test("when the reply to a piece is lost the registry is asked where it is", async () => {
   const bytes = randomBytes(9 * mib);
-  const { client, seen } = await behind("repo/lost", async (request, pass) => {
+  const { client, seen } = await behind("lost", async (request, pass) => {
     const answer = await pass();
     return request.method === "PATCH" && patches(seen).length === 1
       ? { status: 416, headers: {} }
@@ -140,13 +142,26 @@ test("when the reply to a piece is lost the registry is asked where it is", asyn
   });
   await client.upload(sourceOf(bytes));
   assert.deepEqual(methods(seen), ["HEAD", "POST", "PATCH", "GET", "PATCH", "PUT"]);
-  assert.ok(await holds("repo/lost", bytes));
+  assert.ok(await holds("lost", bytes));
 });
 
-test("a registry that takes nothing is given up", async () => {
-  const { client, seen } = await behind("repo/stuck", (request, pass) =>
-    request.method === "PATCH" ? Promise.resolve({ status: 416, headers: {} }) : pass(),
+test("a piece that never arrived is sent again from its first byte", async () => {
+  const bytes = randomBytes(9 * mib);
+  const { client, seen } = await behind("never-arrived", (request, pass) =>
+    request.method === "PATCH" && patches(seen).length === 1
+      ? Promise.resolve({ status: 416, headers: {} })
+      : pass(),
   );
+  await client.upload(sourceOf(bytes));
+  assert.deepEqual(methods(seen), ["HEAD", "POST", "PATCH", "GET", "PATCH", "PATCH", "PUT"]);
+  assert.ok(await holds("never-arrived", bytes));
+});
+
+test("a registry that takes nothing, and does not say what it has, is given up", async () => {
+  const { client, seen } = await behind("stuck", ({ method }, pass) => {
+    if (method === "PATCH") return Promise.resolve({ status: 416, headers: {} });
+    return method === "GET" ? Promise.resolve({ status: 204, headers: {} }) : pass();
+  });
   await assert.rejects(client.upload(sourceOf(randomBytes(9 * mib))), {
     code: "RegistryUnreachable",
     message: /did not take a piece of a blob: HTTP 416/,
@@ -158,7 +173,7 @@ for (const size of [1000, 9 * mib]) {
   test(`O2 ${size} bytes that are not what they are said to be are never kept`, async () => {
     const bytes = randomBytes(size);
     const promised = digestOf(randomBytes(10));
-    const { client, seen } = await behind("repo/wrong");
+    const { client, seen } = await behind("wrong");
     const wanted = { code: "ArtifactCorrupt" };
     await assert.rejects(client.upload(sourceOf(bytes, promised)), wanted);
     await assert.rejects(client.upload({ ...sourceOf(bytes), size: size + 1 }), wanted);
@@ -174,7 +189,7 @@ const again = (status: number, retryAfter: string): Answer => ({
 
 test("O1 a registry that is busy is asked again when it says, for reads and writes", async () => {
   const refused = new Set<string>();
-  const { client, seen } = await behind("repo/busy", ({ method, path }, pass) => {
+  const { client, seen } = await behind("busy", ({ method, path }, pass) => {
     const key = `${method} ${path.split("?")[0] ?? ""}`;
     if (refused.has(key)) return pass();
     refused.add(key);
@@ -191,9 +206,7 @@ test("O1 it is not asked for ever, nor before the time that it names", async () 
     ["0", 4],
     ["3600", 1],
   ] as const) {
-    const { client, seen } = await behind("repo/never", () =>
-      Promise.resolve(again(429, retryAfter)),
-    );
+    const { client, seen } = await behind("never", () => Promise.resolve(again(429, retryAfter)));
     await assert.rejects(client.resolve("v1"), {
       code: "RegistryUnreachable",
       message: new RegExp(`HTTP 429; it says to come back after "${retryAfter}"`),
@@ -203,7 +216,7 @@ test("O1 it is not asked for ever, nor before the time that it names", async () 
 });
 
 test("O1 waiting ends when nobody waits any more", async () => {
-  const { client } = await behind("repo/abort", () => Promise.resolve(again(429, "9")));
+  const { client } = await behind("abort", () => Promise.resolve(again(429, "9")));
   const started = performance.now();
   await assert.rejects(client.resolve("v1", AbortSignal.timeout(300)), {
     code: "RegistryUnreachable",
@@ -214,27 +227,27 @@ test("O1 waiting ends when nobody waits any more", async () => {
 test("tags and repositories come page by page", async () => {
   const paged: Meddle = ({ path }, pass) => pass({ path: path.replace("n=1000", "n=5") });
   const wanted = Array.from({ length: 12 }, (_, i) => `v1.0.${i}`).sort();
-  for (const tag of wanted) await pushFiles(`oci://${lab.registry}/repo/tags:${tag}`, { a: "x" });
-  const { client, seen } = await behind("repo/tags", paged);
+  for (const tag of wanted) await pushFiles(`oci://${lab.registry}/${run}/tags:${tag}`, { a: "x" });
+  const { client, seen } = await behind("tags", paged);
   assert.deepEqual([...(await client.tags())].sort(), wanted);
   assert.equal(seen.length, 3);
   for (let i = 0; i < 6; i++)
-    await pushFiles(`oci://${lab.registry}/repo/catalog-${i}`, { a: "x" });
+    await pushFiles(`oci://${lab.registry}/${run}/catalog-${i}`, { a: "x" });
   seen.length = 0;
   const repositories = await client.repositories();
-  assert.equal(repositories.filter((name) => /^repo\/catalog-\d$/.test(name)).length, 6);
+  assert.equal(repositories.filter((name) => name.startsWith(`${run}/catalog-`)).length, 6);
   assert.ok(seen.length > 1);
 });
 
 test("a registry without a catalog says so", async () => {
-  const { client } = await behind("repo/none", () => Promise.resolve({ status: 404, headers: {} }));
+  const { client } = await behind("none", () => Promise.resolve({ status: 404, headers: {} }));
   await assert.rejects(client.repositories(), { code: "ArtifactNotFound" });
 });
 
 test("a tag moves, and what it named is still there by its digest", async () => {
-  const client = clientOf(lab.registry, "repo/moves");
-  const one = await pushFiles(`oci://${lab.registry}/repo/moves:v1`, { a: "1" });
-  const two = await pushFiles(`oci://${lab.registry}/repo/moves:v2`, { a: "2" });
+  const client = clientOf(lab.registry, "moves");
+  const one = await pushFiles(`oci://${lab.registry}/${run}/moves:v1`, { a: "1" });
+  const two = await pushFiles(`oci://${lab.registry}/${run}/moves:v2`, { a: "2" });
   assert.equal(await client.tag("v1", "stable"), one);
   assert.equal(await client.resolve("stable"), one);
   assert.equal(await client.tag(two, "stable"), two);
@@ -274,8 +287,8 @@ async function pushReferrer(
 }
 
 test("referrers are found by their tag where the registry has no API for them, by type too", async () => {
-  const subject = await pushFiles(`oci://${lab.registry}/repo/subject:v1`, { a: "x" });
-  const client = clientOf(lab.registry, "repo/subject");
+  const subject = await pushFiles(`oci://${lab.registry}/${run}/subject:v1`, { a: "x" });
+  const client = clientOf(lab.registry, "subject");
   assert.deepEqual(await client.discover(subject), []);
   const signature = await pushReferrer(client, subject, "application/vnd.test.signature");
   const sbom = await pushReferrer(client, subject, "application/vnd.test.sbom");
@@ -296,14 +309,14 @@ test("referrers are found by their tag where the registry has no API for them, b
 });
 
 test("referrers are found by the API where there is one, page by page, and the tag is left alone", async () => {
-  const subject = await pushFiles(`oci://${lab.registry}/repo/api:v1`, { a: "x" });
+  const subject = await pushFiles(`oci://${lab.registry}/${run}/api:v1`, { a: "x" });
   const listed = ["a", "b", "c"].map((n) => ({
     mediaType: mediaTypes.manifest,
     digest: `sha256:${n.repeat(64)}`,
     size: 1,
     artifactType: n,
   }));
-  const { client, seen } = await behind("repo/api", async ({ method, path }, pass) => {
+  const { client, seen } = await behind("api", async ({ method, path }, pass) => {
     const url = new URL(path, "http://x");
     if (url.pathname.includes("/referrers/")) {
       const page = Number(url.searchParams.get("page") ?? "0");
@@ -331,7 +344,9 @@ async function pushIndex(repository: string): Promise<{ index: string; signature
   const client = clientOf(lab.registry, repository);
   const manifests = [];
   for (const name of ["one", "two"]) {
-    const digest = await pushFiles(`oci://${lab.registry}/${repository}:${name}`, { a: name });
+    const digest = await pushFiles(`oci://${lab.registry}/${run}/${repository}:${name}`, {
+      a: name,
+    });
     const { bytes } = await client.find(digest);
     manifests.push({ mediaType: mediaTypes.manifest, digest, size: bytes.length });
   }
@@ -344,9 +359,9 @@ async function pushIndex(repository: string): Promise<{ index: string; signature
 }
 
 test("copies an index whole to another registry, with what refers to its parts when asked", async () => {
-  const { index, signature } = await pushIndex("copy/source");
-  const from = clientOf(lab.registry, "copy/source");
-  const bare = clientOf(second, "copy/bare");
+  const { index, signature } = await pushIndex("source");
+  const from = clientOf(lab.registry, "source");
+  const bare = clientOf(second, "bare");
   const copied = await copyArtifact(from, bare, { what: "all", tag: "v1", referrers: false });
   assert.deepEqual(copied.documents, 3);
   assert.equal(copied.digest, index);
@@ -357,7 +372,7 @@ test("copies an index whole to another registry, with what refers to its parts w
     assert.equal((await bare.find(digest)).digest, digest);
   await assert.rejects(bare.find(signature), { code: "ArtifactNotFound" });
 
-  const full = clientOf(second, "copy/full");
+  const full = clientOf(second, "full");
   const more = await copyArtifact(from, full, { what: "all", tag: undefined, referrers: true });
   assert.equal(more.documents, 4);
   const signed = document.kind === "index" ? (document.manifests[1]?.digest ?? "") : "";
@@ -371,22 +386,22 @@ test("copies an index whole to another registry, with what refers to its parts w
 });
 
 test("blobs are mounted, not sent, between repositories of one registry", async () => {
-  await pushIndex("copy/near");
-  const { client: from } = await behind("copy/near");
-  const near = clientOf(from.host, "copy/mounted");
+  await pushIndex("near");
+  const { client: from } = await behind("near");
+  const near = clientOf(from.host, "mounted");
   const { blobs } = await copyArtifact(from, near, { what: "all", tag: "v1", referrers: false });
   assert.ok(blobs.mounted > 0);
   assert.equal(blobs.uploaded, 0);
 });
 
 test("a copy that breaks off has no name", async () => {
-  await pushFiles(`oci://${lab.registry}/copy/broken:v1`, { a: "x" });
-  const { client: from } = await behind("copy/broken", ({ method, path }, pass) =>
+  await pushFiles(`oci://${lab.registry}/${run}/broken:v1`, { a: "x" });
+  const { client: from } = await behind("broken", ({ method, path }, pass) =>
     method === "GET" && path.includes("/blobs/")
       ? Promise.resolve({ status: 404, headers: {} })
       : pass(),
   );
-  const to = clientOf(second, "copy/unnamed");
+  const to = clientOf(second, "unnamed");
   const request = { what: "v1", tag: "v1", referrers: false };
   await assert.rejects(copyArtifact(from, to, request), { code: "ArtifactNotFound" });
   await assert.rejects(to.resolve("v1"), { code: "ArtifactNotFound" });
