@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
 import type { ArtifactFile, ArtifactFiles } from "../../pkg/oci/index.ts";
 import { ignoredByPush } from "./ignored-by-push.ts";
@@ -30,27 +30,29 @@ async function readOne(file: string): Promise<ArtifactFile> {
 }
 
 /**
- * Writes files into a directory that does not exist or is empty: all of them or none, and nothing
- * that is there can lead them elsewhere. Throws FileInvalid.
+ * Writes files into a directory that does not exist or is empty, so that nothing which is there can
+ * lead them elsewhere. They appear when all of them are written. Throws FileInvalid.
  */
 export async function writeFiles(path: string, files: ArtifactFiles): Promise<void> {
-  const target = resolve(path);
   try {
-    await mkdir(dirname(target), { recursive: true });
-    const temporary = await mkdtemp(`${target}.`);
+    await mkdir(path, { recursive: true });
+    if ((await readdir(path)).length > 0) throw new Error("it is not empty");
+    const temporary = await mkdtemp(join(path, ".capitan-"));
     try {
-      for (const [name, file] of files) {
-        const mode = file.executable === true ? 0o755 : 0o644;
-        await mkdir(dirname(join(temporary, name)), { recursive: true });
-        await writeFile(join(temporary, name), file.content, { mode, flag: "wx" });
-      }
-      await rename(temporary, target);
+      for (const [name, file] of files) await writeOne(join(temporary, name), file);
+      for (const name of await readdir(temporary))
+        await rename(join(temporary, name), join(path, name));
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
   } catch (error) {
-    const isTaken = ["ENOTEMPTY", "EEXIST"].includes((error as { code?: string }).code ?? "");
-    const why = isTaken ? "it is not empty" : messageOf(error);
-    throw new CapitanError("FileInvalid", `cannot write to ${path}: ${why}`, { cause: error });
+    throw new CapitanError("FileInvalid", `cannot write to ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
+}
+
+async function writeOne(file: string, { content, executable }: ArtifactFile): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, content, { mode: executable === true ? 0o755 : 0o644, flag: "wx" });
 }
