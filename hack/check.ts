@@ -49,6 +49,12 @@ const required = [
   ...ids("R", 10),
   ...ids("P", 4),
   "L2",
+  "O1",
+  "O2",
+  "O4",
+  "O6",
+  "O7",
+  "O8",
 ];
 
 function ids(letter: string, count: number): readonly string[] {

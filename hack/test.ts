@@ -84,6 +84,7 @@ async function main(chosen: readonly string[]): Promise<number> {
   if (wanted(integration).length === 0) return 0;
   await ensureTool("clusterctl", progress);
   await ensureTool("kustomize-controller", progress);
+  await ensureTool("flux-oci", progress);
   progress.action("tests on real components (about four minutes on two cores)");
   return inLaboratory(wanted(integration));
 }

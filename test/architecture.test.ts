@@ -13,6 +13,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   api: ["object"],
   kubeconfig: ["errors", "json", "object"],
   oci: ["errors", "json"],
+  distribution: ["errors", "json", "oci"],
   inventory: ["errors", "json", "object"],
   engine: ["api", "drift", "errors", "inventory", "json", "object", "oci"],
   fleet: ["api", "engine", "errors", "inventory", "json", "object"],
@@ -20,7 +21,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   capi: ["errors", "fleet", "json", "object"],
   install: ["api", "object"],
   kube: ["errors", "json", "kubeconfig", "object"],
-  registry: ["errors", "json", "oci"],
+  registry: ["distribution", "errors", "json", "oci"],
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
@@ -49,6 +50,7 @@ const pure = new Set([
   "drift",
   "api",
   "kubeconfig",
+  "distribution",
   "oci",
   "inventory",
   "engine",
@@ -68,6 +70,10 @@ const impure = [
   /\bperformance\.now\(/,
   /\bsetTimeout\(/,
 ];
+
+/** Rooms that read what a tenant of the hub has written. */
+const tenantsInput =
+  /^(?:pkg\/(?:controllers|distribution|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 
@@ -124,6 +130,19 @@ test("pure rooms have no I/O, clock, randomness or environment", async () => {
     for (const pattern of impure) if (pattern.test(text)) wrong.push(`${file}: ${pattern.source}`);
   }
   assert.deepEqual(wrong, []);
+});
+
+test("O8 nothing that reads tenants' docker configs or kubeconfigs can run a program", async () => {
+  const wrong = (await sources()).filter(
+    ({ file, text }) =>
+      tenantsInput.test(file) &&
+      !file.endsWith(".test.ts") &&
+      /["']node:child_process["']/.test(text),
+  );
+  assert.deepEqual(
+    wrong.map(({ file }) => file),
+    [],
+  );
 });
 
 test("at least half of pkg is pure", async () => {

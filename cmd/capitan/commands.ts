@@ -3,20 +3,27 @@ import { adoptMember } from "./adopt-member.ts";
 import { approveFleet, approveMember } from "./approve.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
+import { copyArtifact } from "./copy-artifact.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
+import { diffArtifact } from "./diff-artifact.ts";
 import { diffFleet } from "./diff-fleet.ts";
+import { discoverArtifact } from "./discover-artifact.ts";
 import { events } from "./events.ts";
 import { getClusters } from "./get-clusters.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
 import { getRevisions } from "./get-revisions.ts";
 import { install } from "./install.ts";
+import { listArtifacts } from "./list-artifacts.ts";
+import { listRepositories } from "./list-repositories.ts";
 import { planFleet } from "./plan-fleet.ts";
+import { pullArtifact } from "./pull-artifact.ts";
 import { pushArtifact } from "./push-artifact.ts";
 import { reconcileFleet, reconcileMember } from "./reconcile.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
+import { tagArtifact } from "./tag-artifact.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
@@ -48,7 +55,11 @@ export const commands: readonly Command[] = [
   { verb: "tree", describe: "Show what belongs to an object", nouns: [of(treeMember)] },
   { module: of(trace) },
   { module: of(events) },
-  { verb: "diff", describe: "Show what would change, without changing it", nouns: [of(diffFleet)] },
+  {
+    verb: "diff",
+    describe: "Show what would change, without changing it",
+    nouns: [of(diffFleet), of(diffArtifact)],
+  },
   { verb: "plan", describe: "Show who would be concerned", nouns: [of(planFleet)] },
   {
     verb: "approve",
@@ -72,6 +83,19 @@ export const commands: readonly Command[] = [
   },
   { verb: "adopt", describe: "Take something over", nouns: [of(adoptMember)] },
   { verb: "push", describe: "Push to a registry", nouns: [of(pushArtifact)] },
+  { verb: "pull", describe: "Pull from a registry", nouns: [of(pullArtifact)] },
+  { verb: "tag", describe: "Name what is in a registry", nouns: [of(tagArtifact)] },
+  {
+    verb: "list",
+    describe: "List what is in a registry",
+    nouns: [of(listArtifacts), of(listRepositories)],
+  },
+  { verb: "copy", describe: "Copy between registries", nouns: [of(copyArtifact)] },
+  {
+    verb: "discover",
+    describe: "Find what refers to something in a registry",
+    nouns: [of(discoverArtifact)],
+  },
   { module: of(completion) },
   { module: of(version) },
 ];

@@ -16,7 +16,7 @@ import {
 import { ownerOf, revisionName } from "../../pkg/fleet/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { kindOf, type KubeObject } from "../../pkg/object/index.ts";
-import { parseDockerConfig } from "../../pkg/oci/index.ts";
+import { parseDockerConfig } from "../../pkg/distribution/index.ts";
 import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
 import { cacheDirectory } from "./cache-directory.ts";
 

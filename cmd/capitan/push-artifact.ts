@@ -1,27 +1,23 @@
-import { readFile, readdir, stat } from "node:fs/promises";
-import { homedir } from "node:os";
-import { basename, join } from "node:path";
 import type { CommandModule } from "yargs";
-import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
+import { parseReference } from "../../pkg/oci/index.ts";
+import { readFiles } from "./artifact-files.ts";
+import { progress } from "./progress.ts";
 import {
-  parseDockerConfig,
-  parseReference,
-  type ArtifactFile,
-  type ArtifactFiles,
-  type DockerConfig,
-} from "../../pkg/oci/index.ts";
-import { RegistryClient } from "../../pkg/registry/index.ts";
-import { ignoredByPush } from "./ignored-by-push.ts";
-import { formatted } from "./text.ts";
+  outputOptions,
+  registryOptions,
+  withRegistry,
+  type RegistryArguments,
+} from "./registry.ts";
+import { printed } from "./text.ts";
 
-type Arguments = {
+type Arguments = RegistryArguments & {
   readonly url: string;
   readonly path: string;
   readonly source?: string | undefined;
   readonly revision?: string | undefined;
-  readonly insecure?: boolean | undefined;
+  readonly annotation?: string[] | undefined;
   readonly reproducible: boolean;
-  readonly "ca-file"?: string | undefined;
   readonly output: string;
 };
 
@@ -45,26 +41,28 @@ export const pushArtifact: CommandModule<object, Arguments> = {
         },
         source: { type: "string", describe: "Where the files come from, for instance the Git URL" },
         revision: { type: "string", describe: "Which version, for instance main@sha1:<commit>" },
-        insecure: {
-          type: "boolean",
-          describe: "Plain HTTP; the default on loopback without --ca-file",
+        annotation: {
+          alias: "a",
+          type: "string",
+          array: true,
+          nargs: 1,
+          describe: "KEY=VALUE on the manifest; may be repeated",
         },
         reproducible: {
           type: "boolean",
           default: false,
           describe: "No creation time: the same files give the same digest",
         },
-        "ca-file": { type: "string", describe: "PEM file of the registry's CA" },
-        output: {
-          alias: "o",
-          choices: ["table", "json", "yaml"],
-          default: "table",
-          describe: "Form of the output",
-        },
+        ...registryOptions,
+        ...outputOptions,
+      })
+      .check(({ annotation = [] }) => {
+        const wrong = annotation.find((text) => !/^[^=]+=[^=]*$/.test(text));
+        return wrong === undefined ? true : `--annotation ${wrong} is not KEY=VALUE`;
       })
       .example(
         "$0 push artifact oci://registry.example/config:stable --path ./config",
-        "Credentials come from docker's config.json",
+        "Credentials come from docker's config.json and its helpers",
       ),
   handler: push,
 };
@@ -74,61 +72,22 @@ async function push(args: Arguments): Promise<void> {
   if (reference.digest !== undefined)
     throw new CapitanError("RefInvalid", "push to a tag, not to a digest");
   const files = await readFiles(args.path);
-  if (files.size === 0)
-    throw new CapitanError("ManifestInvalid", `${args.path} contains no file to push`);
-  const caFile = args["ca-file"];
-  const ca = caFile === undefined ? undefined : await readFile(caFile, "utf8");
-  const registry = new RegistryClient(reference, {
-    insecure: args.insecure,
-    ca,
-    login: await dockerConfig(),
-  });
-  try {
-    const pushed = await registry.push(files, reference.tag ?? "latest", annotationsOf(args));
-    const result = { url: `oci://${pushed.repository}@${pushed.digest}`, ...pushed };
-    process.stdout.write(
-      args.output === "table"
-        ? `${result.url}\n`
-        : formatted(result, args.output as "json" | "yaml"),
-    );
-  } finally {
-    await registry.close();
-  }
+  const tag = reference.tag ?? "latest";
+  progress(`pushing ${files.size} files to ${args.url}`);
+  const pushed = await withRegistry(reference, args, (registry) =>
+    registry.push(files, tag, annotationsOf(args)),
+  );
+  const result = { url: `oci://${pushed.repository}@${pushed.digest}`, ...pushed };
+  process.stdout.write(printed(result, args.output, () => `${result.url}\n`));
 }
 
-function annotationsOf({ source, revision, reproducible }: Arguments): Record<string, string> {
+function annotationsOf(args: Arguments): Record<string, string> {
+  const { source, revision, reproducible, annotation = [] } = args;
   const created = (reproducible ? new Date(0) : new Date()).toISOString().replace(/\.\d+/, "");
   return {
     "org.opencontainers.image.created": created,
     ...(source === undefined ? {} : { "org.opencontainers.image.source": source }),
     ...(revision === undefined ? {} : { "org.opencontainers.image.revision": revision }),
+    ...Object.fromEntries(annotation.map((text) => text.split("=") as [string, string])),
   };
-}
-
-/** Regular files below a path. Links and specials are left out, as Flux does. */
-async function readFiles(path: string): Promise<ArtifactFiles> {
-  const info = await stat(path).catch((error: unknown) => {
-    throw new CapitanError("ManifestInvalid", `cannot read ${path}: ${messageOf(error)}`);
-  });
-  const read = async (file: string): Promise<ArtifactFile> => ({
-    content: await readFile(file),
-    executable: ((await stat(file)).mode & 0o100) !== 0,
-  });
-  if (info.isFile()) return new Map([[basename(path), await read(path)]]);
-  const entries = await readdir(path, { recursive: true, withFileTypes: true });
-  const names = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) =>
-      join(entry.parentPath, entry.name).slice(join(path).replace(/\/$/, "").length + 1),
-    );
-  const kept = names.filter((name) => !ignoredByPush(name)).sort();
-  return new Map(
-    await Promise.all(kept.map(async (name) => [name, await read(join(path, name))] as const)),
-  );
-}
-
-async function dockerConfig(): Promise<DockerConfig | undefined> {
-  const file = join(process.env["DOCKER_CONFIG"] ?? join(homedir(), ".docker"), "config.json");
-  const text = await readFile(file, "utf8").catch(() => undefined);
-  return text === undefined ? undefined : parseDockerConfig(text, file);
 }

@@ -55,6 +55,11 @@ export function formatted(value: unknown, format: "json" | "yaml"): string {
   return format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value);
 }
 
+/** A result in the form that `-o` asks for; `table` makes the one for people. */
+export function printed(result: unknown, output: string, asTable: () => string): string {
+  return output === "json" || output === "yaml" ? formatted(result, output) : asTable();
+}
+
 /** Green, yellow or red on a terminal, plain elsewhere. */
 export function coloured(text: string, status: string): string {
   if (!process.stdout.isTTY) return text;

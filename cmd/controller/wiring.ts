@@ -17,7 +17,7 @@ import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
 import { fluxEvent, type Notifier } from "../../pkg/notify/index.ts";
-import { parseDockerConfig } from "../../pkg/oci/index.ts";
+import { parseDockerConfig } from "../../pkg/distribution/index.ts";
 import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
 import type { ControllerMetrics } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";

@@ -22,6 +22,8 @@ type Pin = {
   readonly coldSeconds: number;
   /** Whether one that is installed will do. */
   readonly fromPath: boolean;
+  /** The program's files when it is ours and lies in the module itself. */
+  readonly sources?: readonly string[];
 };
 
 /** The control-plane programs. */
@@ -78,6 +80,14 @@ const testTools = {
     flags: "",
     coldSeconds: 165,
     fromPath: false,
+  },
+  "flux-oci": {
+    module: "flux-oci",
+    package: ".",
+    flags: "",
+    coldSeconds: 15,
+    fromPath: false,
+    sources: ["main.go"],
   },
 } as const satisfies Record<string, Pin>;
 
@@ -143,7 +153,8 @@ function isExecutable(path: string): boolean {
 }
 
 /** The cache is keyed by all that decides the binary, so that a new pin is a new file. */
-async function cachedPath(name: string, { module, package: pkg, flags }: Pin): Promise<string> {
+async function cachedPath(name: string, pin: Pin): Promise<string> {
+  const { module, package: pkg, flags, sources = [] } = pin;
   const dir = join(root, "hack", "tools", module);
   const inputs = [
     await readFile(join(dir, "go.mod")),
@@ -151,6 +162,7 @@ async function cachedPath(name: string, { module, package: pkg, flags }: Pin): P
     pkg,
     flags,
     process.arch,
+    ...(await Promise.all(sources.map((file) => readFile(join(dir, file))))),
   ];
   const hash = createHash("sha256");
   for (const input of inputs) hash.update(input).update("\u0000");

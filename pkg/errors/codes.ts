@@ -27,7 +27,8 @@ export const codes = {
   },
   ArtifactNotFound: {
     retry: "backoff",
-    meaning: "The registry has no such repository, tag or digest.",
+    meaning:
+      "The registry has no such repository, tag or digest, or the artifact no such platform or layer.",
     remedy: "Check url and ref; push the artifact with: capitan push artifact.",
   },
   VersionNotFound: {
@@ -46,7 +47,7 @@ export const codes = {
     retry: "backoff",
     meaning: "The registry refused the credentials, or wants some.",
     remedy:
-      "Set secretRef to a Secret of type kubernetes.io/dockerconfigjson that may pull this repository.",
+      "Set secretRef to a Secret of type kubernetes.io/dockerconfigjson that may pull this repository; for the CLI, run docker login.",
   },
   ArtifactCorrupt: {
     retry: "backoff",
@@ -69,6 +70,11 @@ export const codes = {
     retry: "backoff",
     meaning: "The revision's artifact is neither in the cache nor in the registry any more.",
     remedy: "Push the same bytes again, or let the Fleet move to a revision that exists.",
+  },
+  FileInvalid: {
+    retry: "never",
+    meaning: "A file or directory that was named to the CLI cannot be read or written.",
+    remedy: "Name another one; pull artifact wants a directory that is empty or does not exist.",
   },
   ManifestInvalid: {
     retry: "never",

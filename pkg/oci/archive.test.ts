@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { packTar, unpackTar } from "modern-tar";
 import { digestOf, pack, unpack, type ArtifactFiles } from "./index.ts";
 
+const mib = 1024 * 1024;
 type Header = Parameters<typeof packTar>[0][number]["header"];
 const file = (name: string, body = "x") => ({
   header: { name, size: Buffer.byteLength(body), type: "file" } as Header,
@@ -16,7 +17,18 @@ const special = (name: string, type: NonNullable<Header["type"]>, linkname = "")
 const archive = async (...entries: Parameters<typeof packTar>[0]) =>
   gzipSync(await packTar(entries));
 
-/** O4 of the fault catalogue: the tar zoo. */
+/** A tar whose first entry has a size that is not written as text: base-256, as GNU tar does. */
+async function withSize(...bytes: readonly number[]): Promise<Uint8Array> {
+  const tar = Buffer.from(await packTar([file("a.yaml")]));
+  tar.fill(0, 124, 136).set(bytes, 136 - bytes.length);
+  tar[124] = bytes.length === 12 ? (bytes[0] ?? 0) : 0x80;
+  tar.fill(" ", 148, 156);
+  const sum = tar.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+  tar.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+  return gzipSync(tar);
+}
+
+/** O4 of the fault catalogue, the tar zoo; O7, sizes that lie. */
 const zoo: readonly (readonly [what: string, code: string, layer: () => Promise<Uint8Array>])[] = [
   ["a name with ..", "ArtifactUnsafe", () => archive(file("../evil.yaml"))],
   ["a name with .. inside", "ArtifactUnsafe", () => archive(file("a/../../evil.yaml"))],
@@ -56,11 +68,17 @@ const zoo: readonly (readonly [what: string, code: string, layer: () => Promise<
     async () =>
       gzipSync(gunzipSync(await archive(file("a.yaml", "x".repeat(5000)))).subarray(0, 2048)),
   ],
+  ["a gzip bomb", "ArtifactTooLarge", () => Promise.resolve(gzipSync(Buffer.alloc(80 * mib)))],
   [
-    "a gzip bomb",
+    "many small bombs one after the other",
     "ArtifactTooLarge",
-    () => Promise.resolve(gzipSync(Buffer.alloc(80 * 1024 * 1024))),
+    () => {
+      const bomb = gzipSync(Buffer.alloc(mib));
+      return Promise.resolve(Buffer.concat(Array.from({ length: 100 }, () => bomb)));
+    },
   ],
+  ["a negative size", "ArtifactCorrupt", () => withSize(...Array.from({ length: 12 }, () => 0xff))],
+  ["a size of 8 EiB", "ArtifactCorrupt", () => withSize(0x7f, 255, 255, 255, 255, 255, 255, 255)],
   [
     "too many entries",
     "ArtifactTooLarge",
@@ -69,8 +87,11 @@ const zoo: readonly (readonly [what: string, code: string, layer: () => Promise<
 ];
 
 for (const [what, code, layer] of zoo) {
-  test(`O4 refuses an archive with ${what}`, async () => {
-    await assert.rejects(unpack(await layer(), "a"), { code });
+  test(`${/bomb|size/.test(what) ? "O7" : "O4"} refuses an archive with ${what}`, async () => {
+    const bytes = await layer();
+    const started = performance.now();
+    await assert.rejects(unpack(bytes, "a"), { code });
+    assert.ok(performance.now() - started < 10_000);
   });
 }
 

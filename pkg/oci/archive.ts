@@ -3,8 +3,8 @@ import { packTar, unpackTar, type ParsedTarEntryWithData } from "modern-tar";
 import { CapitanError, messageOf } from "../errors/index.ts";
 
 /** Limits on what an artifact may unpack to. Flux's own default for the size is 100 MiB. */
-const unpackedBytesMax = 64 * 1024 * 1024;
-const entriesMax = 10_000;
+export const unpackedBytesMax = 64 * 1024 * 1024;
+export const entriesMax = 10_000;
 const pathBytesMax = 512;
 /** Manifests compress to about a tenth; a bomb to a thousandth. Checked above this many bytes. */
 const ratioMax = 200;
@@ -69,8 +69,8 @@ async function readTar(archive: Buffer, what: string): Promise<readonly ParsedTa
   }
 }
 
-/** The path without `./` and trailing slashes. "" is the root. */
-function safePath(name: string, what: string): string {
+/** The path without `./` and trailing slashes; "" is the root. Throws ArtifactUnsafe when it leaves the root. */
+export function safePath(name: string, what: string): string {
   const shown = JSON.stringify(name.slice(0, 100));
   if (name.length > pathBytesMax || hasControl(name))
     throw unsafe(what, `${shown} is not a usable name`);

@@ -1,21 +1,21 @@
-/** OCI artifacts as data: references, manifests, versions, archives, credentials. No I/O. */
+/** OCI artifacts as data: references, manifests, versions, archives, differences. No I/O. */
 export { parseReference, formatReference, isLoopback, type Reference } from "./reference.ts";
 export {
-  parseManifest,
-  contentLayer,
-  buildManifest,
+  parseDocument,
+  describeDocument,
   mediaTypes,
   manifestBytesMax,
-  type Manifest,
   type Descriptor,
+  type Document,
+  type Index,
+  type Manifest,
 } from "./manifest.ts";
+export type { LayerChoice } from "./selection.ts";
+export { pullFiles, type PullRequest } from "./pull.ts";
+export { copyArtifact, type Copied } from "./copy.ts";
+export type { BlobCache, BlobSource, Found, Signal, Store, Uploaded } from "./store.ts";
+export { buildManifest } from "./build.ts";
 export { digestOf, checkDigest } from "./digest.ts";
 export { selectVersion } from "./version.ts";
 export { unpack, pack, type ArtifactFiles, type ArtifactFile } from "./archive.ts";
-export { parseChallenge, mayReceiveCredentials, type Challenge } from "./challenge.ts";
-export {
-  parseDockerConfig,
-  credentialsFor,
-  type DockerConfig,
-  type Login,
-} from "./docker-config.ts";
+export { diffFiles, type FileChange } from "./diff.ts";

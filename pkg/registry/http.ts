@@ -1,15 +1,9 @@
-import { Agent, request } from "undici";
+import { setTimeout as delay } from "node:timers/promises";
+import { Agent, request, type Dispatcher } from "undici";
+import { retryDelayMs, type DockerConfig } from "../distribution/index.ts";
 import { CapitanError, messageOf } from "../errors/index.ts";
-import {
-  credentialsFor,
-  isLoopback,
-  mayReceiveCredentials,
-  parseChallenge,
-  type Challenge,
-  type DockerConfig,
-  type Login,
-} from "../oci/index.ts";
-import { asMap, asNumber, asString, parseJson } from "../json/index.ts";
+import { isLoopback } from "../oci/index.ts";
+import { RegistryAuth, type TokenRequest } from "./auth.ts";
 
 /** How to reach a registry. */
 export type RegistryAccess = {
@@ -21,13 +15,13 @@ export type RegistryAccess = {
 };
 
 export type RegistryRequest = {
-  readonly method: "GET" | "HEAD" | "PUT" | "POST";
-  /** Path below the host, or a full URL that the registry gave us. */
-  readonly url: string;
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "PATCH" | "DELETE";
+  /** Path below the host. */
+  readonly path: string;
   readonly accept?: string;
-  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** `repository:NAME:pull` or `:pull,push`. */
+  /** `repository:NAME:pull` or `:pull,push`; several with a space between. */
   readonly scope: string;
   /** Bodies longer than this are cut off and refused. */
   readonly bytesMax: number;
@@ -38,215 +32,245 @@ export type RegistryReply = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
+  readonly url: URL;
 };
+
+type Body = Dispatcher.ResponseData["body"];
+
+/** A reply whose body has not been read. */
+type OpenReply = Omit<RegistryReply, "body"> & { readonly body: Body };
 
 const redirectsMax = 5;
 const tokenBytesMax = 1024 * 1024;
-const tokenLifeDefaultS = 60;
+/** What is read of the body of a refusal. */
+const refusalBytesMax = 64 * 1024;
 const timeoutMs = 60_000;
 const idleMs = 20_000;
+/** Large bodies get more time: at least this rate is expected. */
+const bytesPerMsMin = 64;
+const retriesMs = 30_000;
 
-type Token = { readonly value: string; readonly untilMs: number };
+type Sent = Pick<RegistryRequest, "method" | "headers" | "accept" | "body" | "signal"> & {
+  readonly url: URL;
+  readonly authorization: string | undefined;
+  readonly timeoutMs: number;
+};
 
-/** HTTP to one registry host: authentication, redirects, limits. Credentials go to that host and its token server only. */
+/**
+ * HTTP to one registry: authentication, redirects, retries, limits. Credentials and content go to
+ * that host only, credentials besides to its token server.
+ */
 export class RegistryHttp {
-  readonly #host: string;
-  readonly #access: RegistryAccess;
+  readonly host: string;
+  readonly #origin: URL;
   readonly #insecure: boolean;
+  readonly #auth: RegistryAuth;
   readonly #agent: Agent;
-  readonly #tokens = new Map<string, Token>();
-  #basic = false;
 
-  constructor(host: string, access: RegistryAccess) {
-    this.#host = host;
-    this.#access = access;
+  constructor(host: string, repository: string, access: RegistryAccess) {
+    // The name that people write is not the name of the server.
+    this.host = /^(?:index\.)?docker\.io$/.test(host) ? "registry-1.docker.io" : host;
     this.#insecure = access.insecure ?? (isLoopback(host) && access.ca === undefined);
+    this.#origin = new URL(`${this.#insecure ? "http" : "https"}://${this.host}`);
+    const { login } = access;
+    this.#auth = new RegistryAuth({ host: this.host, repository, insecure: this.#insecure, login });
     const ca = access.ca === undefined ? {} : { ca: access.ca };
-    this.#agent = new Agent({ connect: { timeout: 10_000, ...ca } });
+    // On HTTP/2 a request that is aborted early can block its connection (docs/adr/0003-decisions.md).
+    this.#agent = new Agent({ allowH2: false, connect: { timeout: 10_000, ...ca } });
   }
 
   async close(): Promise<void> {
     await this.#agent.destroy();
   }
 
-  /** One request, authenticated when the registry asks. Throws RegistryUnreachable, RegistryDenied, ArtifactTooLarge; other statuses are returned. */
+  /**
+   * One request, authenticated when the registry asks, repeated for as long as it says that it will
+   * be back soon. Throws RegistryUnreachable, RegistryDenied, ArtifactTooLarge; other statuses are returned.
+   */
   async send(req: RegistryRequest): Promise<RegistryReply> {
-    const first = await this.#follow(req);
-    if (first.status !== 401) return this.#checked(first, req);
-    const header = first.headers["www-authenticate"];
-    const challenges = (Array.isArray(header) ? header : [header ?? ""])
-      .map(parseChallenge)
-      .filter((c) => c !== undefined);
-    await this.#answer(challenges, req);
-    return this.#checked(await this.#follow(req), req);
+    const { body, ...reply } = await this.#patiently(req);
+    return { ...reply, body: await this.#read(body, reply, req) };
   }
 
-  #checked(reply: RegistryReply, req: RegistryRequest): RegistryReply {
-    const what = `${req.method} ${this.#host}${pathOf(req.url)}`;
-    if (reply.status === 401 || reply.status === 403) {
-      const how =
-        this.#login() === undefined
-          ? "no credentials for this host are configured"
-          : "the configured credentials were not accepted";
-      throw new CapitanError("RegistryDenied", `${what}: HTTP ${reply.status}; ${how}`);
+  /** A GET whose body is read by the caller, who counts the bytes. */
+  stream(req: Omit<RegistryRequest, "method">): Promise<OpenReply> {
+    return this.#patiently({ ...req, method: "GET" }, timeoutMs + req.bytesMax / bytesPerMsMin);
+  }
+
+  async #patiently(req: RegistryRequest, limitMs = timeoutMs): Promise<OpenReply> {
+    const started = performance.now();
+    for (let attempt = 1; ; attempt++) {
+      const reply = await this.#authenticated(req, limitMs);
+      const refusal = { status: reply.status, retryAfter: headerOf(reply, "retry-after"), attempt };
+      const waitMs = retryDelayMs(refusal, Date.now(), Math.random());
+      const spentMs = performance.now() - started;
+      if (waitMs === undefined || spentMs + waitMs > retriesMs) return this.#checked(reply, req);
+      discard(reply);
+      await this.#wait(waitMs, req);
     }
-    if (reply.status === 429 || reply.status >= 500)
-      throw new CapitanError("RegistryUnreachable", `${what}: HTTP ${reply.status}`);
-    return reply;
   }
 
-  async #answer(challenges: readonly Challenge[], req: RegistryRequest): Promise<void> {
-    const bearer = challenges.find((c) => c.scheme === "bearer");
-    if (bearer !== undefined) this.#tokens.set(req.scope, await this.#fetchToken(bearer, req));
-    else if (challenges.some((c) => c.scheme === "basic")) this.#basic = true;
-  }
-
-  async #fetchToken(
-    challenge: Extract<Challenge, { scheme: "bearer" }>,
-    req: RegistryRequest,
-  ): Promise<Token> {
-    const url = this.#tokenUrl(challenge, req.scope);
-    const login = this.#login();
-    const trusted = mayReceiveCredentials(url, this.#host, this.#insecure);
-    const authorization = login !== undefined && trusted ? basicOf(login) : undefined;
-    const get: RegistryRequest = { ...req, method: "GET", bytesMax: tokenBytesMax };
-    const reply = await this.#once(url, get, authorization, false);
-    if (reply.status !== 200) {
-      const withheld =
-        authorization === undefined && login !== undefined
-          ? " (our credentials are not sent there: it is not below the registry's domain)"
-          : "";
-      const what = `the token server ${url.host} of ${this.#host}`;
-      throw new CapitanError("RegistryDenied", `${what} answered HTTP ${reply.status}${withheld}`);
+  async #wait(ms: number, { method, signal }: RegistryRequest): Promise<void> {
+    try {
+      await delay(ms, undefined, signal === undefined ? {} : { signal });
+    } catch (error) {
+      throw new CapitanError("RegistryUnreachable", `${method} ${this.host}: aborted`, {
+        cause: error,
+      });
     }
-    return tokenOf(reply.body, this.#host);
   }
 
-  #tokenUrl({ realm, service }: { realm: URL; service: string }, scope: string): URL {
-    if (realm.protocol !== "https:" && !this.#insecure) {
-      const what = `${this.#host} names a token server without TLS: ${realm.host}`;
-      throw new CapitanError("RegistryDenied", what);
+  async #authenticated(req: RegistryRequest, limitMs: number): Promise<OpenReply> {
+    const first = await this.#follow(req, limitMs);
+    // Only the registry may ask who we are, not where it redirects to.
+    if (first.status !== 401 || first.url.origin !== this.#origin.origin) return first;
+    discard(first);
+    const header = first.headers["www-authenticate"] ?? [];
+    const fetch = (asked: TokenRequest) => this.#askToken(asked, req);
+    await this.#auth.answer(Array.isArray(header) ? header : [header], req.scope, fetch);
+    return this.#follow(req, limitMs);
+  }
+
+  #checked(reply: OpenReply, { method, path }: RegistryRequest): OpenReply {
+    const { status } = reply;
+    const refused = status === 401 || status === 403;
+    if (!refused && status !== 429 && status < 500) return reply;
+    discard(reply);
+    const what = `${method} ${this.host}${path.split("?")[0] ?? ""}: HTTP ${status}`;
+    if (refused) {
+      const how = this.#auth.hasLogin()
+        ? "the configured credentials were not accepted"
+        : "no credentials for this host are configured";
+      throw new CapitanError("RegistryDenied", `${what}; ${how}`);
     }
-    const url = new URL(realm);
-    if (service !== "") url.searchParams.set("service", service);
-    url.searchParams.set("scope", scope);
-    return url;
+    const again = headerOf(reply, "retry-after")?.slice(0, 40);
+    const when = again === undefined ? "" : `; it says to come back after ${JSON.stringify(again)}`;
+    throw new CapitanError("RegistryUnreachable", `${what}${when}`);
   }
 
-  #login(): Login | undefined {
-    return credentialsFor(this.#access.login, this.#host);
+  /** Asks a token server, whose redirects are not followed. */
+  async #askToken({ url, form, authorization }: TokenRequest, { signal }: RegistryRequest) {
+    const posted =
+      form === undefined
+        ? { method: "GET" as const }
+        : {
+            method: "POST" as const,
+            body: Buffer.from(form.toString()),
+            headers: { "content-type": "application/x-www-form-urlencoded" },
+          };
+    const reply = await this.#once({ ...posted, url, authorization, signal, timeoutMs });
+    return {
+      status: reply.status,
+      body: await this.#read(reply.body, reply, { bytesMax: tokenBytesMax }),
+    };
   }
 
-  #authorization(scope: string): string | undefined {
-    const token = this.#tokens.get(scope);
-    if (token !== undefined && token.untilMs > performance.now()) return `Bearer ${token.value}`;
-    const login = this.#login();
-    return this.#basic && login !== undefined ? basicOf(login) : undefined;
-  }
-
-  /** Follows redirects of reads; only to http(s), never from TLS to none, and without credentials to another host. */
-  async #follow(req: RegistryRequest): Promise<RegistryReply> {
-    const origin = `${this.#insecure ? "http" : "https"}://${this.#host}`;
-    let url = urlOf(req.url, origin, this.#host);
+  /** Follows redirects of reads: only to http(s), never from TLS to none, and without credentials to another host. */
+  async #follow(req: RegistryRequest, limitMs: number): Promise<OpenReply> {
+    let url = urlOf(req.path, this.#origin, this.host);
     for (let hops = 0; hops <= redirectsMax; hops++) {
-      const own = url.origin === new URL(origin).origin;
-      const reply = await this.#once(
-        url,
-        req,
-        own ? this.#authorization(req.scope) : undefined,
-        own,
-      );
-      const location = reply.headers["location"];
-      if (reply.status < 300 || reply.status >= 400 || typeof location !== "string") return reply;
-      const next = urlOf(location, url, this.#host);
-      if (next.protocol !== "https:" && !(this.#insecure && next.protocol === "http:"))
-        throw new CapitanError(
-          "RegistryUnreachable",
-          `${this.#host} redirects to ${next.protocol}//${next.host}, which is refused`,
-        );
-      url = next;
+      const own = url.origin === this.#origin.origin;
+      const authorization = own ? this.#auth.authorization(req.scope) : undefined;
+      const reply = await this.#once({ ...req, url, authorization, timeoutMs: limitMs });
+      const location = redirectOf(req, reply);
+      if (location === undefined) return reply;
+      discard(reply);
+      url = this.#redirected(location, url);
     }
     throw new CapitanError(
       "RegistryUnreachable",
-      `${this.#host} redirects more than ${redirectsMax} times`,
+      `${this.host} redirects more than ${redirectsMax} times`,
     );
   }
 
-  async #once(
-    url: URL,
-    req: RegistryRequest,
-    authorization: string | undefined,
-    withBody: boolean,
-  ): Promise<RegistryReply> {
-    const deadline = AbortSignal.timeout(timeoutMs);
+  #redirected(location: string, from: URL): URL {
+    const next = urlOf(location, from, this.host);
+    if (next.protocol !== "https:" && !(this.#insecure && next.protocol === "http:"))
+      throw new CapitanError(
+        "RegistryUnreachable",
+        `${this.host} redirects to ${next.protocol}//${next.host}, which is refused`,
+      );
+    return next;
+  }
+
+  async #once(sent: Sent): Promise<OpenReply> {
+    const { url, body, signal } = sent;
+    const limitMs = sent.timeoutMs + (body?.length ?? 0) / bytesPerMsMin;
+    const deadline = AbortSignal.timeout(Math.ceil(limitMs));
     try {
       const response = await request(url, {
         dispatcher: this.#agent,
-        method: req.method,
+        method: sent.method,
         headers: {
           "user-agent": "capitan",
-          ...(req.accept === undefined ? {} : { accept: req.accept }),
-          ...(withBody && req.contentType !== undefined ? { "content-type": req.contentType } : {}),
-          ...(authorization === undefined ? {} : { authorization }),
+          ...(sent.accept === undefined ? {} : { accept: sent.accept }),
+          ...sent.headers,
+          ...(sent.authorization === undefined ? {} : { authorization: sent.authorization }),
         },
-        body: withBody ? (req.body ?? null) : null,
+        body: body ?? null,
         headersTimeout: idleMs,
         bodyTimeout: idleMs,
-        signal: req.signal === undefined ? deadline : AbortSignal.any([req.signal, deadline]),
+        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
       });
-      return {
-        status: response.statusCode,
-        headers: response.headers,
-        body: await readLimited(response.body, req.bytesMax, `${url.host}${url.pathname}`),
-      };
+      return { status: response.statusCode, headers: response.headers, body: response.body, url };
     } catch (error) {
-      if (error instanceof CapitanError) throw error;
-      throw new CapitanError(
-        "RegistryUnreachable",
-        `${req.method} ${url.host}${url.pathname}: ${messageOf(error)}`,
-        { cause: error },
-      );
+      throw unreachable(`${sent.method} ${url.host}${url.pathname}`, error);
     }
+  }
+
+  /** The body, whole. A refusal's is text for people: its beginning will do. */
+  async #read(
+    body: Body,
+    { status, url }: { readonly status: number; readonly url: URL },
+    { bytesMax }: { readonly bytesMax: number },
+  ): Promise<Buffer> {
+    const what = `${url.host}${url.pathname}`;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (status >= 300 && bytes > refusalBytesMax) break;
+        if (status < 300 && bytes > bytesMax)
+          throw new CapitanError("ArtifactTooLarge", `${what}: more than ${bytesMax} bytes`);
+      }
+    } catch (error) {
+      throw error instanceof CapitanError ? error : unreachable(what, error);
+    }
+    return Buffer.concat(chunks);
   }
 }
 
-/** Reads the token server's reply (distribution-spec token authentication). */
-function tokenOf(body: Buffer, host: string): Token {
-  try {
-    const parsed = asMap(parseJson(body.toString("utf8")));
-    const value = asString(parsed["token"]) ?? asString(parsed["access_token"]) ?? "";
-    const lifeS = asNumber(parsed["expires_in"]) ?? tokenLifeDefaultS;
-    return { value, untilMs: performance.now() + (lifeS - 10) * 1000 };
-  } catch (error) {
-    const message = `the token server of ${host} did not answer with JSON`;
-    throw new CapitanError("RegistryDenied", message, { cause: error });
-  }
+/** One header, when it is there once. */
+export function headerOf(
+  { headers }: Pick<RegistryReply, "headers">,
+  name: string,
+): string | undefined {
+  const value = headers[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** The error of a connection that did not do what it should. */
+export function unreachable(what: string, error: unknown): CapitanError {
+  return new CapitanError("RegistryUnreachable", `${what}: ${messageOf(error)}`, { cause: error });
+}
+
+/** Where a read is sent on to. Writes are not sent on. */
+function redirectOf({ method }: RegistryRequest, reply: OpenReply): string | undefined {
+  const isRead = method === "GET" || method === "HEAD";
+  const isRedirect = reply.status >= 300 && reply.status < 400;
+  return isRead && isRedirect ? headerOf(reply, "location") : undefined;
+}
+
+/** Lets go of a body that nobody reads; what it still has to say is of no interest. */
+function discard({ body }: OpenReply): void {
+  body.dump({ limit: refusalBytesMax }).catch(() => undefined);
 }
 
 /** A URL that the registry gave us. */
-function urlOf(text: string, base: string | URL, host: string): URL {
+function urlOf(text: string, base: URL, host: string): URL {
   const url = URL.parse(text, base.toString());
   if (url === null) throw new CapitanError("RegistryUnreachable", `${host} names a broken URL`);
   return url;
-}
-
-const basicOf = ({ username, password }: Login) =>
-  `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
-
-const pathOf = (url: string) => (url.startsWith("/") ? url.split("?")[0] : "");
-
-async function readLimited(
-  body: AsyncIterable<Buffer>,
-  bytesMax: number,
-  what: string,
-): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > bytesMax)
-      throw new CapitanError("ArtifactTooLarge", `${what}: more than ${bytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -1,3 +1,3 @@
-/** Talking to OCI registries: resolve, pull, push, list; and the cache of what was pulled. */
+/** Talking to OCI registries: resolve, pull, push, tag, list, discover; and the cache of what was pulled. */
 export { RegistryClient, type RegistryAccess, type PushedArtifact } from "./client.ts";
 export { ArtifactCache } from "./cache.ts";

@@ -816,15 +816,18 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
   await describes(["member", "err-internal-pinned"], "InternalError");
 });
 
-test("HubConfigInvalid and NotFound: the CLI says them too", async () => {
+test("HubConfigInvalid, NotFound and FileInvalid: the CLI says them too", async () => {
   const missing = await capitan(["get", "fleets"], "/nonexistent");
   assert.equal(missing.code, 1);
   assert.match(missing.stderr, /HubConfigInvalid: cannot read the kubeconfig \/nonexistent/);
   const nobody = await capitan(["describe", "fleet", "nosuch"]);
   assert.match(nobody.stderr, /NotFound: there is no Fleet named nosuch/);
+  const unread = await capitan(["push", "artifact", url("err/unread"), "--path", "/nonexistent"]);
+  assert.match(unread.stderr, /FileInvalid: cannot read \/nonexistent/);
   for (const [code, { stderr }] of [
     ["HubConfigInvalid", missing],
     ["NotFound", nobody],
+    ["FileInvalid", unread],
   ] as const) {
     assert.ok(stderr.includes(codes[code].remedy));
     seen.add(code);

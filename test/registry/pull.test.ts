@@ -1,18 +1,12 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, sign, type KeyObject } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import {
-  buildManifest,
-  digestOf,
-  parseDockerConfig,
-  parseReference,
-  pack,
-} from "../../pkg/oci/index.ts";
+import { parseDockerConfig } from "../../pkg/distribution/index.ts";
+import { buildManifest, digestOf, parseReference, pack } from "../../pkg/oci/index.ts";
 import { RegistryClient, type RegistryAccess } from "../../pkg/registry/index.ts";
 import { newAuthority } from "../../hack/lab/pki.ts";
 import { stop } from "../../hack/lab/processes.ts";
@@ -22,6 +16,7 @@ import { ensureTools } from "../../hack/lab/tools.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import { cacheIn, pushFiles } from "../harness/artifacts.ts";
 import { capitan, sharedLab } from "../harness/index.ts";
+import { listen, portOf } from "../harness/servers.ts";
 
 let lab: LabFile;
 let dir: string;
@@ -85,15 +80,6 @@ test("plain HTTP is the default on loopback, and can be refused", async () => {
   await assert.rejects(pullText(`oci://${lab.registry}/pull/loopback`, { insecure: false }), {
     code: "RegistryUnreachable",
   });
-});
-
-test("lists more tags than one page holds", async () => {
-  const client = new RegistryClient(parseReference(`oci://${lab.registry}/pull/tags`), insecure);
-  const wanted = Array.from({ length: 12 }, (_, i) => `v1.0.${i}`);
-  for (const tag of wanted)
-    await pushFiles(`oci://${lab.registry}/pull/tags:${tag}`, { "a.yaml": "x" });
-  assert.deepEqual([...(await client.tags())].sort(), wanted.sort());
-  await client.close();
 });
 
 test("what is in the cache needs no registry", async () => {
@@ -214,17 +200,6 @@ function jwt(claims: object, key: KeyObject, certificate: string): string {
   );
   return `${text}.${signature}`;
 }
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => void;
-
-async function listen(handler: Handler): Promise<Server> {
-  const server = createServer(handler);
-  server.listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  return server;
-}
-
-const portOf = (server: Server) => (server.address() as AddressInfo).port;
 
 /** A registry that serves one artifact with something wrong about it. */
 async function hostile(

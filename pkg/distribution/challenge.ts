@@ -26,9 +26,9 @@ export function parseChallenge(header: string): Challenge | undefined {
 
 /**
  * Whether credentials for a registry may be sent to the token server that it names. A hostile or
- * hijacked registry names somebody else's: so only the same host, or a host below the same parent
- * domain (registry-1.docker.io and auth.docker.io), and never without TLS unless the registry
- * itself goes without.
+ * hijacked registry names somebody else's: so only the same host, its parent domain
+ * (registry.gitlab.com and gitlab.com), or a host below that (registry-1.docker.io and
+ * auth.docker.io), and never without TLS unless the registry itself goes without.
  */
 export function mayReceiveCredentials(
   realm: URL,
@@ -38,10 +38,16 @@ export function mayReceiveCredentials(
   if (realm.protocol !== "https:" && !(insecure && realm.protocol === "http:")) return false;
   const registry = registryHost.replace(/:\d+$/, "");
   if (realm.hostname === registry) return true;
-  const parent = registry.split(".").slice(1);
+  const parent = registry.split(".").slice(1).join(".");
+  if (/^[\d.]+$/.test(registry) || belongsToMany(parent)) return false;
+  return realm.hostname === parent || realm.hostname.endsWith(`.${parent}`);
+}
+
+/** Domains below which everybody has a name: `io`, `co.uk`, and those where clouds put their customers. */
+function belongsToMany(domain: string): boolean {
   return (
-    parent.length >= 2 &&
-    !/^[\d.]+$/.test(registry) &&
-    realm.hostname.endsWith(`.${parent.join(".")}`)
+    !domain.includes(".") ||
+    /^(?:(?:ac|co|com|edu|gov|go|net|ne|org|or)\.[a-z]{2}|azurecr\.(?:io|cn|us))$/.test(domain) ||
+    /(?:^|\.)(?:amazonaws\.com(?:\.cn)?|on\.aws)$/.test(domain)
   );
 }
