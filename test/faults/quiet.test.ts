@@ -3,7 +3,8 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { acts, declared, percentile, repairTimes } from "../../hack/drift.ts";
+import { percentile, rounded } from "../../hack/bench/statistics.ts";
+import { acts, declared, repairTimes } from "../../hack/drift.ts";
 import { fluxManifests, fluxVersion } from "../../hack/flux-manifests.ts";
 import { clientOf } from "../../hack/lab/apiserver.ts";
 import { startController } from "../../hack/lab/controller.ts";
@@ -71,7 +72,8 @@ test("200 repairs of each kind of drift: every one is put back (p50 and p99 are 
   for (const act of acts) {
     const times = await repairTimes(client, act, "default", names(act.resource.kind));
     assert.equal(times.length, 200);
-    t.diagnostic(`${act.name}: p50 ${percentile(times, 50)} ms, p99 ${percentile(times, 99)} ms`);
+    const ms = (p: number) => rounded(percentile(times, p), 1);
+    t.diagnostic(`${act.name}: p50 ${ms(50)} ms, p99 ${ms(99)} ms`);
   }
   const member = await memberOf(hub, "drifting", "drifting");
   assert.equal(member?.status?.conditions?.[0]?.status, "True");

@@ -1,0 +1,46 @@
+import { auditOf, isLease, writes, type AuditEntry } from "../lab/audit.ts";
+import type { Keeper } from "./contender.ts";
+import { cpuOf } from "./cpu.ts";
+import type { Ground, Run } from "./ground.ts";
+
+/** One pass over all clusters of a run in which there is nothing to do. */
+export type Pass = {
+  readonly ms: number;
+  /** Requests to the hub and to the workload clusters, without those for Leases. */
+  readonly requests: number;
+  /** Writes among them, without the one status patch for each object that answers who asked. */
+  readonly writes: number;
+  readonly ownCpuMs: number;
+  /** CPU time of the API servers of the hub and of the run's clusters. */
+  readonly serversCpuMs: number;
+};
+
+/** Asks for a pass over clusters that are as they shall be, and measures it. */
+export async function noopPass(ground: Ground, keeper: Keeper, run: Run): Promise<Pass> {
+  const { dir } = ground.lab;
+  await keeper.settled(run);
+  const clusters = run.clusters.map(({ name }) => name);
+  const logs = ["hub", ...clusters].map((server) => auditOf(dir, server));
+  const marks = await Promise.all(logs.map((log) => log.mark()));
+  const before = await cpuOf(dir, keeper.process, clusters);
+  const ms = await keeper.pass(run);
+  const after = await cpuOf(dir, keeper.process, clusters);
+  const entries = await Promise.all(logs.map((log, i) => log.since(marks[i] ?? 0)));
+  const isOwn = ({ userAgent }: AuditEntry) => keeper.isOwn(userAgent);
+  const requests = entries.flat().filter((entry) => isOwn(entry) && !isLease(entry));
+  return {
+    ms,
+    requests: requests.length,
+    writes: writes(requests).length - answers(keeper, requests),
+    ownCpuMs: after.ownMs - before.ownMs,
+    serversCpuMs: after.serversMs - before.serversMs,
+  };
+}
+
+/** How many objects had their answer written; a second write to the same object is none. */
+function answers(keeper: Keeper, requests: readonly AuditEntry[]): number {
+  const answered = writes(requests).filter(({ resource, subresource }) =>
+    keeper.isAnswer(subresource === "" ? resource : `${resource}/${subresource}`),
+  );
+  return new Set(answered.map(({ namespace, name }) => `${namespace}/${name}`)).size;
+}
