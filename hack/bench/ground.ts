@@ -20,6 +20,12 @@ import { progress } from "../lab/progress.ts";
 import type { LabFile } from "../lab/state.ts";
 
 const clusterDeadlineMs = 300_000;
+const defaultComponents = [
+  "source-controller",
+  "kustomize-controller",
+  "helm-controller",
+  "notification-controller",
+];
 
 /** The label by which a contender finds the clusters of a run: its value is the run's name. */
 export const runLabel = "bench";
@@ -50,7 +56,7 @@ export const newLabDir = () => mkdtemp(join(tmpdir(), "capitan-bench-"));
 export async function prepareGround(dir: string): Promise<Ground> {
   const lab = await startLab({ dir, progress, standIn: "100ms", audit: true });
   const hub = await clientOf(lab.hubKubeconfig);
-  const { text } = await fluxManifests();
+  const text = ofDefaultComponents((await fluxManifests()).text);
   await pushManifests(lab.registry, text);
   const discovery = new Discovery(hub);
   const targets: Target[] = [];
@@ -60,6 +66,16 @@ export async function prepareGround(dir: string): Promise<Ground> {
     targets.push({ resource, object });
   }
   return { lab, hub, manifests: text, targets };
+}
+
+/** The documents of what `flux install` installs when nothing is said; others come with more components. */
+function ofDefaultComponents(text: string): string {
+  const isWanted = ({ metadata }: KubeObject) => {
+    const component = metadata.labels?.["app.kubernetes.io/component"];
+    return component === undefined || defaultComponents.includes(component);
+  };
+  const documents = text.split(/^---\s*$/m);
+  return documents.filter((one) => parseManifests(one, "flux").every(isWanted)).join("---");
 }
 
 async function pushManifests(registry: string, text: string): Promise<void> {

@@ -1,7 +1,11 @@
-import { auditOf, isLease, writes, type AuditEntry } from "../lab/audit.ts";
+import { auditOf, isLease, writes, type Audit, type AuditEntry } from "../lab/audit.ts";
+import { until } from "../lab/wait.ts";
 import type { Keeper } from "./contender.ts";
 import { cpuOf } from "./cpu.ts";
 import type { Ground, Run } from "./ground.ts";
+
+const quietMs = 1_500;
+const quietDeadlineMs = 60_000;
 
 /** One pass over all clusters of a run in which there is nothing to do. */
 export type Pass = {
@@ -21,6 +25,7 @@ export async function noopPass(ground: Ground, keeper: Keeper, run: Run): Promis
   await keeper.settled(run);
   const clusters = run.clusters.map(({ name }) => name);
   const logs = ["hub", ...clusters].map((server) => auditOf(dir, server));
+  await quiet(keeper, logs);
   const marks = await Promise.all(logs.map((log) => log.mark()));
   const before = await cpuOf(dir, keeper.process, clusters);
   const ms = await keeper.pass(run);
@@ -35,6 +40,26 @@ export async function noopPass(ground: Ground, keeper: Keeper, run: Run): Promis
     ownCpuMs: after.ownMs - before.ownMs,
     serversCpuMs: after.serversMs - before.serversMs,
   };
+}
+
+/** Waits until the keeper has written nothing for a while: a status may be told after it was reached. */
+async function quiet(keeper: Keeper, logs: readonly Audit[]): Promise<void> {
+  let marks = await Promise.all(logs.map((log) => log.mark()));
+  let sinceMs = performance.now();
+  const isQuiet = async () => {
+    const entries = (await Promise.all(logs.map((log, i) => log.since(marks[i] ?? 0)))).flat();
+    const own = entries.filter((entry) => keeper.isOwn(entry.userAgent) && !isLease(entry));
+    if (writes(own).length > 0) {
+      marks = await Promise.all(logs.map((log) => log.mark()));
+      sinceMs = performance.now();
+    }
+    return performance.now() - sinceMs >= quietMs;
+  };
+  await until(isQuiet, {
+    deadlineMs: quietDeadlineMs,
+    what: `${keeper.name} to be quiet`,
+    everyMs: 100,
+  });
 }
 
 /** How many objects had their answer written; a second write to the same object is none. */
