@@ -11,6 +11,7 @@ import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
 import { startPeer } from "./bench/peers/kustomize-controller.ts";
 import { jsonOf, tablesOf } from "./bench/report.ts";
 import { measureRounds } from "./bench/rounds.ts";
+import { fluxVersion } from "./flux-manifests.ts";
 import { startController } from "./lab/controller.ts";
 import { stopLab } from "./lab/lab.ts";
 
@@ -18,6 +19,7 @@ const usage = `usage: npm run bench [-- OPTIONS]
   --clusters N  clusters at once (8)
   --runs N      measured rounds, of which the median counts (5)
   --peers       also kustomize-controller and ClusterResourceSet on the same API servers
+  --profile DIR also a CPU profile of the controller, which slows it a little
   --json        one last line of JSON on stdout
   --help        this text
 `;
@@ -27,18 +29,23 @@ type Options = {
   readonly runs: number;
   readonly peers: boolean;
   readonly json: boolean;
+  readonly profile: string | undefined;
 };
 
 async function bench(dir: string, { clusters, runs, ...options }: Options): Promise<void> {
   const ground = await prepareGround(dir);
-  await startController(ground.lab);
+  const { profile } = options;
+  const nodeFlags = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
+  await startController(ground.lab, { nodeFlags });
   const peers = options.peers ? await startPeers(ground) : [];
   const rounds = await measureRounds(ground, { runs, clusters, peers });
   const drift = await measureDrift(ground);
   const memory = await measureMemory(ground);
   await ground.hub.close();
   const names = peers.map(({ name }) => name);
-  const results = { clusters, runs, peers: names, rounds, drift, memory };
+  const kilobytes = Math.round(ground.manifests.length / 1_000);
+  const installed = `Flux ${fluxVersion}, ${ground.targets.length} objects, ${kilobytes} kB`;
+  const results = { clusters, runs, installed, peers: names, rounds, drift, memory };
   process.stdout.write(tablesOf(results));
   if (options.json) process.stdout.write(`${JSON.stringify(jsonOf(results))}\n`);
 }
@@ -56,12 +63,14 @@ function optionsOf(args: readonly string[]): Options | undefined {
       runs: { type: "string", default: "5" },
       peers: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
+      profile: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return undefined;
-  const { peers, json } = values;
-  return { clusters: counted(values.clusters), runs: counted(values.runs), peers, json };
+  const { peers, json, profile } = values;
+  const counts = { clusters: counted(values.clusters), runs: counted(values.runs) };
+  return { ...counts, peers, json, profile };
 }
 
 function counted(text: string): number {

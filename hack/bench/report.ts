@@ -9,6 +9,8 @@ import { median, ratio, rounded } from "./statistics.ts";
 export type Results = {
   readonly clusters: number;
   readonly runs: number;
+  /** What is installed, for the heading. */
+  readonly installed: string;
   readonly peers: readonly string[];
   readonly rounds: Rounds;
   readonly drift: Drift;
@@ -44,8 +46,8 @@ export function jsonOf(results: Results): object {
 
 /** The tables for people. */
 export function tablesOf(results: Results): string {
-  const { peers, runs } = results;
-  const head = `medians of ${runs} ${runs === 1 ? "run" : "runs"}, each beside its anchor`;
+  const { peers, runs, installed } = results;
+  const head = `${installed}; medians of ${runs} ${runs === 1 ? "run" : "runs"}, each beside its anchor`;
   const all = [head, columns(budgetRows(results)), columns(systemRows(results))];
   if (peers.length > 0) all.push(columns(peerDriftRows(results)));
   return `${all.join("\n\n")}\n`;

@@ -72,6 +72,7 @@ async function trial(ground: Ground, contender: Contender, options: Trial): Prom
   const { run: name, clusters, keep, peers = [] } = options;
   const isContender = (other: Contender) => other === contender;
   const peer = peers.find(isContender);
+  progress.action(`${contender.name}: ${clusters} fresh clusters`);
   const keeper = peer ?? (keep !== undefined && isContender(keep) ? keep : undefined);
   const result = await withClusters(ground, name, clusters, async (run) => {
     const ms = await installMs(ground, contender, run);
