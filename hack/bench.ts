@@ -8,7 +8,7 @@ import { measureDrift } from "./bench/drift.ts";
 import { newLabDir, prepareGround, type Ground } from "./bench/ground.ts";
 import { measureMemory } from "./bench/memory.ts";
 import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
-import { startPeer } from "./bench/peers/kustomize-controller.ts";
+import { kustomizeController } from "./bench/peers/kustomize-controller.ts";
 import { jsonOf, tablesOf } from "./bench/report.ts";
 import { measureRounds } from "./bench/rounds.ts";
 import { fluxVersion } from "./flux-manifests.ts";
@@ -51,7 +51,7 @@ async function bench(dir: string, { clusters, runs, ...options }: Options): Prom
 }
 
 async function startPeers(ground: Ground): Promise<readonly Keeper[]> {
-  return [await startPeer(ground), clusterResourceSet(ground)];
+  return [await kustomizeController(ground), clusterResourceSet(ground)];
 }
 
 /** The options of the command line, or undefined for --help. Throws on what it does not know. */

@@ -17,7 +17,7 @@ const { kustomization } = fluxResources;
  * Starts Flux's kustomize-controller on the hub. One Kustomization per cluster points to the Secret
  * with its kubeconfig; the artifact is there before anything is measured.
  */
-export async function startPeer(ground: Ground): Promise<Keeper> {
+export async function kustomizeController(ground: Ground): Promise<Keeper> {
   await applyDefinitions(ground);
   const files = { "gotk-components.yaml": ground.manifests };
   const server = await serveArtifact(ground.hub, { namespace: labNamespace, name: source }, files);
