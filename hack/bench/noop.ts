@@ -14,6 +14,8 @@ export type Pass = {
   readonly requests: number;
   /** Writes among them, without the one status patch for each object that answers who asked. */
   readonly writes: number;
+  /** The most LISTs of one kind that one API server got. */
+  readonly listsPerKind: number;
   readonly ownCpuMs: number;
   /** CPU time of the API servers of the hub and of the run's clusters. */
   readonly serversCpuMs: number;
@@ -30,13 +32,16 @@ export async function noopPass(ground: Ground, keeper: Keeper, run: Run): Promis
   const before = await cpuOf(dir, keeper.process, clusters);
   const ms = await keeper.pass(run);
   const after = await cpuOf(dir, keeper.process, clusters);
-  const entries = await Promise.all(logs.map((log, i) => log.since(marks[i] ?? 0)));
-  const isOwn = ({ userAgent }: AuditEntry) => keeper.isOwn(userAgent);
-  const requests = entries.flat().filter((entry) => isOwn(entry) && !isLease(entry));
+  const isOwn = (entry: AuditEntry) => keeper.isOwn(entry.userAgent) && !isLease(entry);
+  const perServer = await Promise.all(
+    logs.map(async (log, i) => (await log.since(marks[i] ?? 0)).filter(isOwn)),
+  );
+  const requests = perServer.flat();
   return {
     ms,
     requests: requests.length,
     writes: writes(requests).length - answers(keeper, requests),
+    listsPerKind: Math.max(...perServer.map(mostLists)),
     ownCpuMs: after.ownMs - before.ownMs,
     serversCpuMs: after.serversMs - before.serversMs,
   };
@@ -60,6 +65,12 @@ async function quiet(keeper: Keeper, logs: readonly Audit[]): Promise<void> {
     what: `${keeper.name} to be quiet`,
     everyMs: 100,
   });
+}
+
+function mostLists(entries: readonly AuditEntry[]): number {
+  const lists = entries.filter(({ verb }) => verb === "list");
+  const kinds = Map.groupBy(lists, ({ group, resource }) => `${group}/${resource}`);
+  return Math.max(0, ...[...kinds.values()].map(({ length }) => length));
 }
 
 /** How many objects had their answer written; a second write to the same object is none. */
