@@ -116,11 +116,18 @@ test("nothing changed for a minute: not one write, on the hub and on the cluster
   const { client } = await newCluster(hub, "quiet");
   await applyFleet(hub, "quiet", "quiet", [{ name: "flux", flux: { version: "2", artifact } }]);
   await fleetReady(hub, "quiet");
+  await passOver("quiet");
   const audits = ["hub", "quiet", "many", "drifting"].map((name) => auditOf(lab.dir, name));
   const since = await settled(audits);
   await new Promise((resolve) => setTimeout(resolve, quietMs));
   for (const [i, audit] of audits.entries())
     assert.deepEqual(await writesSince(audit, since[i] ?? 0), []);
+  // A pass that found nothing to do must not start another one.
+  const onQuiet = await requestsSince(auditOf(lab.dir, "quiet"), since[1] ?? 0);
+  assert.deepEqual(
+    onQuiet.filter(({ verb }) => verb === "list"),
+    [],
+  );
   // The log shows what the controller does: its watches and its Lease at least.
   const [onHub] = audits;
   assert.ok(onHub !== undefined);
@@ -129,6 +136,20 @@ test("nothing changed for a minute: not one write, on the hub and on the cluster
   t.diagnostic(`observed for ${quietMs / 1000} s`);
   await client.close();
 });
+
+/** Asks for a pass over the cluster of a Fleet of the same name, and waits until it was made. */
+async function passOver(name: string): Promise<void> {
+  const member = await memberOf(hub, name, name);
+  assert.ok(member !== undefined);
+  const requestedAt = "quiet";
+  const annotations = { "reconcile.fluxcd.io/requestedAt": requestedAt };
+  await hub.mergePatch(resources.fleetMember, member.metadata, { metadata: { annotations } });
+  const handled = async () => (await memberOf(hub, name, name))?.status?.lastHandledReconcileAt;
+  await until(async () => (await handled()) === requestedAt, {
+    deadlineMs: 30_000,
+    what: `a pass over ${name}`,
+  });
+}
 
 /** Where the logs end once the last writes of getting Ready are done: five seconds without one. */
 async function settled(audits: readonly Audit[]): Promise<readonly Mark[]> {
