@@ -1,222 +1,111 @@
-// The benchmark: eight clusters at once get Flux by Capitan, beside a bare server-side apply of the
-// same objects into eight other fresh clusters; then drift of six kinds, put back. All in one run. usage: npm run bench [-- --clusters N]
+// The benchmark: what the budgets of docs/benchmarks.md are measured by, each figure beside its anchor
+// in the same run. Tables on stdout, progress on stderr. usage: npm run bench -- --help
+import { rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { conditionOf, type FleetMember } from "../pkg/api/index.ts";
 import { messageOf } from "../pkg/errors/index.ts";
-import { connect, Discovery, type KubeClient } from "../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig } from "../pkg/kubeconfig/index.ts";
-import {
-  compareForApply,
-  healthOf,
-  parseManifests,
-  stageOf,
-  type KubeObject,
-} from "../pkg/object/index.ts";
-import { parseReference } from "../pkg/oci/index.ts";
-import { RegistryClient } from "../pkg/registry/index.ts";
-import { acts, declared, percentile, repairTimes } from "./drift.ts";
-import { fluxManifests, fluxVersion } from "./flux-manifests.ts";
-import { clientOf } from "./lab/apiserver.ts";
-import { clusterInitialized, clusterKubeconfig, createCluster } from "./lab/clusters.ts";
+import type { Keeper } from "./bench/contender.ts";
+import { measureDrift } from "./bench/drift.ts";
+import { newLabDir, prepareGround, type Ground } from "./bench/ground.ts";
+import { measureMemory } from "./bench/memory.ts";
+import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
+import { kustomizeController } from "./bench/peers/kustomize-controller.ts";
+import { jsonOf, tablesOf } from "./bench/report.ts";
+import { measureRounds } from "./bench/rounds.ts";
+import { fluxVersion } from "./flux-manifests.ts";
 import { startController } from "./lab/controller.ts";
-import { labNamespace, startLab, stopLab } from "./lab/lab.ts";
-import { defaultLabDir } from "./lab/paths.ts";
-import { progress } from "./lab/progress.ts";
-import { resources } from "./lab/resources.ts";
-import { until } from "./lab/wait.ts";
+import { stopLab } from "./lab/lab.ts";
 
-const readyMs = 240_000;
-const label = "capitan";
-const repairs = 50;
+const usage = `usage: npm run bench [-- OPTIONS]
+  --clusters N  clusters at once (8)
+  --runs N      measured rounds, of which the median counts (5)
+  --peers       also kustomize-controller and ClusterResourceSet on the same API servers
+  --profile DIR also a CPU profile of the controller, which slows it a little
+  --json        one last line of JSON on stdout
+  --help        this text
+`;
 
-async function bench(count: number): Promise<void> {
-  const lab = await startLab({ dir: defaultLabDir, progress, standIn: "100ms" });
+type Options = {
+  readonly clusters: number;
+  readonly runs: number;
+  readonly peers: boolean;
+  readonly json: boolean;
+  readonly profile: string | undefined;
+};
+
+async function bench(dir: string, { clusters, runs, ...options }: Options): Promise<void> {
+  const ground = await prepareGround(dir);
+  const { profile } = options;
+  const nodeFlags = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
+  await startController(ground.lab, { nodeFlags });
+  const peers = options.peers ? await startPeers(ground) : [];
+  const rounds = await measureRounds(ground, { runs, clusters, peers });
+  const drift = await measureDrift(ground);
+  const memory = await measureMemory(ground);
+  await ground.hub.close();
+  const names = peers.map(({ name }) => name);
+  const kilobytes = Math.round(ground.manifests.length / 1_000);
+  const installed = `Flux ${fluxVersion}, ${ground.targets.length} objects, ${kilobytes} kB`;
+  const results = { clusters, runs, installed, peers: names, rounds, drift, memory };
+  process.stdout.write(tablesOf(results));
+  if (options.json) process.stdout.write(`${JSON.stringify(jsonOf(results))}\n`);
+}
+
+async function startPeers(ground: Ground): Promise<readonly Keeper[]> {
+  return [await kustomizeController(ground), clusterResourceSet(ground)];
+}
+
+/** The options of the command line, or undefined for --help. Throws on what it does not know. */
+function optionsOf(args: readonly string[]): Options | undefined {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      clusters: { type: "string", default: "8" },
+      runs: { type: "string", default: "5" },
+      peers: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      profile: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const { peers, json, profile } = values;
+  const counts = { clusters: counted(values.clusters), runs: counted(values.runs) };
+  return { ...counts, peers, json, profile };
+}
+
+function counted(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > 100)
+    throw new Error(`${text} is not a number from 1 to 100`);
+  return count;
+}
+
+async function main(): Promise<void> {
+  const options = optionsOrExit();
+  const dir = await newLabDir();
+  const end = () => stopLab(dir).then(() => rm(dir, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => void end().finally(() => process.exit(130)));
   try {
-    await startController(lab);
-    const hub = await clientOf(lab.hubKubeconfig);
-    const { text } = await fluxManifests();
-    const objects = [...parseManifests(text, "flux")].sort(compareForApply);
-    await push(lab.registry, text);
-    progress.action(`creating ${count} clusters for the bare apply and ${count} for Capitan`);
-    const bare = await clusters(hub, "bare", count);
-    await clusters(hub, label, count);
-    const bareMs = await timed(() => Promise.all(bare.map((client) => applyBare(client, objects))));
-    progress.done(
-      `bare apply of ${objects.length} objects into ${count} clusters: ${Math.round(bareMs)} ms`,
-    );
-    const startedAt = Date.now();
-    await applyFleet(hub, lab.registry, label);
-    await allReady(hub, label, count);
-    const capitanMs = lastApplied(await members(hub, label)) - startedAt;
-    progress.done(`Capitan into ${count} clusters: ${capitanMs} ms`);
-    const nothingChangedMs = await passWithoutChange(hub, label);
-    const drift = await driftOn(hub, `${label}-1`);
-    progress.action(`creating ${count} more clusters at once, with their Fleet waiting for them`);
-    await applyFleet(hub, lab.registry, "new");
-    const createdToReadyMs = await timed(async () => {
-      await clusters(hub, "new", count);
-      await allReady(hub, "new", count);
-    });
-    const ratio = Math.round((capitanMs / bareMs) * 100) / 100;
-    const figures = { bareMs, capitanMs, nothingChangedMs, createdToReadyMs };
-    const whole = Object.entries(figures).map(([name, ms]) => [name, Math.round(ms)] as const);
-    const result = {
-      clusters: count,
-      objects: objects.length,
-      ratio,
-      ...Object.fromEntries(whole),
-      drift,
-    };
-    process.stdout.write(`${JSON.stringify(result)}\n`);
-    await Promise.all([hub, ...bare].map((client) => client.close()));
+    await bench(dir, options);
   } finally {
-    await stopLab(defaultLabDir);
+    await end();
   }
 }
 
-/** 50 repairs of each of six kinds on a cluster that also runs Flux. */
-async function driftOn(hub: KubeClient, name: string): Promise<object> {
-  const cluster = { namespace: labNamespace, name };
-  const label = { metadata: { labels: { drift: name } } };
-  await hub.mergePatch(resources.cluster, cluster, label);
-  const layers = (["ConfigMap", "Secret"] as const).map((kind) => ({
-    name: kind.toLowerCase(),
-    inline: names(kind).map((object) => ({
-      apiVersion: "v1",
-      kind,
-      metadata: { name: object, namespace: "default" },
-      ...(kind === "Secret" ? { stringData: { k: declared } } : { data: { k: declared } }),
-    })),
-  }));
-  const spec = { clusterSelector: { matchLabels: { drift: name } }, layers };
-  const metadata = { namespace: labNamespace, name: "drift" };
-  const fleet = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", metadata, spec };
-  await hub.apply(resources.fleet, fleet, { manager: "bench" });
-  await allReady(hub, "drift", 1);
-  const client = connect(parseWorkloadKubeconfig(await clusterKubeconfig(hub, cluster), name));
-  const all: number[] = [];
-  for (const act of acts) {
-    const times = await repairTimes(client, act, "default", names(act.resource.kind));
-    progress.done(`${act.name}: p50 ${percentile(times, 50)} ms, p99 ${percentile(times, 99)} ms`);
-    all.push(...times);
-  }
-  await client.close();
-  return { n: all.length, p50Ms: percentile(all, 50), p99Ms: percentile(all, 99) };
-}
-
-const names = (kind: string) =>
-  Array.from({ length: repairs }, (_, i) => `${kind.toLowerCase()}-${i}`);
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const startedMs = performance.now();
-  await work();
-  return performance.now() - startedMs;
-}
-
-async function push(registry: string, text: string): Promise<void> {
-  const client = new RegistryClient(parseReference(`oci://${registry}/flux-manifests`), {
-    insecure: true,
-  });
-  await client.push(
-    new Map([["gotk-components.yaml", { content: Buffer.from(text) }]]),
-    fluxVersion,
-    {},
-  );
-  await client.close();
-}
-
-async function clusters(
-  hub: KubeClient,
-  label: string,
-  count: number,
-): Promise<readonly KubeClient[]> {
-  const names = Array.from({ length: count }, (_, i) => ({
-    namespace: labNamespace,
-    name: `${label}-${i + 1}`,
-  }));
-  return Promise.all(
-    names.map(async (name) => {
-      await createCluster(hub, name, { labels: { bench: label } });
-      await clusterInitialized(hub, name, readyMs);
-      return connect(
-        parseWorkloadKubeconfig(await clusterKubeconfig(hub, name, readyMs), name.name),
-      );
-    }),
-  );
-}
-
-/** The same objects with no logic: stage by stage in parallel, and no barrier but CRDs Established. */
-async function applyBare(client: KubeClient, objects: readonly KubeObject[]): Promise<void> {
-  const discovery = new Discovery(client);
-  for (const stage of [0, 1, 2, 3]) {
-    const group = objects.filter((object) => stageOf(object) === stage);
-    await Promise.all(
-      group.map(async (object) => {
-        const resource = await discovery.find(object.apiVersion, object.kind);
-        if (resource !== undefined)
-          await client.apply(resource, object, { manager: "bare", metadataOnly: true });
-      }),
-    );
-    if (stage === 0)
-      await until(
-        async () =>
-          (await client.list(resources.crd)).items.every(
-            (crd) => healthOf(crd).state === "Current",
-          ),
-        { deadlineMs: 30_000, what: "CRDs", everyMs: 20 },
-      );
+function optionsOrExit(): Options {
+  try {
+    const options = optionsOf(process.argv.slice(2));
+    if (options !== undefined) return options;
+    process.stdout.write(usage);
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`✗ ${messageOf(error)}\n${usage}`);
+    process.exit(2);
   }
 }
 
-async function applyFleet(hub: KubeClient, registry: string, name: string): Promise<void> {
-  const artifact = { url: `oci://${registry}/flux-manifests`, insecure: true };
-  const layers = [{ name: "flux", flux: { version: fluxVersion, artifact } }];
-  const spec = { clusterSelector: { matchLabels: { bench: name } }, layers };
-  const metadata = { namespace: labNamespace, name };
-  const object = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", metadata, spec };
-  await hub.apply(resources.fleet, object, { manager: "bench" });
-}
-
-async function members(hub: KubeClient, fleet: string): Promise<readonly FleetMember[]> {
-  const { items } = await hub.list(resources.fleetMember, { namespace: labNamespace });
-  const all = items as unknown as readonly FleetMember[];
-  return all.filter(({ spec }) => spec.fleetRef.name === fleet);
-}
-
-function lastApplied(all: readonly FleetMember[]): number {
-  return Math.max(...all.map(({ status }) => Date.parse(status?.lastAppliedTime ?? "")));
-}
-
-async function allReady(hub: KubeClient, fleet: string, count: number): Promise<void> {
-  const isReady = ({ status }: FleetMember) =>
-    conditionOf(status?.conditions, "Ready")?.status === "True";
-  const what = `${count} members of ${fleet} to be Ready`;
-  await until(async () => (await members(hub, fleet)).filter(isReady).length === count, {
-    deadlineMs: readyMs,
-    what,
-    everyMs: 100,
-  });
-}
-
-/** Asks every member for a pass in which there is nothing to do. */
-async function passWithoutChange(hub: KubeClient, fleet: string): Promise<number> {
-  const requestedAt = "bench";
-  const annotations = { "reconcile.fluxcd.io/requestedAt": requestedAt };
-  const all = await members(hub, fleet);
-  const handled = ({ status }: FleetMember) => status?.lastHandledReconcileAt === requestedAt;
-  return timed(async () => {
-    const patch = { metadata: { annotations } };
-    await Promise.all(all.map((m) => hub.mergePatch(resources.fleetMember, m.metadata, patch)));
-    await until(async () => (await members(hub, fleet)).every(handled), {
-      deadlineMs: 60_000,
-      what: "all passes",
-      everyMs: 10,
-    });
-  });
-}
-
-const { values } = parseArgs({ options: { clusters: { type: "string", default: "8" } } });
-bench(Number(values.clusters)).then(
+main().then(
   () => process.exit(0),
   (error: unknown) => {
     process.stderr.write(`✗ ${messageOf(error)}\n`);

@@ -139,10 +139,3 @@ async function watching(client: KubeClient, resource: Resource, namespace: strin
     },
   };
 }
-
-/** The p-th percentile, in milliseconds with one decimal. */
-export function percentile(times: readonly number[], p: number): number {
-  const sorted = [...times].sort((a, b) => a - b);
-  const at = Math.min(sorted.length - 1, Math.ceil((p / 100) * sorted.length) - 1);
-  return Math.round((sorted[Math.max(0, at)] ?? 0) * 10) / 10;
-}

@@ -17,6 +17,8 @@ export type Controller = { readonly pid: number; readonly metrics: string };
 export type ControllerOptions = {
   readonly platformNamespaces?: readonly string[];
   readonly flags?: readonly string[];
+  /** Flags for Node itself. */
+  readonly nodeFlags?: readonly string[];
 };
 
 /** Installs Capitan on the hub and starts its controller with the rights of its ServiceAccount, not as admin. */
@@ -33,6 +35,7 @@ export async function startController(
     const namespaces = platformNamespaces.flatMap((name) => ["--platform-namespace", name]);
     const places = ["--metrics-address", address, "--cache-dir", join(lab.dir, "artifacts")];
     const args = [
+      ...(options.nodeFlags ?? []),
       join(root, "cmd", "controller", "main.ts"),
       ...namespaces,
       ...places,

@@ -22,6 +22,7 @@ const offsets = {
   controllerMetrics: 8,
   hubEtcd: 9,
   hubEtcdPeer: 10,
+  controllerInspector: 11,
   firstWorkload: 20,
 } as const;
 

@@ -28,6 +28,12 @@ test("64-bit integers keep every digit", () => {
   );
 });
 
+test("integers around the safe range keep every digit too", () => {
+  const largest = BigInt(Number.MAX_SAFE_INTEGER);
+  for (const n of [largest - 1n, largest, largest + 1n, largest + 2n, 10n ** 15n, 10n ** 16n])
+    for (const text of [`[${n}]`, `[-${n}]`]) assert.equal(encodeJson(parseJson(text)), text);
+});
+
 test("characters that YAML changes or refuses are escaped; astral ones stay raw", () => {
   assert.equal(
     encodeJson("\u0085\u007f\u2028\ufeff\ufffe\u{1f600}"),

@@ -17,6 +17,8 @@ export class HealthWatch {
   readonly #onChange: () => void;
   readonly #random: () => number;
   readonly #watched = new Map<string, Watched>();
+  /** Whoever is in `follow` reads right after it: to be told as well would make him come again, for ever. */
+  #isAwaited = false;
 
   constructor(client: KubeClient, onChange: () => void, random: () => number) {
     this.#client = client;
@@ -34,7 +36,9 @@ export class HealthWatch {
       this.#watched.set(key, this.#start(resource));
     }
     const synced = Promise.all([...this.#watched.values()].map(({ informer }) => informer.synced));
+    this.#isAwaited = true;
     await beforeDeadline(synced, syncDeadlineMs, signal);
+    this.#isAwaited = false;
   }
 
   /** Stops everything. */
@@ -69,7 +73,7 @@ export class HealthWatch {
       onChange: (object, gone) => {
         if (gone) objects.delete(keyOf(idOf(object)));
         else objects.set(keyOf(idOf(object)), object);
-        this.#onChange();
+        if (!this.#isAwaited) this.#onChange();
       },
     });
     void informer.run(stop.signal);

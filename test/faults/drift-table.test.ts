@@ -43,7 +43,7 @@ import {
   widget,
   type Case,
 } from "./drift-target.ts";
-import { auditOf, type Audit, type AuditEntry } from "./harness/audit.ts";
+import { auditOf, type Audit, type AuditEntry } from "../../hack/lab/audit.ts";
 
 const backMs = 10_000;
 const quietMs = 1_500;

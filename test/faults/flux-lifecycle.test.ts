@@ -1,11 +1,6 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { gzipSync } from "node:zlib";
-import { packTar } from "modern-tar";
 import { serverDir } from "../../hack/lab/apiserver.ts";
 import {
   assembled,
@@ -14,10 +9,14 @@ import {
   olderFluxManifests,
   olderFluxVersion,
 } from "../../hack/flux-manifests.ts";
-import { launch, stop } from "../../hack/lab/processes.ts";
+import {
+  fluxResources,
+  serveArtifact,
+  startKustomizeController,
+} from "../../hack/lab/kustomize.ts";
+import { stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
-import { ensureTool } from "../../hack/lab/tools.ts";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
@@ -176,76 +175,18 @@ async function runs(client: KubeClient, version: string): Promise<void> {
   );
 }
 
-/** What source-controller would do: serve one artifact and write it into a GitRepository's status. */
-async function serveArtifact(client: KubeClient, files: readonly object[]): Promise<Server> {
-  const tar = await packTar(
-    files.map((object, i) => ({
-      header: { name: `object-${i}.yaml`, size: Buffer.byteLength(JSON.stringify(object)) },
-      body: JSON.stringify(object),
-    })),
-  );
-  const archive = gzipSync(tar);
-  const server = createServer((_, response) => response.end(archive)).listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  const repository = custom("source", "v1", "GitRepository");
-  const metadata = { namespace: "flux-system", name: "tenant" };
-  await client.create(repository, {
-    apiVersion: "source.toolkit.fluxcd.io/v1",
-    kind: "GitRepository",
-    metadata,
-    spec: {
-      url: "https://example.com/tenant",
-      interval: "1h",
-    },
-  });
-  const digest = `sha256:${createHash("sha256").update(archive).digest("hex")}`;
-  const lastUpdateTime = new Date().toISOString();
-  const artifact = {
-    url: `http://127.0.0.1:${port}/tenant.tar.gz`,
-    path: "tenant.tar.gz",
-    digest,
-    lastUpdateTime,
-    revision: `main@sha1:${digest.slice(7, 47)}`,
-    size: archive.length,
-  };
-  await client.mergePatch(
-    repository,
-    metadata,
-    { status: { artifact } },
-    { subresource: "status" },
-  );
-  return server;
-}
-
-const kustomization = custom("kustomize", "v1", "Kustomization");
+const { kustomization } = fluxResources;
+const tenantSource = { namespace: "flux-system", name: "tenant" };
 const fluxPod = { namespace: "flux-system", name: "kustomize-controller-0" };
 
 /** The real kustomize-controller as a process, with a Pod object that stands for it. */
-async function startKustomizeController(client: KubeClient, cluster: string): Promise<void> {
-  const command = await ensureTool("kustomize-controller", silent);
-  const env = {
-    KUBECONFIG: join(serverDir(lab.dir, cluster), "kubeconfig"),
-    RUNTIME_NAMESPACE: "flux-system",
-  };
-  const args = [
-    "--metrics-addr=0",
-    "--health-addr=127.0.0.1:0",
-    "--watch-all-namespaces",
-    "--log-level=info",
-  ];
-  await launch(lab.dir, { name: "kustomize-controller", command, args, env });
+async function startWithPod(client: KubeClient, cluster: string): Promise<void> {
+  const kubeconfig = join(serverDir(lab.dir, cluster), "kubeconfig");
+  await startKustomizeController(lab.dir, kubeconfig, { progress: silent });
   const labels = { "app.kubernetes.io/part-of": "flux" };
   const spec = { containers: [{ name: "c", image: "registry.example/x:1" }] };
-  await client.create(resources.pod, {
-    apiVersion: "v1",
-    kind: "Pod",
-    spec,
-    metadata: {
-      ...fluxPod,
-      labels,
-    },
-  });
+  const metadata = { ...fluxPod, labels };
+  await client.create(resources.pod, { apiVersion: "v1", kind: "Pod", spec, metadata });
 }
 
 test("withdrawing Flux: in the order of flux uninstall, with a real kustomize-controller, and what the tenants run survives", async () => {
@@ -253,9 +194,10 @@ test("withdrawing Flux: in the order of flux uninstall, with a real kustomize-co
   await push("fx2", fluxVersion, (await fluxManifests()).text);
   await applyFleet(hub, "fx2", "fx-2", [layer("fx2", fluxVersion.slice(1))]);
   await fleetReady(hub, "fx2");
-  const server = await serveArtifact(client, [configMap("tenant", { k: "v" })]);
+  const files = { "tenant.yaml": JSON.stringify(configMap("tenant", { k: "v" })) };
+  const server = await serveArtifact(client, tenantSource, files);
   try {
-    await startKustomizeController(client, "fx-2");
+    await startWithPod(client, "fx-2");
     await client.create(kustomization, {
       apiVersion: "kustomize.toolkit.fluxcd.io/v1",
       kind: "Kustomization",

@@ -12,7 +12,7 @@ export {
   type Audit,
   type AuditEntry,
   type Mark,
-} from "./audit.ts";
+} from "../../../hack/lab/audit.ts";
 export { ofTheLab, swapKubeconfig } from "./control.ts";
 export type { LoggedRequest } from "./exchange.ts";
 export type { EventRule, Fault, Hold } from "./fault.ts";

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
-import { auditFile } from "../../../hack/lab/apiserver.ts";
-import { asMap, asNumber, asString, parseJson } from "../../../pkg/json/index.ts";
+import { auditFile } from "./apiserver.ts";
+import { asMap, asNumber, asString, parseJson } from "../../pkg/json/index.ts";
 
 /** A request as an API server's audit log tells it. A server-side apply has verb `patch`. */
 export type AuditEntry = {
@@ -15,6 +15,8 @@ export type AuditEntry = {
   /** HTTP status; 201 says that a create or an apply has created. */
   readonly code: number;
   readonly requestURI: string;
+  /** When the reply was ready, in milliseconds since 1970. */
+  readonly timeMs: number;
 };
 
 /** A position in an audit log. */
@@ -80,6 +82,7 @@ function entryOf(event: ReturnType<typeof asMap>): AuditEntry {
     subresource: text(object, "subresource"),
     code: asNumber(asMap(event["responseStatus"])["code"]) ?? 0,
     requestURI: text(event, "requestURI"),
+    timeMs: Date.parse(text(event, "stageTimestamp")),
   };
 }
 
