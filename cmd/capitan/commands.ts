@@ -83,7 +83,7 @@ export function cli(args: readonly string[]): Argv {
     );
   return commands
     .reduce((y, command) => y.command(moduleOf(command)), base)
-    .demandCommand(1, "what? see --help")
+    .demandCommand(1, "say what to do, for instance: capitan get fleets")
     .strict()
     .version(false)
     .help()
@@ -98,7 +98,10 @@ function moduleOf(command: Command): CommandModule {
     builder: (y) =>
       command.nouns
         .reduce((all, module) => all.command(module), y)
-        .demandCommand(1, "what? see --help"),
+        .demandCommand(1, `say what to ${command.verb}: ${nounsOf(command.nouns)}`),
     handler: () => undefined,
   };
 }
+
+const nounsOf = (nouns: readonly CommandModule[]) =>
+  nouns.map(({ command }) => String(command).split(" ")[0]).join(", ");

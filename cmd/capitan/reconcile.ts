@@ -5,13 +5,13 @@ import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/in
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
-import { waitFor, waitOptions, type WaitArguments } from "./wait.ts";
+import { isDuration, waitFor, waitOptions, type WaitArguments } from "./wait.ts";
 
 /** `capitan reconcile fleet NAME`: its sources are resolved again now. */
 export const reconcileFleet: CommandModule<object, FleetArguments & WaitArguments> = {
   command: "fleet <name>",
   describe: "Resolve a Fleet's tags and versions again now",
-  builder: (y) => fleetBuilder(y).options(waitOptions),
+  builder: (y) => fleetBuilder(y).options(waitOptions).check(isWaitUsable),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) =>
       request(hub, hubResources.fleet, (await findFleet(hub, args)).metadata, args),
@@ -22,12 +22,15 @@ export const reconcileFleet: CommandModule<object, FleetArguments & WaitArgument
 export const reconcileMember: CommandModule<object, MemberArguments & WaitArguments> = {
   command: "member <name>",
   describe: "Look at a cluster as a whole now",
-  builder: (y) => memberBuilder(y).options(waitOptions),
+  builder: (y) => memberBuilder(y).options(waitOptions).check(isWaitUsable),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) =>
       request(hub, hubResources.fleetMember, (await findMember(hub, args)).metadata, args),
     ),
 };
+
+const isWaitUsable = ({ timeout }: WaitArguments) =>
+  isDuration(timeout) || `--timeout ${timeout} is no duration such as 30s or 5m`;
 
 type Reconciled = {
   readonly status?: {

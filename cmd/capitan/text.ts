@@ -50,9 +50,17 @@ export const outputOption = {
   },
 } as const;
 
-/** Objects as a script wants them. */
+/** What JSON leaves as it is and a terminal would obey. */
+const unescaped = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Objects as a script wants them. What a terminal would obey is escaped in JSON and left out of YAML. */
 export function formatted(value: unknown, format: "json" | "yaml"): string {
-  return format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value);
+  if (format === "yaml") return stringify(value).replaceAll(terminalControl, "");
+  const json = JSON.stringify(value, undefined, 2).replaceAll(
+    unescaped,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return `${json}\n`;
 }
 
 /** Green, yellow or red on a terminal, plain elsewhere. */

@@ -10,6 +10,13 @@ export const waitOptions = {
 
 export type WaitArguments = { readonly wait: boolean; readonly timeout: string };
 
+const durationPattern = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
+
+/** Whether the text is a duration as Kubernetes writes them, and longer than nothing. */
+export function isDuration(text: string): boolean {
+  return durationPattern.test(text) && durationMs(text) > 0;
+}
+
 type Look<T> = { readonly done: T } | { readonly waitsFor: string };
 
 const everyMs = 250;
