@@ -30,6 +30,11 @@ test("columns are as wide as their content, the last is cut to the terminal", ()
       .split("\n")
       .every((line) => line.length <= 40),
   );
+  assert.equal(
+    table(["name", "status"], rows, 30),
+    table(["name", "status"], rows, 0),
+    "too narrow",
+  );
 });
 
 test("ages are short", () => {
