@@ -1,5 +1,6 @@
 import type { CommandModule } from "yargs";
 import { conditionOf, hubResources, type Condition } from "../../pkg/api/index.ts";
+import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/index.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
@@ -54,15 +55,24 @@ async function request(
     return;
   }
   const message = await waitFor(`${name} to be Ready`, timeout, async () =>
-    standing((await hub.get(resource, metadata)) as Reconciled | undefined, requestedAt),
+    standing((await hub.get(resource, metadata)) as Reconciled | undefined, name, requestedAt),
   );
   process.stdout.write(`${name} is Ready: ${message}\n`);
 }
 
-/** Whether the request has been handled, and what came of it. */
-function standing(object: Reconciled | undefined, requestedAt: string) {
-  if (object?.status?.lastHandledReconcileAt !== requestedAt) return { waitsFor: "a look" };
-  const ready = conditionOf(object.status.conditions, "Ready");
-  if (ready?.status === "True") return { done: ready.message };
-  return { waitsFor: `${ready?.reason ?? ""}: ${ready?.message ?? ""}` };
+/** Whether the request has been handled, and what came of it. Throws NotFound, and what `judge` does. */
+function standing(object: Reconciled | undefined, name: string, requestedAt: string) {
+  if (object === undefined) throw new CapitanError("NotFound", `${name} is gone`);
+  if (object.status?.lastHandledReconcileAt !== requestedAt) return { waitsFor: "a look" };
+  return judge(name, object.status.conditions);
+}
+
+/** Throws what no waiting will change: a suspension, or what is not tried again. */
+function judge(name: string, conditions: readonly Condition[] | undefined) {
+  const { status, reason = "", message = "" } = conditionOf(conditions, "Ready") ?? {};
+  if (reason === "Suspended") throw new Error(`${name} is suspended: capitan resume fleet`);
+  if (status === "True") return { done: message };
+  if (conditionOf(conditions, "Stalled")?.status === "True" && Object.hasOwn(codes, reason))
+    throw new CapitanError(reason as Code, `${name}: ${message}`);
+  return { waitsFor: `${reason}: ${message}` };
 }

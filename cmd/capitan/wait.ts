@@ -23,7 +23,7 @@ const everyMs = 250;
 
 /**
  * Looks again and again until it is done; on a terminal one line says what is waited for. Throws
- * HealthTimeout with the last of these reasons.
+ * what a look throws, and HealthTimeout with the last of these reasons.
  */
 export async function waitFor<T>(
   what: string,
@@ -31,18 +31,17 @@ export async function waitFor<T>(
   look: () => Promise<Look<T>>,
 ): Promise<T> {
   const deadlineMs = performance.now() + durationMs(timeout);
-  for (;;) {
-    const found = await look();
-    if ("done" in found) {
-      showProgress("");
-      return found.done;
+  try {
+    for (;;) {
+      const found = await look();
+      if ("done" in found) return found.done;
+      if (performance.now() > deadlineMs)
+        throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
+      showProgress(`… ${found.waitsFor}`);
+      await new Promise((resolve) => setTimeout(resolve, everyMs));
     }
-    if (performance.now() > deadlineMs) {
-      showProgress("");
-      throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
-    }
-    showProgress(`… ${found.waitsFor}`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  } finally {
+    showProgress("");
   }
 }
 
