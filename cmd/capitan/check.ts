@@ -7,14 +7,20 @@ import {
   type FleetMember,
 } from "../../pkg/api/index.ts";
 import { capiGroup, capiVersion, clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
-import { codes, isCapitanError, messageOf, type Code } from "../../pkg/errors/index.ts";
+import {
+  CapitanError,
+  codes,
+  isCapitanError,
+  messageOf,
+  type Code,
+} from "../../pkg/errors/index.ts";
 import type { ClusterFacts } from "../../pkg/fleet/index.ts";
 import { systemNamespace } from "../../pkg/install/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { expiryOf } from "../../pkg/kubeconfig/index.ts";
 import { healthOf, nameOf, idOf, type KubeObject, type Resource } from "../../pkg/object/index.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, hubRemedy, withHub } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import { connectionOf, readLedger, withWorkload } from "./on-cluster.ts";
 import { clean, coloured, formatted, outputOption } from "./text.ts";
@@ -46,8 +52,7 @@ export const check: CommandModule<object, Arguments> = {
     }),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
-      const found = await checkHub(hub);
-      if (found.every(({ ok }) => ok)) found.push(...(await checkFleets(hub, args)));
+      const found = await checkAll(hub, args);
       process.stdout.write(
         args.output === "json" || args.output === "yaml"
           ? formatted(found, args.output)
@@ -84,12 +89,19 @@ const staleLeaseMs = 30_000;
 /** A certificate that ends sooner is worth a word. */
 const expirySoonMs = 7 * 24 * 3_600_000;
 
+/** Fleets and clusters are looked at whenever the hub can name them, also when no controller runs. */
+async function checkAll(hub: KubeClient, args: Arguments): Promise<readonly Finding[]> {
+  const basics = await checkHub(hub);
+  if (basics.some(({ ok }) => !ok)) return basics;
+  return [...basics, await checkLeader(hub), ...(await checkFleets(hub, args))];
+}
+
 /** Does one look; what it throws is the finding. */
 async function look(about: string, work: () => Promise<string>): Promise<Finding> {
   try {
     return { about, ok: true, message: await work() };
   } catch (error) {
-    const code: Code = isCapitanError(error) ? error.code : "Unreachable";
+    const code: Code = isCapitanError(error) ? error.code : "InternalError";
     return { about, ok: false, message: messageOf(error), code, remedy: codes[code].remedy };
   }
 }
@@ -101,12 +113,12 @@ const wrong = (about: string, message: string, remedy: string): Finding => ({
   remedy,
 });
 
-async function checkHub(hub: KubeClient): Promise<Finding[]> {
+async function checkHub(hub: KubeClient): Promise<readonly Finding[]> {
   const reached = await look("hub", async () => {
     const version = asString(asMap(await hub.raw("/version"))["gitVersion"]) ?? "?";
     return `Kubernetes ${version}`;
   });
-  if (!reached.ok) return [reached];
+  if (!reached.ok) return [{ ...reached, remedy: hubRemedy }];
   const missing = await missingDefinitions(hub);
   const installed: Finding =
     missing.length === 0
@@ -126,7 +138,7 @@ async function checkHub(hub: KubeClient): Promise<Finding[]> {
           codes.CapiVersionUnsupported.remedy,
         )
       : { about: "Cluster API", ok: true, message: apiVersion };
-  return [reached, installed, capi, await checkLeader(hub)];
+  return [reached, installed, capi];
 }
 
 async function missingDefinitions(hub: KubeClient): Promise<readonly string[]> {
@@ -231,7 +243,7 @@ async function fluxOn(workload: KubeClient): Promise<string> {
   if (items.length === 0) return "";
   const definitions = (await workload.list(crdResource, { labelSelector })).items;
   const bad = [...items, ...definitions].filter((object) => healthOf(object).state !== "Current");
-  if (bad.length > 0) throw new Error(bad.map(troubleOf).join("; "));
+  if (bad.length > 0) throw new CapitanError("HealthFailed", bad.map(troubleOf).join("; "));
   const version = items[0]?.metadata.labels?.["app.kubernetes.io/version"] ?? "?";
   return `${version}, ${items.length} Deployments and ${definitions.length} CRDs are healthy`;
 }

@@ -100,6 +100,12 @@ export const commands: readonly Command[] = [
   { module: of(version) },
 ];
 
+// A text for one and one for several, which the type does not know.
+const missing = {
+  one: "a name is missing: got %s, need %s",
+  other: "a name is missing: got %s, need %s",
+} as unknown as string;
+
 /** The parser of these arguments, with every command. It never ends the process. */
 export function cli(args: readonly string[]): Argv {
   const base = yargs([...args])
@@ -107,13 +113,19 @@ export function cli(args: readonly string[]): Argv {
     .usage(
       "$0 VERB [OBJECT] [options]\n\nRuns a fleet of Cluster API clusters. The hub is found by KUBECONFIG.",
     );
-  return commands
-    .reduce((y, command) => y.command(moduleOf(command)), base)
-    .demandCommand(1, "what? see --help")
-    .strict()
-    .version(false)
-    .help()
-    .exitProcess(false);
+  return (
+    commands
+      .reduce((y, command) => y.command(moduleOf(command)), base)
+      .demandCommand(1, "say what to do, for instance: capitan get fleets")
+      .strict()
+      // The words of docs/cli.md, whatever the locale is; of an option said twice the last, as kubectl.
+      .locale("en")
+      .updateLocale({ "Not enough non-option arguments: got %s, need at least %s": missing })
+      .parserConfiguration({ "duplicate-arguments-array": false })
+      .version(false)
+      .help()
+      .exitProcess(false)
+  );
 }
 
 function moduleOf(command: Command): CommandModule {
@@ -124,7 +136,10 @@ function moduleOf(command: Command): CommandModule {
     builder: (y) =>
       command.nouns
         .reduce((all, module) => all.command(module), y)
-        .demandCommand(1, "what? see --help"),
+        .demandCommand(1, `say what to ${command.verb}: ${nounsOf(command.nouns)}`),
     handler: () => undefined,
   };
 }
+
+const nounsOf = (nouns: readonly CommandModule[]) =>
+  nouns.map(({ command }) => String(command).split(" ")[0]).join(", ");

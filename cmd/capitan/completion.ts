@@ -4,7 +4,7 @@ import type { CommandModule } from "yargs";
 const scripts = {
   bash: `_capitan() {
   local IFS=$'\\n'
-  COMPREPLY=($(compgen -W "$(capitan --get-yargs-completions "\${COMP_WORDS[@]}" 2>/dev/null)" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  COMPREPLY=($(compgen -W "$(SHELL=bash capitan --get-yargs-completions "\${COMP_WORDS[@]}" 2>/dev/null)" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _capitan capitan
 `,

@@ -8,23 +8,27 @@ import type { KubeObject, ObjectMeta } from "../../pkg/object/index.ts";
 import { listOf } from "./listing.ts";
 import { ago, clean, coloured, table } from "./text.ts";
 
+/** A name and its value, in the colour of a condition's status when there is one. */
+type Fact = readonly [name: string, value: string | undefined, status?: string];
+
 /** Lines of `name  value`, aligned. */
-export function facts(pairs: readonly (readonly [string, string | undefined])[]): string {
+export function facts(pairs: readonly Fact[]): string {
   const shown = pairs.filter(([, value]) => value !== undefined && value !== "");
   const width = Math.max(...shown.map(([name]) => name.length));
   return shown
-    .map(([name, value]) => `${name.padEnd(width)}   ${clean(value ?? "").replaceAll("\n", " ")}\n`)
+    .map(([name, value = "", status]) => {
+      const text = clean(value).replaceAll("\n", " ");
+      return `${name.padEnd(width)}   ${status === undefined ? text : coloured(text, status)}\n`;
+    })
     .join("");
 }
 
 /** What the Ready condition says, and, when it is not True, the one blocking cause and what to do about it. */
-export function causeOf(
-  conditions: readonly Condition[] | undefined,
-): readonly (readonly [string, string | undefined])[] {
+export function causeOf(conditions: readonly Condition[] | undefined): readonly Fact[] {
   const ready = conditionOf(conditions, "Ready");
   if (ready === undefined)
     return [["Ready", "Unknown: has not been looked at yet; is the controller running?"]];
-  const head = ["Ready", coloured(`${ready.status} (${ready.reason})`, ready.status)] as const;
+  const head = ["Ready", `${ready.status} (${ready.reason})`, ready.status] as const;
   if (ready.status === "True") return [head, ["Status", ready.message]];
   return [
     head,

@@ -5,6 +5,7 @@ import {
   type FleetRevision,
   type FleetRevisionSpec,
 } from "../../pkg/api/index.ts";
+import { isCapitanError } from "../../pkg/errors/index.ts";
 import { Sources, type Repositories } from "../../pkg/controllers/index.ts";
 import {
   placeLayers,
@@ -24,7 +25,6 @@ import { cacheDirectory } from "./cache-directory.ts";
 export type Resolved = {
   readonly revision: FleetRevision;
   readonly inputs: ReadonlyMap<string, LayerInputs>;
-  /** The keys of a layer's objects; see `Sources.keys`. */
   readonly sources: Sources;
 };
 
@@ -40,6 +40,44 @@ export async function resolveFleet(hub: KubeClient, fleet: Fleet): Promise<Resol
     ),
   );
   return { revision: revisionOf(fleet, spec), inputs: new Map(inputs), sources };
+}
+
+/**
+ * The objects that moving a member from a revision to the resolved one would delete, named as the
+ * controller names them when it asks for an approval.
+ */
+export async function droppedSince(
+  hub: KubeClient,
+  { revision, sources }: Resolved,
+  revisions: readonly string[],
+): Promise<(from: string) => readonly string[]> {
+  const { namespace = "", name: current } = revision.metadata;
+  const kept = new Set((await layerKeys(sources, revision)).flatMap(({ keys }) => keys));
+  const older = [...new Set(revisions)].filter((name) => name !== current);
+  const dropped = older.map(async (name) => {
+    const found = await hub.get(hubResources.fleetRevision, { namespace, name });
+    if (found === undefined) return [name, []] as const;
+    try {
+      const layers = await layerKeys(sources, found as unknown as FleetRevision);
+      const deleted = layers.filter(({ policy }) => policy === "Delete");
+      return [name, deleted.flatMap(({ keys }) => keys).filter((key) => !kept.has(key))] as const;
+    } catch (error) {
+      if (!isCapitanError(error)) throw error;
+      return [name, [`unknown objects of revision ${name}`]] as const;
+    }
+  });
+  const found = new Map<string, readonly string[]>(await Promise.all(dropped));
+  return (from) => found.get(from) ?? [];
+}
+
+function layerKeys(sources: Sources, { metadata, spec }: FleetRevision) {
+  const signal = AbortSignal.timeout(120_000);
+  return Promise.all(
+    spec.layers.map(async (layer) => ({
+      keys: await sources.keys(metadata.namespace ?? "", layer, signal),
+      policy: layer.deletionPolicy,
+    })),
+  );
 }
 
 function revisionOf({ metadata }: Fleet, spec: FleetRevisionSpec): FleetRevision {

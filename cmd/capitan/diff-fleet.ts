@@ -1,14 +1,17 @@
 import { readFile } from "node:fs/promises";
+import { text as textOfStream } from "node:stream/consumers";
 import type { Argv, CommandModule } from "yargs";
 import { hubResources, type Fleet } from "../../pkg/api/index.ts";
 import { clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
+import { managedElsewhere } from "../../pkg/drift/index.ts";
 import type { DesiredObject, LayerPlan } from "../../pkg/engine/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { isSelected, ownerOf, type ClusterFacts } from "../../pkg/fleet/index.ts";
-import { idOfEntry, ownedBy } from "../../pkg/inventory/index.ts";
+import { idOfEntry, ownedBy, type Inventory } from "../../pkg/inventory/index.ts";
 import { ApiError, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import {
   fieldManager,
+  labels,
   nameOf,
   parseManifests,
   type KubeObject,
@@ -94,7 +97,8 @@ async function diff(hub: KubeClient, args: DiffArguments): Promise<readonly Clus
 /** The Fleet of this name as it is on the hub, or as the file has it. Throws NotFound, ManifestInvalid. */
 export async function fleetOf(hub: KubeClient, args: FleetOrFile): Promise<Fleet> {
   if (args.file === undefined) return findFleet(hub, args);
-  const text = await readFile(args.file === "-" ? "/dev/stdin" : args.file, "utf8");
+  const text =
+    args.file === "-" ? await textOfStream(process.stdin) : await readFile(args.file, "utf8");
   const fleets = parseManifests(text, args.file).filter(({ kind }) => kind === "Fleet");
   const found = fleets.find(({ metadata }) => metadata.name === args.name);
   if (found === undefined)
@@ -141,8 +145,11 @@ async function diffCluster(
     return await withWorkload(hub, cluster, async (workload) => {
       const layers = await layersFor(workload, fleet, resolved);
       const problems = layers.flatMap(({ problem }) => problem ?? []);
-      const objects = await diffObjects(workload, layers);
-      const dropped = await droppedFrom(workload, fleet, layers);
+      const { inventory } = await readLedger(workload);
+      const { namespace = "", name } = fleet.metadata;
+      const on = { workload, inventory, owner: ownerOf({ namespace, name }) };
+      const objects = await diffObjects(on, layers);
+      const dropped = droppedFrom(on, layers);
       return { cluster: cluster.name, objects: [...objects, ...dropped], problems };
     });
   } catch (error) {
@@ -151,37 +158,66 @@ async function diffCluster(
   }
 }
 
-async function diffObjects(
-  workload: KubeClient,
-  layers: readonly LayerPlan[],
-): Promise<readonly ObjectDiff[]> {
-  const discovery = new Discovery(workload);
-  const wanted = layers.flatMap(({ name, objects }) => objects.map((object) => ({ name, object })));
+/** A workload cluster, what is written down there, and how the Fleet is called there. */
+type On = {
+  readonly workload: KubeClient;
+  readonly inventory: Inventory;
+  readonly owner: string;
+};
+
+async function diffObjects(on: On, layers: readonly LayerPlan[]): Promise<readonly ObjectDiff[]> {
+  const discovery = new Discovery(on.workload);
+  const wanted = layers.flatMap((layer) => layer.objects.map((object) => ({ layer, object })));
   const found = await Promise.all(
-    wanted.map(({ name, object }) => diffObject(workload, discovery, name, object)),
+    wanted.map(({ layer, object }) => diffObject(on, discovery, layer, object)),
   );
   return found.flatMap((one) => one ?? []);
 }
 
 async function diffObject(
-  workload: KubeClient,
+  on: On,
   discovery: Discovery,
-  layer: string,
-  { id, object, mode }: DesiredObject,
+  layer: LayerPlan,
+  desired: DesiredObject,
 ): Promise<ObjectDiff | undefined> {
-  const base = { object: nameOf(id), layer, changes: [] };
+  const { workload } = on;
+  const { id, object, mode } = desired;
+  const base = { object: nameOf(id), layer: layer.name, changes: [] };
   const resource = await discovery.find(object.apiVersion, object.kind);
   if (resource === undefined) return { ...base, action: "create" };
   const live = await workload.get(resource, id);
   if (isLeftAlone(mode, live)) return undefined;
+  const message = somebodysElse(on, layer, desired, live);
+  if (message !== undefined) return { ...base, action: "refused", message };
   const { refused, object: result } = await dryRun(workload, resource, object);
   // Its Namespace comes with the same Fleet.
   const isEarly = live === undefined && refused?.status === 404;
   if (refused !== undefined && !isEarly)
     return { ...base, action: "refused", message: refused.message };
-  if (live === undefined) return { ...base, action: "create" };
+  return live === undefined ? { ...base, action: "create" } : changed(base, live, result);
+}
+
+function changed(
+  base: Omit<ObjectDiff, "action">,
+  live: KubeObject,
+  result: KubeObject | undefined,
+): ObjectDiff | undefined {
   const changes = changesBetween(live, result);
   return changes.length === 0 ? undefined : { ...base, action: "change", changes };
+}
+
+/** Why the controller would not write to an object that is there. */
+function somebodysElse(
+  { inventory, owner }: On,
+  { adopt }: LayerPlan,
+  { key }: DesiredObject,
+  live: KubeObject | undefined,
+): string | undefined {
+  const found = inventory.get(key)?.owner ?? live?.metadata.labels?.[labels.owner];
+  if (live === undefined || found === owner) return undefined;
+  if (found !== undefined) return "OwnedByAnotherFleet: it belongs to another Fleet";
+  const manager = adopt ? undefined : managedElsewhere(live.metadata);
+  return manager === undefined ? undefined : `ManagedElsewhere: it is managed by ${manager}`;
 }
 
 const isLeftAlone = (mode: DesiredObject["mode"], live: KubeObject | undefined) =>
@@ -210,13 +246,10 @@ async function dryRun(
 }
 
 /** What the Fleet has on the cluster and no longer wants. */
-async function droppedFrom(
-  workload: KubeClient,
-  { metadata }: Fleet,
+function droppedFrom(
+  { inventory, owner }: On,
   layers: readonly LayerPlan[],
-): Promise<readonly ObjectDiff[]> {
-  const { inventory } = await readLedger(workload);
-  const owner = ownerOf({ namespace: metadata.namespace ?? "", name: metadata.name });
+): readonly ObjectDiff[] {
   const wanted = new Set(layers.flatMap(({ objects }) => objects.map(({ key }) => key)));
   const broken = new Set(layers.filter((l) => l.problem !== undefined).map(({ name }) => name));
   const dropped = ownedBy(inventory, owner).filter(

@@ -1,5 +1,5 @@
 import type { CommandModule } from "yargs";
-import { hubResources } from "../../pkg/api/index.ts";
+import { hubResources, type FleetMember } from "../../pkg/api/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { withHub } from "./hub.ts";
@@ -20,7 +20,12 @@ export const events: CommandModule<object, Arguments> = {
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
       const all = await listOf(hub, hubResources.event, args);
-      const ours = all.filter((event) => isOurs(event) && isAbout(event, args.for));
+      const found = await listOf(hub, hubResources.fleetMember, { namespace: args.namespace });
+      const members = found as unknown as readonly FleetMember[];
+      const isWanted = (event: KubeObject) =>
+        args.for === undefined ||
+        isAbout({ kind: text(event, "kind"), name: text(event, "name") }, args.for, members);
+      const ours = all.filter((event) => isOurs(event) && isWanted(event));
       const timeOf = (event: KubeObject) => asString(event["eventTime"]) ?? "";
       printItems(
         ours.sort((a, b) => (timeOf(a) < timeOf(b) ? -1 : 1)),
@@ -46,9 +51,18 @@ const text = (event: KubeObject, field: string) => asString(asMap(event["regardi
 const isOurs = (event: KubeObject) =>
   (asString(asMap(event["regarding"])["apiVersion"]) ?? "").startsWith("capitan.dev/");
 
-/** A member's name holds its Fleet's and its cluster's: `<fleet>-<cluster>-<hash>`. */
-function isAbout(event: KubeObject, name: string | undefined): boolean {
-  if (name === undefined) return true;
-  const about = text(event, "name");
-  return about === name || about.startsWith(`${name}-`) || about.includes(`-${name}-`);
+/** Whether this is the Fleet or member of that name, or a member of that Fleet or cluster. */
+export function isAbout(
+  regarding: { readonly kind: string; readonly name: string },
+  wanted: string,
+  members: readonly FleetMember[],
+): boolean {
+  if (regarding.name === wanted) return true;
+  if (regarding.kind !== "FleetMember") return false;
+  const member = members.find(({ metadata }) => metadata.name === regarding.name);
+  if (member !== undefined)
+    return member.spec.fleetRef.name === wanted || member.spec.clusterRef.name === wanted;
+  // The member has gone; its name was `<fleet>-<cluster>-<8 hex>`.
+  const rest = regarding.name.replace(/-[0-9a-f]{8}$/, "");
+  return rest.startsWith(`${wanted}-`) || rest.endsWith(`-${wanted}`);
 }

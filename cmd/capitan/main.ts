@@ -2,26 +2,41 @@
 import { hideBin } from "yargs/helpers";
 import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { cli } from "./commands.ts";
+import { HubUnreachable, hubRemedy } from "./hub.ts";
 import { clean } from "./text.ts";
 
-/** Thrown, not noted: yargs would go on and run the command all the same. */
-class UsageError extends Error {}
+class WrongUsage extends Error {}
 
-async function main(): Promise<void> {
-  await cli(hideBin(process.argv))
-    .fail((message, error) => {
-      if (error instanceof Error) throw error;
-      throw new UsageError(message);
-    })
-    .parseAsync();
+/** Whoever reads the output may stop early, as `head` does: that is no failure. */
+function endQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(process.exitCode ?? 0);
 }
 
-try {
-  await main();
-} catch (error) {
+function report(error: unknown): number {
+  const message = clean(messageOf(error));
+  if (error instanceof WrongUsage) {
+    process.stderr.write(`✗ ${message.replaceAll(/\s*\n\s*/g, " ")}; see --help\n`);
+    return 2;
+  }
   const code = isCapitanError(error) ? `${error.code}: ` : "";
-  process.stderr.write(`✗ ${code}${clean(messageOf(error))}\n`);
-  if (isCapitanError(error)) process.stderr.write(`  → ${codes[error.code].remedy}\n`);
-  // A command may have set a code of its own before it failed.
-  process.exitCode ??= error instanceof UsageError ? 2 : 1;
+  process.stderr.write(`✗ ${code}${message}\n`);
+  if (!isCapitanError(error)) return 1;
+  const remedy = error instanceof HubUnreachable ? hubRemedy : codes[error.code].remedy;
+  process.stderr.write(`  → ${remedy}\n`);
+  return 1;
+}
+
+process.stdout.on("error", endQuietly);
+process.stderr.on("error", endQuietly);
+try {
+  await cli(hideBin(process.argv))
+    .fail((message, error) => {
+      // Only what is thrown here keeps the command from being run.
+      throw error instanceof Error ? error : new WrongUsage(message);
+    })
+    .parseAsync();
+} catch (error) {
+  const exitCode = report(error);
+  process.exitCode ??= exitCode;
 }

@@ -4,8 +4,13 @@ import { CapitanError } from "../../pkg/errors/index.ts";
 import { decodeInventory, inventoryNamespace, type Ledger } from "../../pkg/inventory/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import { ApiError, connect, type KubeClient } from "../../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig, type ConnectionConfig } from "../../pkg/kubeconfig/index.ts";
+import {
+  expiryOf,
+  parseWorkloadKubeconfig,
+  type ConnectionConfig,
+} from "../../pkg/kubeconfig/index.ts";
 import type { Resource } from "../../pkg/object/index.ts";
+import { dialError } from "../../pkg/workload/index.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 
@@ -17,16 +22,20 @@ const configMaps: Resource = {
   namespaced: true,
 };
 
-/** How the hub reaches a workload cluster. Throws KubeconfigNotFound, KubeconfigInvalid, KubeconfigRefused. */
+/** How the hub reaches a workload cluster. Throws KubeconfigNotFound, KubeconfigInvalid, KubeconfigRefused, CredentialsExpired. */
 export async function connectionOf(hub: KubeClient, cluster: Named): Promise<ConnectionConfig> {
   const { namespace } = cluster;
   const name = kubeconfigSecretName(cluster.name);
   const what = `Secret ${namespace}/${name}`;
   const secret = await hub.get(hubResources.secret, { namespace, name });
-  return parseWorkloadKubeconfig(kubeconfigOf(secret, what), what);
+  const config = parseWorkloadKubeconfig(kubeconfigOf(secret, what), what);
+  const expiry = expiryOf(config);
+  if (expiry === undefined || expiry.getTime() > Date.now()) return config;
+  const message = `${what}: its client certificate expired at ${expiry.toISOString()}`;
+  throw new CapitanError("CredentialsExpired", message);
 }
 
-/** Runs `work` with a client of a workload cluster, as the hub knows it. Throws Unreachable. */
+/** Runs `work` with a client of a workload cluster, as the hub knows it. Throws what connectionOf does, Unreachable, CredentialsRejected, ServerIdentityRefused. */
 export async function withWorkload<T>(
   hub: KubeClient,
   cluster: Named,
@@ -36,9 +45,10 @@ export async function withWorkload<T>(
   try {
     return await work(workload);
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 0) throw error;
-    const message = `cluster ${cluster.namespace}/${cluster.name}: ${error.message}`;
-    throw new CapitanError("Unreachable", message, { cause: error });
+    if (!(error instanceof ApiError) || (error.status !== 0 && error.status !== 401)) throw error;
+    const { code, message } = dialError(error);
+    const where = `cluster ${cluster.namespace}/${cluster.name}`;
+    throw new CapitanError(code, `${where}: ${message}`, { cause: error });
   } finally {
     await workload.close();
   }

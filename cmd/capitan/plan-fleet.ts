@@ -12,7 +12,7 @@ import {
 import { approvalFor, ownedBy } from "../../pkg/inventory/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { nameOf, parseKey } from "../../pkg/object/index.ts";
-import { layersFor, resolveFleet, type Resolved } from "./desired.ts";
+import { droppedSince, layersFor, resolveFleet, type Resolved } from "./desired.ts";
 import { clustersOf, fleetOf, fleetOrFileBuilder, type FleetOrFile } from "./diff-fleet.ts";
 import { membersOfFleet } from "./fleet.ts";
 import { withHub } from "./hub.ts";
@@ -67,8 +67,8 @@ async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
       return [planCluster(hub, { fleet, resolved, cluster, action, member })];
     }),
   );
-  const removed = [...new Set(touched.flatMap(({ removes }) => removes))];
-  const dropped = (from: string, to: string) => (from === to ? [] : removed);
+  const pinned = members.map(({ spec }) => spec.revision);
+  const dropped = await droppedSince(hub, resolved, pinned);
   const { problem } = guardActions({ fleet, members, actions, dropped, now: new Date() });
   const { namespace = "", name } = fleet.metadata;
   return {

@@ -1,17 +1,18 @@
 import type { CommandModule } from "yargs";
 import { conditionOf, hubResources, type Condition } from "../../pkg/api/index.ts";
+import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/index.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
-import { waitFor, waitOptions, type WaitArguments } from "./wait.ts";
+import { isDuration, waitFor, waitOptions, type WaitArguments } from "./wait.ts";
 
 /** `capitan reconcile fleet NAME`: its sources are resolved again now. */
 export const reconcileFleet: CommandModule<object, FleetArguments & WaitArguments> = {
   command: "fleet <name>",
   describe: "Resolve a Fleet's tags and versions again now",
-  builder: (y) => fleetBuilder(y).options(waitOptions),
+  builder: (y) => fleetBuilder(y).options(waitOptions).check(isWaitUsable),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) =>
       request(hub, hubResources.fleet, (await findFleet(hub, args)).metadata, args),
@@ -22,12 +23,15 @@ export const reconcileFleet: CommandModule<object, FleetArguments & WaitArgument
 export const reconcileMember: CommandModule<object, MemberArguments & WaitArguments> = {
   command: "member <name>",
   describe: "Look at a cluster as a whole now",
-  builder: (y) => memberBuilder(y).options(waitOptions),
+  builder: (y) => memberBuilder(y).options(waitOptions).check(isWaitUsable),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) =>
       request(hub, hubResources.fleetMember, (await findMember(hub, args)).metadata, args),
     ),
 };
+
+const isWaitUsable = ({ timeout }: WaitArguments) =>
+  isDuration(timeout) || `--timeout ${timeout} is no duration such as 30s or 5m`;
 
 type Reconciled = {
   readonly status?: {
@@ -51,15 +55,24 @@ async function request(
     return;
   }
   const message = await waitFor(`${name} to be Ready`, timeout, async () =>
-    standing((await hub.get(resource, metadata)) as Reconciled | undefined, requestedAt),
+    standing((await hub.get(resource, metadata)) as Reconciled | undefined, name, requestedAt),
   );
   process.stdout.write(`${name} is Ready: ${message}\n`);
 }
 
-/** Whether the request has been handled, and what came of it. */
-function standing(object: Reconciled | undefined, requestedAt: string) {
-  if (object?.status?.lastHandledReconcileAt !== requestedAt) return { waitsFor: "a look" };
-  const ready = conditionOf(object.status.conditions, "Ready");
-  if (ready?.status === "True") return { done: ready.message };
-  return { waitsFor: `${ready?.reason ?? ""}: ${ready?.message ?? ""}` };
+/** Whether the request has been handled, and what came of it. Throws NotFound, and what `judge` does. */
+function standing(object: Reconciled | undefined, name: string, requestedAt: string) {
+  if (object === undefined) throw new CapitanError("NotFound", `${name} is gone`);
+  if (object.status?.lastHandledReconcileAt !== requestedAt) return { waitsFor: "a look" };
+  return judge(name, object.status.conditions);
+}
+
+/** Throws what no waiting will change: a suspension, or what is not tried again. */
+function judge(name: string, conditions: readonly Condition[] | undefined) {
+  const { status, reason = "", message = "" } = conditionOf(conditions, "Ready") ?? {};
+  if (reason === "Suspended") throw new Error(`${name} is suspended: capitan resume fleet`);
+  if (status === "True") return { done: message };
+  if (conditionOf(conditions, "Stalled")?.status === "True" && Object.hasOwn(codes, reason))
+    throw new CapitanError(reason as Code, `${name}: ${message}`);
+  return { waitsFor: `${reason}: ${message}` };
 }

@@ -6,9 +6,9 @@ import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { withHub } from "./hub.ts";
 import { memberBuilder, membersNamed, type MemberArguments } from "./member.ts";
+import { isDuration } from "./wait.ts";
 
 const maxMs = 7 * 24 * 3_600_000;
-const durationPattern = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
 
 /** `capitan suspend member NAME --for 1h`: what is changed on the cluster by hand stays for a while. */
 export const suspendMember: CommandModule<object, MemberArguments & { readonly for: string }> = {
@@ -44,10 +44,7 @@ export const resumeMember: CommandModule<object, MemberArguments> = {
     }),
 };
 
-function isUsable(text: string): boolean {
-  const ms = durationPattern.test(text) ? durationMs(text) : 0;
-  return ms > 0 && ms <= maxMs;
-}
+const isUsable = (text: string) => isDuration(text) && durationMs(text) <= maxMs;
 
 /** The suspension is on the Cluster: it holds for all Fleets, and outlives members and moves. */
 async function annotateCluster(

@@ -16,7 +16,13 @@ export function clean(text: string): string {
   return text.replaceAll(terminalControl, "");
 }
 
-/** A table with upper-case headers, columns as wide as their content, the last one cut to the terminal's width. */
+/** Less than this of the last column, which says why, helps nobody: then the terminal may wrap it. */
+const leastOfLast = 24;
+
+/**
+ * A table with upper-case headers, columns as wide as their content, the last one cut to the
+ * terminal's width where enough of it is left.
+ */
 export function table(
   headers: readonly string[],
   rows: readonly (readonly string[])[],
@@ -27,12 +33,14 @@ export function table(
     ...rows.map((row) => row.map((cell) => clean(cell).replaceAll("\n", " "))),
   ];
   const widths = headers.map((_, i) => Math.max(...all.map((row) => row[i]?.length ?? 0)));
+  const before = widths.slice(0, -1).reduce((sum, width) => sum + width + 3, 0);
+  const cutAt = columns - before < leastOfLast ? 0 : columns;
   const lines = all.map((row) => {
     const line = row
       .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
       .join("   ")
       .trimEnd();
-    return columns > 20 && line.length > columns ? `${line.slice(0, columns - 1)}…` : line;
+    return cutAt > 0 && line.length > cutAt ? `${line.slice(0, cutAt - 1)}…` : line;
   });
   return `${lines.join("\n")}\n`;
 }
@@ -50,9 +58,17 @@ export const outputOption = {
   },
 } as const;
 
-/** Objects as a script wants them. */
+/** What JSON leaves as it is and a terminal would obey. */
+const unescaped = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Objects as a script wants them. What a terminal would obey is escaped in JSON and left out of YAML. */
 export function formatted(value: unknown, format: "json" | "yaml"): string {
-  return format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value);
+  if (format === "yaml") return stringify(value).replaceAll(terminalControl, "");
+  const json = JSON.stringify(value, undefined, 2).replaceAll(
+    unescaped,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return `${json}\n`;
 }
 
 /** A result in the form that `-o` asks for; `table` makes the one for people. */

@@ -10,13 +10,20 @@ export const waitOptions = {
 
 export type WaitArguments = { readonly wait: boolean; readonly timeout: string };
 
+const durationPattern = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
+
+/** Whether the text is a duration as Kubernetes writes them, and longer than nothing. */
+export function isDuration(text: string): boolean {
+  return durationPattern.test(text) && durationMs(text) > 0;
+}
+
 type Look<T> = { readonly done: T } | { readonly waitsFor: string };
 
 const everyMs = 250;
 
 /**
  * Looks again and again until it is done; on a terminal one line says what is waited for. Throws
- * HealthTimeout with the last of these reasons.
+ * what a look throws, and HealthTimeout with the last of these reasons.
  */
 export async function waitFor<T>(
   what: string,
@@ -24,18 +31,17 @@ export async function waitFor<T>(
   look: () => Promise<Look<T>>,
 ): Promise<T> {
   const deadlineMs = performance.now() + durationMs(timeout);
-  for (;;) {
-    const found = await look();
-    if ("done" in found) {
-      showProgress("");
-      return found.done;
+  try {
+    for (;;) {
+      const found = await look();
+      if ("done" in found) return found.done;
+      if (performance.now() > deadlineMs)
+        throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
+      showProgress(`… ${found.waitsFor}`);
+      await new Promise((resolve) => setTimeout(resolve, everyMs));
     }
-    if (performance.now() > deadlineMs) {
-      showProgress("");
-      throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
-    }
-    showProgress(`… ${found.waitsFor}`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  } finally {
+    showProgress("");
   }
 }
 

@@ -274,7 +274,8 @@ function isTrouble(error: unknown): boolean {
 const wrongServer =
   /CERT|certificate|self.signed|UNABLE_TO_|ERR_TLS_CERT_ALTNAME|unable to verify|altnames/i;
 
-function dialError(error: unknown): CapitanError {
+/** What a failed request says about the connection: Unreachable, CredentialsRejected or ServerIdentityRefused. */
+export function dialError(error: unknown): CapitanError {
   if (!(error instanceof ApiError)) {
     if (error instanceof CapitanError) return error;
     return new CapitanError("Unreachable", messageOf(error), { cause: error });

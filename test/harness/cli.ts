@@ -1,0 +1,48 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { root } from "../../hack/lab/paths.ts";
+import type { Ran } from "./index.ts";
+
+const main = join(root, "cmd", "capitan", "main.ts");
+const deadlineMs = 120_000;
+
+type How = {
+  /** What stdin says; without it stdin is empty. */
+  readonly input?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+/** Runs a program to its end, stdin closed after `input`. */
+export function run(command: string, args: readonly string[], how: How = {}): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, ...how.env };
+    const child = spawn(command, args, { env, timeout: deadlineMs });
+    const out = { stdout: "", stderr: "" };
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (out.stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (out.stderr += text));
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code: code ?? -1, ...out }));
+    // Who does not read stdin may be gone before it was written.
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(how.input ?? "");
+  });
+}
+
+/** Runs the CLI against the hub of a kubeconfig. */
+export function cliOf(kubeconfig: string) {
+  return (args: readonly string[], how: How = {}): Promise<Ran> =>
+    run(process.execPath, [main, ...args], { ...how, env: { KUBECONFIG: kubeconfig, ...how.env } });
+}
+
+/**
+ * Runs a shell command line in a terminal of that many columns, where `capitan` is the CLI and
+ * `input` is typed. `stdout` is what the terminal shows, with \n for line ends. Needs `script` of
+ * util-linux.
+ */
+export async function inTerminal(line: string, columns: number, how: How = {}): Promise<Ran> {
+  const define = `capitan() { ${process.execPath} ${main} "$@"; }`;
+  const command = `stty cols ${columns} rows 40 -echo; ${define}; ${line}`;
+  const env = { TERM: "xterm-256color", SHELL: "/bin/bash", ...how.env };
+  const ran = await run("script", ["-qec", command, "/dev/null"], { ...how, env });
+  return { ...ran, stdout: ran.stdout.replaceAll("\r\n", "\n") };
+}
