@@ -58,7 +58,9 @@ export function learnApplied(
       if (refused !== undefined) problems.set(object.key, refused);
       if (reply.thief !== undefined) thieves.set(object.key, reply.thief);
       live.set(object.key, reply.live);
-      entries.push(appliedEntry(entry, object, reply));
+      const found = facts.inspected.get(object.key);
+      const wasThere = found?.exists === true && !found.ours;
+      entries.push(appliedEntry(entry, object, { ...reply, wasThere }));
     }
   }
   const inventory = withEntries(facts.inventory, entries);
@@ -71,10 +73,18 @@ function refusalOf({ digest }: DesiredObject, { want }: Entry, problem: Problem)
   return isRepair ? { ...problem, code: "RepairRefused" } : problem;
 }
 
+type Applied = {
+  readonly live: Live;
+  readonly created: boolean;
+  readonly kept?: Kept | undefined;
+  /** Somebody else's object was seen there before the first apply. */
+  readonly wasThere: boolean;
+};
+
 function appliedEntry(
   entry: Entry,
   { object, layer, digest }: DesiredObject,
-  { live, created, kept }: { live: Live; created: boolean; kept?: Kept | undefined },
+  { live, created, kept, wasThere }: Applied,
 ): Entry {
   const { own, uid, version, generation, main, meta } = live;
   const { kept: _kept, ...rest } = entry;
@@ -86,14 +96,22 @@ function appliedEntry(
     want: digest,
     own,
     uid,
-    created: createdFlag(entry, live, created),
+    created: createdFlag(entry, live, { created, wasThere }),
     seen: { version, main, meta, ...(generation === undefined ? {} : { generation }) },
   };
 }
 
-/** 201 is certain. A 200 after a lost reply or a crash is judged by the object itself; what was known stays known. */
-function createdFlag(entry: Entry, live: Live, created: boolean): boolean {
+/**
+ * 201 is certain, and so is 200 for what somebody else was seen to have there before. A 200 after a
+ * lost reply or a crash is judged by the object itself; what was known stays known.
+ */
+function createdFlag(
+  entry: Entry,
+  live: Live,
+  { created, wasThere }: Pick<Applied, "created" | "wasThere">,
+): boolean {
   if (created) return true;
+  if (wasThere && entry.created !== true) return false;
   if (entry.created !== undefined && entry.uid === live.uid) return entry.created;
   return live.createdByUs;
 }

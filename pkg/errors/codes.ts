@@ -267,9 +267,9 @@ export const codes = {
   RemovalNeedsApproval: {
     retry: "backoff",
     meaning:
-      "The next step would delete something that holds others (Namespaces, CustomResourceDefinitions, volumes, Clusters), most objects of a cluster, Flux itself, or something on many clusters at once.",
+      "The next step would delete something that holds others (Namespaces, CustomResourceDefinitions, volumes, Clusters, Flux's Kustomizations), most objects of a cluster, Flux itself, or something on many clusters at once.",
     remedy:
-      "If that is wanted, annotate the FleetMember, or the Fleet when the condition is on the Fleet, with the approval that the message prints.",
+      "If that is wanted: capitan approve member CLUSTER, or capitan approve fleet NAME when the condition is on the Fleet. Or annotate it with the approval that the message prints.",
   },
   RemovalBlocked: {
     retry: "backoff",
