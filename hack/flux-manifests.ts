@@ -58,7 +58,8 @@ export async function olderFluxManifests(): Promise<FluxManifests> {
   const older = parseManifests(text.replaceAll(fluxVersion, olderFluxVersion), "flux").map(
     withOldVersion,
   );
-  return { text: older.map((object) => JSON.stringify(object)).join("\n---\n"), origin: "derived" };
+  const derived = older.map((object) => `---\n${stringify(object)}`).join("");
+  return { text: derived, origin: "derived" };
 }
 
 function withOldVersion(object: KubeObject): KubeObject {

@@ -281,6 +281,23 @@ test("the mirror holds an object's events while its apply is in flight, and forg
   assert.equal(mirror.get("k")?.version, "9");
 });
 
+test("health is remembered for the version at which it was seen, until anything is written", () => {
+  const mirror = new Mirror();
+  const current = { state: "Current", message: "" } as const;
+  mirror.see("k", live("5"), watched);
+  mirror.noteHealth("k", "4", current);
+  assert.equal(mirror.get("k")?.health, undefined, "seen at a version that is over");
+  mirror.noteHealth("k", "5", current);
+  mirror.see("k", live("5"), { gone: false, listed: true });
+  assert.equal(mirror.get("k")?.health, current, "a new list that tells the same");
+  mirror.see("k", live("6"), watched);
+  assert.equal(mirror.get("k")?.health, undefined, "a write of status");
+  mirror.noteHealth("k", "6", current);
+  mirror.begin("k");
+  mirror.end("k", live("7"));
+  assert.equal(mirror.get("k")?.health, undefined, "our own apply");
+});
+
 test("the mirror tells news from status writes, repeats and what is over", () => {
   const mirror = new Mirror();
   assert.equal(mirror.see("k", live("5"), watched), true);

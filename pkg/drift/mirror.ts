@@ -1,4 +1,5 @@
 import { compareFootprints, isOlder } from "./footprint.ts";
+import type { Health } from "../object/index.ts";
 import type { Live } from "./live.ts";
 
 /** An event about one object: what it is now, or that it has gone. */
@@ -33,6 +34,12 @@ export class Mirror {
   establish(key: string): void {
     const held = this.#objects.get(key);
     if (held !== undefined) this.#objects.set(key, { ...held, established: true });
+  }
+
+  /** The object was seen healthy at this version; that holds until it is written again, its status included. */
+  noteHealth(key: string, version: string, health: Health): void {
+    const held = this.#objects.get(key);
+    if (held?.version === version) this.#objects.set(key, { ...held, health });
   }
 
   /** An apply of the object begins. */
@@ -81,8 +88,7 @@ export class Mirror {
     }
     if (isSame && !listed && !isNewer(live.version, before.version)) return false;
     this.#keepFields(key, before, live);
-    const { established, health } = isSame ? before : {};
-    this.#objects.set(key, { ...live, established: live.established ?? established, health });
+    this.#objects.set(key, isSame ? withKnown(before, live) : live);
     return isNews(before, live);
   }
 
@@ -90,6 +96,16 @@ export class Mirror {
     if (before.fields === undefined || before.own === now.own || this.#before.has(key)) return;
     this.#before.set(key, before.fields);
   }
+}
+
+/** What was learned of the same object: its health only as long as nobody has written to it. */
+function withKnown(before: Live, live: Live): Live {
+  const { established, health } = before;
+  return {
+    ...live,
+    established: live.established ?? established,
+    health: live.version === before.version ? health : undefined,
+  };
 }
 
 const isNewer = (a: string, b: string) => a !== b && !isOlder(a, b);

@@ -47,6 +47,11 @@ export class HealthWatch {
     this.#watched.clear();
   }
 
+  /** The version at which an object was last seen; undefined when it was not. */
+  versionOf(kind: string, key: string): string | undefined {
+    return this.#watched.get(kind)?.objects.get(key)?.metadata.resourceVersion;
+  }
+
   /**
    * The health of an object, as of at least this generation of this uid: what the watch has not
    * caught up with is in progress.

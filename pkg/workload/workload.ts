@@ -223,9 +223,16 @@ export class Workload {
       resources.filter((r) => r !== undefined),
       signal,
     );
-    return new Map(
-      objects.map(({ key, live }) => [key, this.#health.healthOf(kindOfKey(key), key, live)]),
-    );
+    return new Map(objects.map(({ key, live }) => [key, this.#lookAt(key, live)]));
+  }
+
+  /** What is healthy at the very version that the mirror has is remembered: the next pass need not look. */
+  #lookAt(key: string, live: Live): Health {
+    const kind = kindOfKey(key);
+    const health = this.#health.healthOf(kind, key, live);
+    if (health.state === "Current" && this.#health.versionOf(kind, key) === live.version)
+      this.#mirror.noteHealth(key, live.version, health);
+    return health;
   }
 
   /** Nobody waits for anything: no watch of whole objects is kept. */

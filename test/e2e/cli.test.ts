@@ -532,7 +532,7 @@ test("approve: refused with another digest, with nobody to ask, by a No, and whe
   const approve = ["approve", "member", "cli-c"];
   const head = `FleetMember fleet/cli-platform-cli-c-cccccccc ${asked}\n`;
   const remedy =
-    "  → If that is wanted, annotate the FleetMember, or the Fleet when the condition is on the Fleet, with the approval that the message prints.\n";
+    "  → If that is wanted: capitan approve member CLUSTER, or capitan approve fleet NAME when the condition is on the Fleet. Or annotate it with the approval that the message prints.\n";
   const nobody = await cli(approve, { input: "y\n" });
   assert.deepEqual(
     [nobody.code, nobody.stderr],
