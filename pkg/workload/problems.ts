@@ -22,7 +22,9 @@ export async function problemBehind(
 ): Promise<Problem> {
   const is503 = error instanceof ApiError && error.status === 503;
   if (!is503 || !(await answers(client, signal))) return problemOf(code, name, error);
-  return sayOf(code, name, error);
+  const { message } = sayOf(code, name, error);
+  const why = "the API server itself answers, so it is the server behind this kind that does not";
+  return { code, message: `${message} (${why})` };
 }
 
 async function answers(client: KubeClient, signal: AbortSignal): Promise<boolean> {
