@@ -17,7 +17,7 @@ test("a settled member waits for the resync; one that waits comes back in time",
   assert.equal(isSettled(againAfterPass([layer("Ready")], undefined)), true);
   assert.equal(kind(againAfterPass([layer("Waiting", { remainingMs: 100 })], undefined)), 150);
   assert.equal(kind(againAfterPass([layer("Applying")], undefined)), 2_000);
-  const leaving = { kind: "backoff", baseMs: 2_000, maxMs: 60_000, flatTries: 10 };
+  const leaving = { kind: "backoff", baseMs: 2_000, maxMs: 15_000, flatTries: 10 };
   assert.deepEqual(againAfterPass([layer("Ready")], blocked), leaving);
 });
 

@@ -24,7 +24,7 @@ const failing: Again = { kind: "backoff", baseMs: 1_000, maxMs: 5 * 60_000, flat
 /** Waiting for something that no watch tells us about. */
 const soon: Again = { kind: "after", ms: 2_000, light: true };
 /** Something keeps an object from going; a watch tells of most ends of that. */
-const leaving: Again = { kind: "backoff", baseMs: 2_000, maxMs: 60_000, flatTries: 10 };
+const leaving: Again = { kind: "backoff", baseMs: 2_000, maxMs: 15_000, flatTries: 10 };
 /** How often a settled cluster is compared with its inventory again. */
 const settled: Again = { kind: "after", ms: 10 * 60_000 };
 /** Nothing is to be done until an event comes. */
