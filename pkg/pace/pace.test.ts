@@ -40,4 +40,7 @@ test("a Fleet that fails does not make another on the same cluster wait, nor the
   assert.equal(sooner(soon, failing), soon);
   assert.equal(sooner(failing, late), failing);
   assert.equal(sooner(late, soon), soon);
+  const leaving = againAfterPass([layer("Ready")], blocked);
+  assert.equal(sooner(failing, leaving), leaving);
+  assert.equal(sooner(leaving, failing), leaving);
 });

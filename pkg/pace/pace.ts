@@ -81,6 +81,7 @@ export const isSettled = (again: Again): boolean => again === settled;
  * for its growing pauses, so a wait shorter than the first pause goes first.
  */
 export function sooner(a: Again, b: Again): Again {
+  if (a.kind === "backoff" && b.kind === "backoff") return a.maxMs <= b.maxMs ? a : b;
   const [first, second] = a.kind === "after" ? [a, b] : [b, a];
   if (first.kind === "backoff") return first;
   if (second.kind === "backoff") return first.ms <= 2 * second.baseMs ? first : second;
