@@ -9,7 +9,14 @@ const deadlineMs = 120_000;
 type How = {
   /** What stdin says; without it stdin is empty. */
   readonly input?: string;
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+};
+
+const ownColours = {
+  CI: undefined,
+  NO_COLOR: undefined,
+  FORCE_COLOR: undefined,
+  COLUMNS: undefined,
 };
 
 /** Runs a program to its end, stdin closed after `input`. */
@@ -42,7 +49,8 @@ export function cliOf(kubeconfig: string) {
 export async function inTerminal(line: string, columns: number, how: How = {}): Promise<Ran> {
   const define = `capitan() { ${process.execPath} ${main} "$@"; }`;
   const command = `stty cols ${columns} rows 40 -echo; ${define}; ${line}`;
-  const env = { TERM: "xterm-256color", SHELL: "/bin/bash", ...how.env };
+  // What a CI system sets to switch colours off, or on, is not the terminal's.
+  const env = { TERM: "xterm-256color", SHELL: "/bin/bash", ...ownColours, ...how.env };
   const ran = await run("script", ["-qec", command, "/dev/null"], { ...how, env });
   return { ...ran, stdout: ran.stdout.replaceAll("\r\n", "\n") };
 }
