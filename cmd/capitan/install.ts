@@ -6,6 +6,7 @@ import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
 import { ownVersion } from "../own-version.ts";
 import { hubOptions, resourceOf, withHub } from "./hub.ts";
+import { repeatable } from "./repeatable.ts";
 
 const manager = "capitan-install";
 const establishedMs = 30_000;
@@ -38,7 +39,7 @@ export const install: CommandModule<object, InstallArguments> = {
 };
 
 function builder(y: Argv) {
-  return y
+  return repeatable(y, "platform-namespace")
     .options({
       ...hubOptions,
       export: {

@@ -9,6 +9,7 @@ import {
   withRegistry,
   type RegistryArguments,
 } from "./registry.ts";
+import { repeatable } from "./repeatable.ts";
 import { printed } from "./text.ts";
 
 type Arguments = RegistryArguments & {
@@ -26,7 +27,7 @@ export const pushArtifact: CommandModule<object, Arguments> = {
   command: "artifact <url>",
   describe: "Push a directory of manifests as an OCI artifact in Flux's format",
   builder: (y) =>
-    y
+    repeatable(y, "annotation")
       .positional("url", {
         type: "string",
         demandOption: true,

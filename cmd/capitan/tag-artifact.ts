@@ -8,6 +8,7 @@ import {
   withRegistry,
   type RegistryArguments,
 } from "./registry.ts";
+import { repeatable } from "./repeatable.ts";
 import { printed } from "./text.ts";
 
 type Arguments = RegistryArguments & {
@@ -21,7 +22,7 @@ export const tagArtifact: CommandModule<object, Arguments> = {
   command: "artifact <url>",
   describe: "Give an artifact further tags",
   builder: (y) =>
-    y
+    repeatable(y, "tag")
       .positional("url", urlOption)
       .options({
         tag: {
