@@ -23,7 +23,7 @@ import {
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
 import { Session } from "./session.ts";
-import { claimsOf, unknownWishes } from "./wishes.ts";
+import { arePlanned, claimsOf, unknownWishes } from "./wishes.ts";
 
 /** One look at a cluster, with all its members, takes no longer: a hostile server must not keep a worker. */
 const passMaxMs = 3 * 60_000;
@@ -111,7 +111,7 @@ export class ClusterReconciler {
     const workload = this.#options.connections.held(key);
     const isKnown =
       known !== undefined && workload === known.session.workload && workload.isCurrent(false);
-    if (light && isKnown) {
+    if (light && isKnown && arePlanned(members, known.plans)) {
       const pass = { cluster, members, session: known.session, light, signal };
       return this.#passMembers(members, known.plans, pass);
     }
@@ -134,7 +134,7 @@ export class ClusterReconciler {
     const plans = new Map<string, MemberPlan>();
     const agains: Again[] = [];
     for (const member of members) {
-      const plan = await this.#members.plan(member, cluster, signal);
+      const plan = await this.#members.plan(member, pass, signal);
       if (!("code" in plan)) {
         plans.set(member.metadata.name, plan);
         await placeMember(session, plan, signal);
@@ -210,7 +210,7 @@ export class ClusterReconciler {
     for (const member of members) {
       const plan = plans.get(member.metadata.name);
       if (plan === undefined) continue;
-      const standing = this.#members.refresh(plan, member, pass.cluster);
+      const standing = this.#members.refresh(plan, member, pass);
       const unknown = unknownWishes(pass.members, member, plans, pass.session);
       const waits = heldUpBy(unknown, this.#options.clock.now());
       const fresh = { ...standing, removalWaits: standing.removalWaits ?? waits };

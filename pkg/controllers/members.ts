@@ -29,6 +29,15 @@ export type MembersOptions = {
   readonly log: Log;
 };
 
+/**
+ * A cluster with the members that a pass began with. What the pass knows of their wishes is from then:
+ * a member that came since must not count as heard.
+ */
+export type OnCluster = {
+  readonly cluster: ClusterFacts;
+  readonly members: readonly FleetMember[];
+};
+
 /** The members of clusters as the hub has them: what they want, what is remembered of them, what is reported. */
 export class Members {
   readonly #options: MembersOptions;
@@ -59,7 +68,7 @@ export class Members {
   /** What the member wants of its cluster, or why that is not known. */
   async plan(
     member: FleetMember,
-    cluster: ClusterFacts,
+    on: OnCluster,
     signal: AbortSignal,
   ): Promise<MemberPlan | Problem> {
     const { spec, metadata } = member;
@@ -73,15 +82,15 @@ export class Members {
         async (layer) => [layer.name, await this.#inputsFor(spec.fleetRef, layer, signal)] as const,
       ),
     );
-    return { ...this.#standing(member, cluster), revision, inputs: new Map(inputs) };
+    return { ...this.#standing(member, on), revision, inputs: new Map(inputs) };
   }
 
   /** The same plan with what may have changed since without the revision changing. */
-  refresh(plan: MemberPlan, member: FleetMember, cluster: ClusterFacts): MemberPlan {
-    return { ...plan, ...this.#standing(member, cluster) };
+  refresh(plan: MemberPlan, member: FleetMember, on: OnCluster): MemberPlan {
+    return { ...plan, ...this.#standing(member, on) };
   }
 
-  #standing(member: FleetMember, cluster: ClusterFacts) {
+  #standing(member: FleetMember, { cluster, members }: OnCluster) {
     const { hub, clock } = this.#options;
     const { spec, metadata } = member;
     const fleet = hub.fleet(spec.fleetRef);
@@ -96,7 +105,7 @@ export class Members {
       remembered: rememberedOf(member),
       removalWaits: removalWaitsFor(cluster, spec.fleetRef, {
         fleets: hub.fleets(),
-        members: hub.membersOn(cluster),
+        members,
         now: clock.now(),
       }),
       leavesBehind: (layer: string) => fleet !== undefined && leavesBehind(fleet.spec, layer),

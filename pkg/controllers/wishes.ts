@@ -3,6 +3,19 @@ import { claimsBy } from "../engine/index.ts";
 import type { MemberPlan } from "./engine.ts";
 import type { Session } from "./session.ts";
 
+/** Whether these plans are of exactly what the members are pinned to now. */
+export function arePlanned(
+  members: readonly FleetMember[],
+  plans: ReadonlyMap<string, MemberPlan>,
+): boolean {
+  if (plans.size !== members.length) return false;
+  return members.every(({ metadata, spec }) => {
+    const plan = plans.get(metadata.name);
+    const pinned = spec.state === "Removed" ? undefined : spec.revision;
+    return plan !== undefined && plan.revision?.metadata.name === pinned;
+  });
+}
+
 /** What the other members on the cluster want, by object. */
 export function claimsOf(
   plans: ReadonlyMap<string, MemberPlan>,

@@ -415,13 +415,23 @@ test("moving a layer between Fleets and renaming a Fleet keep every object (addo
       ])
     ).map((object) => `${object?.metadata.uid ?? ""} ${object?.metadata.generation ?? ""}`);
   const before = await uids();
-  await Promise.all([
-    applyFleet(hub, "own-a", "own-5", [keep]),
-    applyFleet(hub, "own-b", "own-5", [inline("net", shared)]),
-  ]);
-  await fleetReady(hub, "own-b");
-  await fleetReady(hub, "own-a");
-  assert.deepEqual(await uids(), before);
+  const other = inline("other", [configMap("other")]);
+  const net = inline("net", shared);
+  // There and back again: who gains the layer is written first, the other one at once after it.
+  for (const [to, from] of [
+    ["b", "a"],
+    ["a", "b"],
+    ["b", "a"],
+    ["a", "b"],
+    ["b", "a"],
+  ] as const) {
+    const own = { a: keep, b: other };
+    await applyFleet(hub, `own-${to}`, "own-5", [own[to], net]);
+    await applyFleet(hub, `own-${from}`, "own-5", [own[from]]);
+    await fleetReady(hub, "own-b");
+    await fleetReady(hub, "own-a");
+    assert.deepEqual(await uids(), before, `moved to own-${to}`);
+  }
   // The same Fleet under another name: written first, then the old one is deleted.
   await applyFleet(hub, "own-c", "own-5", [inline("net", shared)]);
   const old = await hub.get(resources.fleet, { namespace, name: "own-b" });
