@@ -109,6 +109,18 @@ export class KubeClient {
     throw new ApiError(`LIST ${resource.plural}`, `more than ${pagesMax} pages`, { status: 0 });
   }
 
+  /** The version at which the API server is now, for objects of this kind. */
+  async version(resource: Resource, { namespace, signal }: ListOptions = {}): Promise<string> {
+    const { body } = await this.#transport.call({
+      method: "GET",
+      path: resourcePath(resource, namespace),
+      accept: metadataOnlyList,
+      query: { limit: "1" },
+      signal,
+    });
+    return asString(asMap(asMap(parseJson(body))["metadata"])["resourceVersion"]) ?? "";
+  }
+
   /** Events after `resourceVersion`, bookmarks included. Ends when the server ends it; throws after `idleMs` of silence. */
   async *watch(
     resource: Resource,

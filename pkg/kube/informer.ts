@@ -40,6 +40,8 @@ export class Informer {
   readonly #items = new Map<string, KubeObject>();
   readonly #synced = Promise.withResolvers<void>();
   #version = "";
+  /** Whether the watch broke off: an API server that was restored from a backup may be older than what we know. */
+  #brokeOff = false;
 
   constructor(client: KubeClient, resource: Resource, options: InformerOptions) {
     this.#client = client;
@@ -78,14 +80,24 @@ export class Informer {
   /** Lists if need be, then follows one watch to its end. Gives what made it fail. */
   async #once(signal: AbortSignal): Promise<unknown> {
     try {
+      if (this.#brokeOff && (await this.#wentBack(signal))) this.#version = "";
       if (this.#version === "") await this.#relist(signal);
+      this.#brokeOff = false;
       await this.#follow(signal);
       return undefined;
     } catch (error) {
+      this.#brokeOff = true;
       if (!canResume(error)) this.#version = "";
       // A quiet kind: the watch is asked for again from where it was, and nobody need know.
       return isSilence(error) ? undefined : error;
     }
+  }
+
+  /** Whether the API server is older than what we know: a watch from its future would be silent. */
+  async #wentBack(signal: AbortSignal): Promise<boolean> {
+    if (this.#version === "") return false;
+    const now = await this.#client.version(this.#resource, { ...this.#options, signal });
+    return !isNumeric(now) || !isNumeric(this.#version) || BigInt(now) < BigInt(this.#version);
   }
 
   async #relist(signal: AbortSignal): Promise<void> {
@@ -147,6 +159,9 @@ export class Informer {
     return full * (0.5 + 0.5 * this.#options.random());
   }
 }
+
+/** Resource versions are decimal numbers that can be compared (KEP-5504); what is none is not trusted. */
+const isNumeric = (version: string) => /^[0-9]{1,40}$/.test(version);
 
 const keyOf = ({ metadata }: KubeObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -7,6 +7,7 @@ import { Informer, type KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import {
   clientOf,
+  etcdDir,
   relaunchApiServer,
   startApiServer,
   startEtcd,
@@ -106,6 +107,33 @@ test("U6 410 in the middle of a watch: compacted and restarted, nothing is misse
     await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
     await write("u6", "2");
     await until(() => value(informer, "u6") === "2", soon("the value after the restart", 40_000));
+  });
+});
+
+test("U7 an API server that is restored to an earlier state: the watch that would wait for its future is not resumed", async () => {
+  const copy = join(dir, "etcd-copy");
+  const down = async () => {
+    await stop(dir, name);
+    await stop(dir, "etcd");
+  };
+  const up = async () => {
+    await startEtcd(dir, tools.etcd, ports);
+    await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
+  };
+  await write("u7", "old");
+  await down();
+  await cp(etcdDir(dir, "etcd"), copy, { recursive: true });
+  await up();
+  await watching({}, async (informer, seen) => {
+    for (let i = 0; i < 200; i++) await write("u7", `new ${i}`);
+    await write("u7-late", "1");
+    await until(() => seen.includes("+u7-late"), soon("the last change"));
+    await down();
+    await rm(etcdDir(dir, "etcd"), { recursive: true });
+    await cp(copy, etcdDir(dir, "etcd"), { recursive: true });
+    await up();
+    await until(() => value(informer, "u7") === "old", soon("the earlier value", 40_000));
+    assert.equal(informer.get("default", "u7-late"), undefined);
   });
 });
 
