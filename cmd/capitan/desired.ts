@@ -6,78 +6,98 @@ import {
   type FleetRevisionSpec,
 } from "../../pkg/api/index.ts";
 import { isCapitanError } from "../../pkg/errors/index.ts";
-import { Sources, type Repositories } from "../../pkg/controllers/index.ts";
+import { clusterNameLabel } from "../../pkg/capi/index.ts";
+import {
+  ageKeysOf,
+  droppedBy,
+  Sources,
+  type Change,
+  type Dropped,
+  type RendererPort,
+  type Repositories,
+} from "../../pkg/controllers/index.ts";
 import {
   placeLayers,
   renderLayers,
   type KindScope,
   type LayerInputs,
   type LayerPlan,
+  type Problem,
 } from "../../pkg/engine/index.ts";
-import { ownerOf, revisionName } from "../../pkg/fleet/index.ts";
+import { ownerOf, revisionName, type ClusterFacts } from "../../pkg/fleet/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
-import { kindOf, type KubeObject } from "../../pkg/object/index.ts";
+import { kindOf, labels, type KubeObject } from "../../pkg/object/index.ts";
 import { parseDockerConfig } from "../../pkg/distribution/index.ts";
 import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
 import { cacheDirectory } from "./cache-directory.ts";
 
-/** What a Fleet means now, with everything that rendering it needs. */
+/** What a Fleet means now, and what makes it into objects. */
 export type Resolved = {
+  readonly fleet: Fleet;
   readonly revision: FleetRevision;
-  readonly inputs: ReadonlyMap<string, LayerInputs>;
   readonly sources: Sources;
 };
 
-/** Resolves a Fleet as the controller would, without writing anything. Throws what the Fleet would say. */
-export async function resolveFleet(hub: KubeClient, fleet: Fleet): Promise<Resolved> {
-  const sources = sourcesOf(hub);
-  const signal = AbortSignal.timeout(120_000);
-  const spec = await sources.resolve(fleet, signal);
-  const namespace = fleet.metadata.namespace ?? "";
-  const inputs = await Promise.all(
-    spec.layers.map(
-      async (layer) => [layer.name, await sources.load(namespace, layer, signal)] as const,
-    ),
-  );
-  return { revision: revisionOf(fleet, spec), inputs: new Map(inputs), sources };
+/**
+ * Resolves a Fleet as the controller would, without writing anything, and gives it to `work`. Throws
+ * what the Fleet would say.
+ */
+export async function withResolved<T>(
+  hub: KubeClient,
+  fleet: Fleet,
+  work: (resolved: Resolved) => Promise<T>,
+): Promise<T> {
+  const renderer = new Renderer();
+  try {
+    const sources = sourcesOf(hub, renderer);
+    const spec = await sources.resolve(fleet, AbortSignal.timeout(120_000));
+    return await work({ fleet, revision: revisionOf(fleet, spec), sources });
+  } finally {
+    await renderer.close();
+  }
 }
 
 /**
- * The objects that moving a member from a revision to the resolved one would delete, named as the
- * controller names them when it asks for an approval.
+ * The objects that moving these members to the resolved revision would delete, named as the controller
+ * names them when it asks for an approval.
  */
-export async function droppedSince(
+export function droppedOf(
   hub: KubeClient,
-  { revision, sources }: Resolved,
-  revisions: readonly string[],
-): Promise<(from: string) => readonly string[]> {
-  const { namespace = "", name: current } = revision.metadata;
-  const kept = new Set((await layerKeys(sources, revision)).flatMap(({ keys }) => keys));
-  const older = [...new Set(revisions)].filter((name) => name !== current);
-  const dropped = older.map(async (name) => {
-    const found = await hub.get(hubResources.fleetRevision, { namespace, name });
-    if (found === undefined) return [name, []] as const;
-    try {
-      const layers = await layerKeys(sources, found as unknown as FleetRevision);
-      const deleted = layers.filter(({ policy }) => policy === "Delete");
-      return [name, deleted.flatMap(({ keys }) => keys).filter((key) => !kept.has(key))] as const;
-    } catch (error) {
-      if (!isCapitanError(error)) throw error;
-      return [name, [`unknown objects of revision ${name}`]] as const;
-    }
-  });
-  const found = new Map<string, readonly string[]>(await Promise.all(dropped));
-  return (from) => found.get(from) ?? [];
+  { fleet, revision, sources }: Resolved,
+  changes: readonly Change[],
+): Promise<Dropped> {
+  const { namespace = "", name } = fleet.metadata;
+  const revisionNamed = async (wanted: string) =>
+    wanted === revision.metadata.name
+      ? revision
+      : ((await hub.get(hubResources.fleetRevision, { namespace, name: wanted })) as unknown as
+          | FleetRevision
+          | undefined);
+  const means = { fleet: { namespace, name }, sources, revision: revisionNamed };
+  return droppedBy(changes, means, AbortSignal.timeout(120_000));
 }
 
-function layerKeys(sources: Sources, { metadata, spec }: FleetRevision) {
-  const signal = AbortSignal.timeout(120_000);
-  return Promise.all(
-    spec.layers.map(async (layer) => ({
-      keys: await sources.keys(metadata.namespace ?? "", layer, signal),
-      policy: layer.deletionPolicy,
-    })),
-  );
+/** What each layer is made from on this cluster, or why that is not known. Makes no identity where there is none. */
+export async function inputsFor(
+  hub: KubeClient,
+  { fleet, revision, sources }: Resolved,
+  { namespace, name, context }: ClusterFacts,
+): Promise<ReadonlyMap<string, LayerInputs | Problem>> {
+  const labelSelector = `${clusterNameLabel}=${name},${labels.ageGeneration}`;
+  const found = await hub.list(hubResources.secret, { namespace, labelSelector });
+  const ageKeys = ageKeysOf(found.items, { namespace, name });
+  const of = { namespace: fleet.metadata.namespace ?? "", name: fleet.metadata.name };
+  const audience = { fleet: of, cluster: context, ageKeys };
+  const inputs = revision.spec.layers.map(async (layer) => {
+    try {
+      const signal = AbortSignal.timeout(120_000);
+      return [layer.name, await sources.load(layer, audience, signal)] as const;
+    } catch (error) {
+      if (!isCapitanError(error)) throw error;
+      return [layer.name, { code: error.code, message: error.message }] as const;
+    }
+  });
+  return new Map<string, LayerInputs | Problem>(await Promise.all(inputs));
 }
 
 function revisionOf({ metadata }: Fleet, spec: FleetRevisionSpec): FleetRevision {
@@ -93,11 +113,12 @@ function revisionOf({ metadata }: Fleet, spec: FleetRevisionSpec): FleetRevision
 
 /** The layers as they are to be in one cluster, by the controller's own code. */
 export async function layersFor(
-  workload: KubeClient,
-  fleet: Fleet,
-  { revision, inputs }: Resolved,
+  { hub, workload }: { readonly hub: KubeClient; readonly workload: KubeClient },
+  resolved: Resolved,
+  cluster: ClusterFacts,
 ): Promise<readonly LayerPlan[]> {
-  const rendered = renderLayers(revision, inputs);
+  const { fleet, revision } = resolved;
+  const rendered = renderLayers(revision, await inputsFor(hub, resolved, cluster));
   const discovery = new Discovery(workload);
   const objects = rendered.flatMap((layer) => layer.objects);
   const kinds = new Map(objects.map((object) => [kindOf(object), object]));
@@ -123,7 +144,7 @@ function definedBy(objects: readonly KubeObject[], kind: string): KindScope {
   return undefined;
 }
 
-function sourcesOf(hub: KubeClient): Sources {
+function sourcesOf(hub: KubeClient, renderer: RendererPort): Sources {
   const cache = new ArtifactCache(cacheDirectory(), () => undefined);
   const repositories: Repositories = (reference, { insecure, ca, dockerConfig }) => {
     const login =
@@ -142,5 +163,9 @@ function sourcesOf(hub: KubeClient): Sources {
     secret: (name: { namespace: string; name: string }, signal: AbortSignal) =>
       hub.get(hubResources.secret, name, { signal }),
   };
-  return new Sources(secrets, repositories);
+  const configMaps = {
+    configMap: (name: { namespace: string; name: string }, signal: AbortSignal) =>
+      hub.get(hubResources.configMap, name, { signal }),
+  };
+  return new Sources({ secrets, configMaps, repositories, renderer });
 }

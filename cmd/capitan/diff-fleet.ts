@@ -18,7 +18,7 @@ import {
   type Resource,
 } from "../../pkg/object/index.ts";
 import { changesBetween, type Change } from "./changes.ts";
-import { layersFor, resolveFleet, type Resolved } from "./desired.ts";
+import { layersFor, withResolved, type Resolved } from "./desired.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { listOf } from "./listing.ts";
@@ -84,14 +84,15 @@ const isFailed = ({ objects, problems }: ClusterDiff) =>
 
 async function diff(hub: KubeClient, args: DiffArguments): Promise<readonly ClusterDiff[]> {
   const fleet = await fleetOf(hub, args);
-  const resolved = await resolveFleet(hub, fleet);
   const selected = (await clustersOf(hub, fleet)).filter((cluster) => isSelected(fleet, cluster));
   const clusters = selected.filter(
     ({ name }) => args.cluster === undefined || name === args.cluster,
   );
   if (args.cluster !== undefined && clusters.length === 0)
     throw new CapitanError("NotFound", `the Fleet does not select a Cluster named ${args.cluster}`);
-  return Promise.all(clusters.map((cluster) => diffCluster(hub, fleet, resolved, cluster)));
+  return withResolved(hub, fleet, (resolved) =>
+    Promise.all(clusters.map((cluster) => diffCluster(hub, resolved, cluster))),
+  );
 }
 
 /** The Fleet of this name as it is on the hub, or as the file has it. Throws NotFound, ManifestInvalid. */
@@ -137,16 +138,15 @@ export async function clustersOf(
 
 async function diffCluster(
   hub: KubeClient,
-  fleet: Fleet,
   resolved: Resolved,
   cluster: ClusterFacts,
 ): Promise<ClusterDiff> {
   try {
     return await withWorkload(hub, cluster, async (workload) => {
-      const layers = await layersFor(workload, fleet, resolved);
+      const layers = await layersFor({ hub, workload }, resolved, cluster);
       const problems = layers.flatMap(({ problem }) => problem ?? []);
       const { inventory } = await readLedger(workload);
-      const { namespace = "", name } = fleet.metadata;
+      const { namespace = "", name } = resolved.fleet.metadata;
       const on = { workload, inventory, owner: ownerOf({ namespace, name }) };
       const objects = await diffObjects(on, layers);
       const dropped = droppedFrom(on, layers);

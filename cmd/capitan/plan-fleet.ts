@@ -12,7 +12,8 @@ import {
 import { approvalFor, ownedBy } from "../../pkg/inventory/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { nameOf, parseKey } from "../../pkg/object/index.ts";
-import { droppedSince, layersFor, resolveFleet, type Resolved } from "./desired.ts";
+import { changesIn } from "../../pkg/controllers/index.ts";
+import { droppedOf, layersFor, withResolved, type Resolved } from "./desired.ts";
 import { clustersOf, fleetOf, fleetOrFileBuilder, type FleetOrFile } from "./diff-fleet.ts";
 import { membersOfFleet } from "./fleet.ts";
 import { withHub } from "./hub.ts";
@@ -54,29 +55,29 @@ type Plan = {
 };
 
 async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
-  const resolved = await resolveFleet(hub, fleet);
-  const members = await membersOfFleet(hub, fleet);
-  const clusters = await clustersOf(hub, fleet);
-  const revision = resolved.revision.metadata.name;
-  const actions = planMembers({ fleet, clusters, members, revision });
-  const touched = await Promise.all(
-    clusters.flatMap((cluster) => {
-      const action = actions.find((a) => a.kind === "write" && a.cluster.name === cluster.name);
-      const member = members.find(({ spec }) => spec.clusterRef.name === cluster.name);
-      if (action === undefined && member === undefined) return [];
-      return [planCluster(hub, { fleet, resolved, cluster, action, member })];
-    }),
-  );
-  const pinned = members.map(({ spec }) => spec.revision);
-  const dropped = await droppedSince(hub, resolved, pinned);
-  const { problem } = guardActions({ fleet, members, actions, dropped, now: new Date() });
-  const { namespace = "", name } = fleet.metadata;
-  return {
-    fleet: clusterKey({ namespace, name }),
-    revision,
-    clusters: touched,
-    approval: problem?.message,
-  };
+  return withResolved(hub, fleet, async (resolved) => {
+    const members = await membersOfFleet(hub, fleet);
+    const clusters = await clustersOf(hub, fleet);
+    const revision = resolved.revision.metadata.name;
+    const actions = planMembers({ fleet, clusters, members, revision });
+    const touched = await Promise.all(
+      clusters.flatMap((cluster) => {
+        const action = actions.find((a) => a.kind === "write" && a.cluster.name === cluster.name);
+        const member = members.find(({ spec }) => spec.clusterRef.name === cluster.name);
+        if (action === undefined && member === undefined) return [];
+        return [planCluster(hub, { fleet, resolved, cluster, action, member })];
+      }),
+    );
+    const dropped = await droppedOf(hub, resolved, changesIn(actions, members));
+    const { problem } = guardActions({ fleet, members, actions, dropped, now: new Date() });
+    const { namespace = "", name } = fleet.metadata;
+    return {
+      fleet: clusterKey({ namespace, name }),
+      revision,
+      clusters: touched,
+      approval: problem?.message,
+    };
+  });
 }
 
 type Of = {
@@ -94,7 +95,7 @@ async function planCluster(hub: KubeClient, of: Of): Promise<ClusterPlan> {
       const { namespace = "", name } = of.fleet.metadata;
       const owned = ownedBy((await readLedger(workload)).inventory, ownerOf({ namespace, name }));
       const layers =
-        base.action === "leaves" ? [] : await layersFor(workload, of.fleet, of.resolved);
+        base.action === "leaves" ? [] : await layersFor({ hub, workload }, of.resolved, of.cluster);
       const wanted = layers.flatMap(({ objects }) => objects.map(({ key }) => key));
       const has = new Set(owned.map(({ key }) => key));
       const goes = owned.filter(({ key }) => !wanted.includes(key));

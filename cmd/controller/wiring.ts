@@ -3,13 +3,15 @@ import { capiGroup, capiVersion } from "../../pkg/capi/index.ts";
 import {
   ClusterReconciler,
   FleetReconciler,
+  Identities,
   Sources,
   WorkQueue,
   type Clock,
   type Metrics,
+  type RendererPort,
   type Repositories,
 } from "../../pkg/controllers/index.ts";
-import { clusterKey } from "../../pkg/fleet/index.ts";
+import { clusterKey, configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
@@ -33,6 +35,7 @@ export type Parts = {
   readonly metrics: ControllerMetrics;
   readonly driftTimes: DriftTimes;
   readonly notifier: Notifier | undefined;
+  readonly renderer: RendererPort;
 };
 
 /** Fleet events are gathered this long: a rollout changes many members at once. */
@@ -52,13 +55,20 @@ export function buildControllers(parts: Parts) {
     clock.random,
     [...platformNamespaces],
   );
-  const sources = new Sources(hub, repositories(parts));
+  const sources = new Sources({
+    secrets: hub.inputs,
+    configMaps: hub.inputs,
+    repositories: repositories(parts),
+    renderer: parts.renderer,
+  });
+  const identities = new Identities(hub.inputs, generateIdentity);
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
   const clusters = new ClusterReconciler({
     hub,
     connections,
     sources,
+    identities,
     clock,
     log,
     metrics: reconcilerMetrics(parts),
@@ -79,7 +89,7 @@ export function buildControllers(parts: Parts) {
     /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
     async synced(signal: AbortSignal): Promise<void> {
       await hub.synced();
-      if (await within(hub.secretsSynced(), secretsSyncMs, signal)) return;
+      if (await within(hub.inputs.synced(), secretsSyncMs, signal)) return;
       log.warn(
         {},
         "Secrets of a platform namespace cannot be listed: capitan install gives the right",
@@ -159,7 +169,20 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       const { namespace = "" } = metadata;
       clusterQueue.add(clusterKey({ namespace, name: spec.clusterRef.name }));
     },
-    secretChanged: (cluster) => built().clusterQueue.add(clusterKey(cluster)),
+    secretChanged: (secret, cluster) => {
+      const { hub, clusterQueue } = built();
+      if (cluster !== undefined) clusterQueue.add(clusterKey(cluster));
+      for (const fleet of hub.fleetsNaming(secret, secretsOf))
+        for (const { metadata, spec } of hub.membersOf(fleet))
+          clusterQueue.add(
+            clusterKey({ namespace: metadata.namespace ?? "", name: spec.clusterRef.name }),
+          );
+    },
+    configMapChanged: (configMap) => {
+      const { hub, fleetQueue } = built();
+      for (const fleet of hub.fleetsNaming(configMap, configMapsOf))
+        fleetQueue.add(clusterKey(fleet), { afterMs: fleetDebounceMs });
+    },
     emitted: (event, timestamp) =>
       notifier?.send(fluxEvent(event, { instance: options.instance, timestamp })),
     failed: (kind, error) => {

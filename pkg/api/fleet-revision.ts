@@ -8,6 +8,7 @@ import {
   registryAccess,
 } from "./common.ts";
 import { resolvedSync } from "./flux-sync.ts";
+import { perCluster, resolvedValuesFrom } from "./per-cluster.ts";
 import { anyObject, boolean, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
 const digest = string({
@@ -47,6 +48,8 @@ const layer = object({
     flux,
     inline: list(anyObject({ "x-kubernetes-embedded-resource": true }), { maxItems: 128 }),
     include: labelSelector("Copied from the Fleet."),
+    ...perCluster,
+    valuesFrom: resolvedValuesFrom,
     adopt: boolean(),
   },
 });

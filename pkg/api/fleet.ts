@@ -9,6 +9,7 @@ import {
 } from "./common.ts";
 import { conditions } from "./conditions.ts";
 import { ref, sync } from "./flux-sync.ts";
+import { perCluster, valuesFrom } from "./per-cluster.ts";
 import { anyObject, boolean, integer, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
 const adopt = boolean({
@@ -95,6 +96,8 @@ const layer = object(
         { description: "Objects written here in the Fleet.", maxItems: 128, minItems: 1 },
       ),
       include: labelSelector("Only objects that match."),
+      ...perCluster,
+      valuesFrom,
       adopt,
       deletionPolicy: oneOf(deletionPolicyWords, {
         description:
@@ -108,6 +111,10 @@ const layer = object(
       {
         rule: "[has(self.oci), has(self.flux), has(self.inline)].filter(x, x).size() == 1",
         message: "exactly one of oci, flux and inline",
+      },
+      {
+        rule: "has(self.oci) || !(has(self.path) || has(self.valuesFrom) || has(self.valuesFiles) || has(self.values) || has(self.decryption))",
+        message: "path, values and decryption need a source with files: oci",
       },
     ],
   },

@@ -1,4 +1,5 @@
 import { duration, registryAccess, secretRef } from "./common.ts";
+import { syncDecryption } from "./per-cluster.ts";
 import { boolean, object, oneOf, string } from "./schema.ts";
 
 /** Which artifact of a repository. */
@@ -71,10 +72,11 @@ const git = object(
 
 const place = {
   path: string({
-    description: "The directory of the source that the cluster's own Flux applies.",
+    description:
+      "The directory of the source that the cluster's own Flux applies; may name facts of the cluster: ./clusters/{{cluster.name}}.",
     default: "./",
-    maxLength: 255,
-    pattern: "^\\./[A-Za-z0-9._/-]*$",
+    maxLength: 512,
+    pattern: "^\\./",
     rules: [{ rule: "!self.contains('..')", message: "must stay inside the source" }],
   }),
   interval: duration("How often the cluster's own Flux looks at the source.", "10m"),
@@ -92,6 +94,7 @@ export const sync = object(
       }),
     },
     optional: {
+      decryption: syncDecryption,
       oci: object(
         {
           required: registryAccess.required,
@@ -119,6 +122,7 @@ export const sync = object(
 export const resolvedSync = object({
   required: place,
   optional: {
+    decryption: syncDecryption,
     oci: object({
       required: registryAccess.required,
       optional: {

@@ -1,6 +1,6 @@
-import { asMap } from "../json/index.ts";
+import { asList, asMap, asNumber, asString, type JsonMap } from "../json/index.ts";
 import { annotations, type KubeObject } from "../object/index.ts";
-import type { ClusterFacts } from "../fleet/index.ts";
+import type { ClusterContext, ClusterFacts } from "../fleet/index.ts";
 import type { Resource } from "../object/index.ts";
 
 export const capiGroup = "cluster.x-k8s.io";
@@ -30,5 +30,48 @@ export function clusterFacts({ metadata, ...object }: KubeObject): ClusterFacts 
     deleting: metadata.deletionTimestamp !== undefined,
     controlPlaneInitialized: initialization["controlPlaneInitialized"] === true,
     suspendedUntil: metadata.annotations?.[annotations.suspendedUntil],
+    context: contextOf(metadata, spec),
+  };
+}
+
+/** Annotations that say nothing about the cluster: they change for other reasons, or hold a copy of everything. */
+const noise = new Set<string>([
+  annotations.suspendedUntil,
+  "kubectl.kubernetes.io/last-applied-configuration",
+  "cluster.x-k8s.io/paused",
+]);
+
+/** What templates may read of a Cluster. Topology variables by name, as in the ClusterClass. */
+function contextOf(metadata: KubeObject["metadata"], spec: JsonMap): ClusterContext {
+  const topology = topologyOf(asMap(spec["topology"]));
+  const { host, port } = asMap(spec["controlPlaneEndpoint"]);
+  const endpoint = { host: asString(host) ?? "", port: asNumber(port) ?? 0 };
+  const kept = Object.entries(metadata.annotations ?? {}).filter(([key]) => !noise.has(key));
+  return {
+    name: metadata.name,
+    namespace: metadata.namespace ?? "",
+    labels: metadata.labels ?? {},
+    annotations: Object.fromEntries(kept),
+    version: topology?.version,
+    ...(topology === undefined ? {} : { topology }),
+    ...(endpoint.host === "" ? {} : { controlPlaneEndpoint: endpoint }),
+    kinds: {
+      infrastructure: asString(asMap(spec["infrastructureRef"])["kind"]),
+      controlPlane: asString(asMap(spec["controlPlaneRef"])["kind"]),
+    },
+  };
+}
+
+function topologyOf(topology: JsonMap): ClusterContext["topology"] {
+  const name = asString(asMap(topology["classRef"])["name"]);
+  if (name === undefined) return undefined;
+  const variables = asList(topology["variables"]).map((variable) => {
+    const { name: key, value } = asMap(variable);
+    return [asString(key) ?? "", value ?? null] as const;
+  });
+  return {
+    class: name,
+    version: asString(topology["version"]) ?? "",
+    variables: Object.fromEntries(variables) as JsonMap,
   };
 }

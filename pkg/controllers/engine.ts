@@ -285,15 +285,13 @@ export async function placeMember(
   return placed;
 }
 
-/** What the layers are made from: the revision, the hub's Secrets that are planted, the key of digests over Secrets. */
+/** What the layers are made from: the revision, their inputs, the key of digests over Secrets. */
 function madeFrom({ revision, inputs, owner }: MemberPlan, secretKey: Uint8Array): string {
-  const planted = [...inputs].map(([layer, input]) =>
-    "code" in input
-      ? [layer, input.code]
-      : [layer, ...(input.planted ?? []).map(({ metadata }) => metadata.resourceVersion)],
+  const given = [...inputs].map(([layer, input]) =>
+    "code" in input ? [layer, input.code, input.message] : [layer, input.made],
   );
   const { name, uid } = revision?.metadata ?? {};
-  return JSON.stringify([owner, name, uid, planted, hmacHex(secretKey, "made")]);
+  return JSON.stringify([owner, name, uid, given, hmacHex(secretKey, "made")]);
 }
 
 async function resolveKinds(

@@ -4,6 +4,7 @@ import { untilEvent, type Again } from "../pace/index.ts";
 import { type Problem } from "../engine/index.ts";
 import {
   clusterKey,
+  configMapsOf,
   fleetStatus,
   guardActions,
   planMembers,
@@ -14,6 +15,7 @@ import {
   type MemberAction,
 } from "../fleet/index.ts";
 import { annotations, matchesSelector } from "../object/index.ts";
+import { changesIn, droppedBy, type Dropped } from "./dropped.ts";
 import type { Clock, FleetHub, Log, Named } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
@@ -115,7 +117,11 @@ export class FleetReconciler {
 
   async #resolve(key: string, fleet: Fleet, signal: AbortSignal): Promise<Resolved> {
     const { hub, sources, clock } = this.#options;
-    const trigger = triggerOf(fleet);
+    const { namespace } = nameOf(fleet);
+    const versions = [...configMapsOf(fleet.spec)].map((of) =>
+      hub.configMapVersion({ namespace, name: of }),
+    );
+    const trigger = `${triggerOf(fleet)}/${versions.join(",")}`;
     const held = this.#resolved.get(key);
     const ageMs = clock.monotonicMs() - (held?.atMs ?? 0);
     if (held?.trigger === trigger && ageMs < durationMs(fleet.spec.interval)) return held;
@@ -164,65 +170,18 @@ export class FleetReconciler {
     await hub.writeStatus(fleet, status, signal);
   }
 
-  /** What changing members from one revision to another would delete, for the pairs that these actions make. */
-  async #droppedBy(
-    { metadata }: Fleet,
+  /** What these actions would delete by moving members to another revision. */
+  #droppedBy(
+    fleet: Fleet,
     actions: readonly MemberAction[],
     members: readonly FleetMember[],
     signal: AbortSignal,
-  ): Promise<(from: string, to: string) => readonly string[]> {
-    const { namespace = "" } = metadata;
-    const from = new Map(members.map((member) => [member.metadata.name, member.spec.revision]));
-    const pairs = actions.flatMap((action) => {
-      const before = from.get(action.name);
-      if (action.kind !== "write" || before === undefined) return [];
-      return before === action.spec.revision ? [] : [{ before, after: action.spec.revision }];
-    });
-    const found = new Map<string, readonly string[]>();
-    for (const { before, after } of pairs) {
-      const pair = `${before} ${after}`;
-      if (found.has(pair)) continue;
-      const keys = await Promise.all(
-        [before, after].map((name) => this.#deletableOrUnknown({ namespace, name }, signal)),
-      );
-      const kept = new Set(keys[1]?.all);
-      found.set(pair, keys[0]?.deletable.filter((key) => !kept.has(key)) ?? []);
-    }
-    return (before, after) => found.get(`${before} ${after}`) ?? [];
-  }
-
-  /** A revision whose artifact has gone may drop anything: that counts as something. */
-  async #deletableOrUnknown(name: Named, signal: AbortSignal) {
-    try {
-      return await this.#deletableIn(name, signal);
-    } catch (error) {
-      if (!isCapitanError(error)) throw error;
-      return { all: [], deletable: [`unknown objects of revision ${name.name}`] };
-    }
-  }
-
-  /** The objects of a revision, and those of them that are deleted when they are dropped. */
-  async #deletableIn(
-    name: Named,
-    signal: AbortSignal,
-  ): Promise<{ readonly all: readonly string[]; readonly deletable: readonly string[] }> {
+  ): Promise<Dropped> {
     const { hub, sources } = this.#options;
-    const revision = await hub.revision(name, signal);
-    if (revision === undefined)
-      throw new CapitanError(
-        "RevisionNotFound",
-        `FleetRevision ${clusterKey(name)} does not exist`,
-      );
-    const layers = await Promise.all(
-      revision.spec.layers.map(async (layer) => ({
-        keys: await sources.keys(name.namespace, layer, signal),
-        isDeleted: layer.deletionPolicy === "Delete",
-      })),
-    );
-    return {
-      all: layers.flatMap(({ keys }) => keys),
-      deletable: layers.flatMap(({ keys, isDeleted }) => (isDeleted ? keys : [])),
-    };
+    const { namespace } = nameOf(fleet);
+    const revision = (name: string) => hub.revision({ namespace, name }, signal);
+    const means = { fleet: nameOf(fleet), sources, revision };
+    return droppedBy(changesIn(actions, members), means, signal);
   }
 
   async #act(fleet: Fleet, action: MemberAction, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,8 @@
 /** The reconcilers: read, decide, act, report. They do I/O through their ports only. */
 export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
-export { Sources } from "./sources.ts";
+export { Sources, type SourcesOptions } from "./sources.ts";
+export { Identities, ageKeysOf, generationOf, identitySecret } from "./identities.ts";
+export { changesIn, droppedBy, type Change, type Dropped } from "./dropped.ts";
 export { WorkQueue } from "./work-queue.ts";
-export type { Clock, ClusterHub, Log, Metrics, Repositories } from "./ports.ts";
+export type { Clock, ClusterHub, Log, Metrics, RendererPort, Repositories } from "./ports.ts";

@@ -18,6 +18,8 @@ import {
 } from "../fleet/index.ts";
 import { annotations } from "../object/index.ts";
 import type { MemberPlan } from "./engine.ts";
+import type { Audience } from "./content.ts";
+import type { Identities } from "./identities.ts";
 import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
@@ -25,6 +27,7 @@ import type { Sources } from "./sources.ts";
 export type MembersOptions = {
   readonly hub: ClusterHub;
   readonly sources: Sources;
+  readonly identities: Identities;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -77,9 +80,11 @@ export class Members {
       const message = `FleetRevision ${metadata.namespace ?? ""}/${spec.revision} does not exist`;
       return { code: "RevisionNotFound", message };
     }
+    const layers = revision?.spec.layers ?? [];
+    const audience = { fleet: spec.fleetRef, cluster: on.cluster.context };
     const inputs = await Promise.all(
-      (revision?.spec.layers ?? []).map(
-        async (layer) => [layer.name, await this.#inputsFor(spec.fleetRef, layer, signal)] as const,
+      layers.map(
+        async (layer) => [layer.name, await this.#inputsFor(layer, audience, signal)] as const,
       ),
     );
     return { ...this.#standing(member, on), revision, inputs: new Map(inputs) };
@@ -148,12 +153,15 @@ export class Members {
   }
 
   async #inputsFor(
-    fleet: Named,
     layer: RevisionLayer,
+    audience: Audience,
     signal: AbortSignal,
   ): Promise<LayerInputs | Problem> {
+    const { identities, sources } = this.#options;
     try {
-      return await this.#options.sources.load(fleet.namespace, layer, signal);
+      const decrypts = layer.flux?.sync?.decryption !== undefined;
+      const ageKeys = decrypts ? await identities.of(audience.cluster, signal) : undefined;
+      return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;
       // The digest was there when the revision was made.

@@ -7,6 +7,7 @@ import type {
   FleetRevisionSpec,
   FleetStatus,
 } from "../api/index.ts";
+import type { JsonMap } from "../json/index.ts";
 import type { Live } from "../drift/index.ts";
 import type {
   ApplyReply,
@@ -57,6 +58,8 @@ export type FleetHub = {
   hasMembers(fleet: Named, signal: AbortSignal): Promise<boolean>;
   clusterIsGone(cluster: Named, signal: AbortSignal): Promise<boolean>;
   revision(name: Named, signal: AbortSignal): Promise<FleetRevision | undefined>;
+  /** Which state of a ConfigMap was last seen; empty for none. */
+  configMapVersion(name: Named): string;
   revisionsOf(fleet: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
   writeRevision(
     fleet: Fleet,
@@ -198,3 +201,23 @@ export type RepositoryAccess = {
 export type Repositories = (reference: Reference, access: RepositoryAccess) => RepositoryPort;
 
 export type Secrets = { secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> };
+
+export type ConfigMaps = {
+  configMap(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+};
+
+export type Templates = ReadonlyMap<string, { readonly content: Buffer }>;
+
+/** Renders templates away from this thread, within limits. */
+export type RendererPort = {
+  /** The results by path without `.hbs`. `tenant` is who waits when it asks for too much. Throws CapitanError with file and line. */
+  render(
+    job: { readonly tenant: string; readonly templates: Templates; readonly context: JsonMap },
+    signal: AbortSignal,
+  ): Promise<Templates>;
+  /** Throws what is wrong with a template whatever the cluster. */
+  check(
+    job: { readonly tenant: string; readonly templates: Templates },
+    signal: AbortSignal,
+  ): Promise<void>;
+};

@@ -1,36 +1,39 @@
 import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
+import { orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
 import { deletionPolicyOf } from "../fleet/index.ts";
-import { asMap, asString } from "../json/index.ts";
+import { canonicalJson, sha256Hex } from "../json/index.ts";
 import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
-import { parseReference, selectVersion } from "../oci/index.ts";
-import type { Named, Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
+import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
+import { Content, renderLine, type Audience, type SourceFiles } from "./content.ts";
+import type { ConfigMaps, Named, RendererPort, Repositories, Secrets } from "./ports.ts";
+import { dockerSecret, existingSecret } from "./secrets.ts";
+import { copyValues } from "./values.ts";
 
-/** Parsed artifacts that are kept in memory; one of Flux is about 1 MB. */
-const parsedMax = 64;
-
-type Access = {
-  readonly url: string;
-  readonly insecure?: boolean | undefined;
-  readonly secretRef?: { readonly name: string } | undefined;
-  readonly certSecretRef?: { readonly name: string } | undefined;
+export type SourcesOptions = {
+  readonly secrets: Secrets;
+  readonly configMaps: ConfigMaps;
+  readonly repositories: Repositories;
+  readonly renderer: RendererPort;
 };
 
 /** Turns what a Fleet names into what it means: versions into digests, digests into objects. */
 export class Sources {
-  readonly #secrets: Secrets;
-  readonly #repositories: Repositories;
-  readonly #parsed = new Map<string, Promise<readonly KubeObject[]>>();
+  readonly #options: SourcesOptions;
+  readonly #artifacts: Artifacts;
+  readonly #content: Content;
 
-  constructor(secrets: Secrets, repositories: Repositories) {
-    this.#secrets = secrets;
-    this.#repositories = repositories;
+  constructor(options: SourcesOptions) {
+    const { secrets, repositories, renderer } = options;
+    this.#options = options;
+    this.#artifacts = new Artifacts(secrets, repositories);
+    this.#content = new Content(secrets, renderer);
   }
 
   /**
-   * What the Fleet means now: every source resolved once, pulled by that digest, verified and
-   * rendered, so that a revision exists only when it can be applied. Throws CapitanError with the layer's name.
+   * What the Fleet means now: every source resolved once, pulled by that digest, verified and read, so
+   * that a revision exists only when it can be applied; what depends on a cluster's facts is seen there.
+   * Throws CapitanError with the layer's name.
    */
   async resolve(fleet: Fleet, signal: AbortSignal): Promise<FleetRevisionSpec> {
     const { namespace = "", name } = fleet.metadata;
@@ -39,28 +42,74 @@ export class Sources {
       fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, signal)),
     );
     const seen = new Map<string, string>();
-    for (const layer of layers) {
-      const objects = renderLayer(layer, await this.load(namespace, layer, signal));
-      for (const object of objects) refuseShared(object, layer.name, seen);
-    }
+    for (const layer of layers)
+      for (const object of await this.#check(layer, { namespace, name }, signal))
+        refuseShared(object, layer.name, seen);
     return { fleetRef: { name }, layers };
   }
 
-  /** Everything that rendering a layer of a revision needs. Throws CapitanError with the layer's name. */
-  async load(namespace: string, layer: RevisionLayer, signal: AbortSignal): Promise<LayerInputs> {
-    const source = layer.oci ?? layer.flux;
+  /** Everything that rendering a layer of a revision for one cluster needs. Throws CapitanError with the layer's name. */
+  async load(layer: RevisionLayer, audience: Audience, signal: AbortSignal): Promise<LayerInputs> {
     try {
-      return {
-        ...(source === undefined
-          ? {}
-          : { artifact: await this.#artifact(namespace, source, signal) }),
-        ...(layer.flux === undefined
-          ? {}
-          : { planted: await this.#planted(namespace, layer.flux, signal) }),
-      };
+      const source = await this.#filesOf(layer, audience.fleet, signal);
+      const content =
+        source === undefined
+          ? { made: "" }
+          : await this.#content.objects(layer, source, audience, signal);
+      const artifact = "objects" in content ? { artifact: content.objects } : {};
+      if (layer.flux === undefined) return { ...artifact, made: content.made };
+      const flux = await this.#fluxInputs(layer.flux, audience, signal);
+      const made = sha256Hex(canonicalJson([content.made, flux.made]));
+      return { ...artifact, ...flux, made };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
     }
+  }
+
+  /** The objects of a layer that are the same for all clusters; everything else in it can be read. */
+  async #check(
+    layer: RevisionLayer,
+    fleet: Named,
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
+    try {
+      const source = await this.#filesOf(layer, fleet, signal);
+      const artifact =
+        source === undefined ? [] : await this.#content.check(layer, source, fleet, signal);
+      const planted =
+        layer.flux === undefined ? [] : await this.#planted(fleet.namespace, layer.flux, signal);
+      const isMade = source === undefined || artifact.length > 0;
+      return isMade ? renderLayer(layer, { artifact, planted }) : [];
+    } catch (error) {
+      throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
+    }
+  }
+
+  async #filesOf(
+    { oci, flux }: RevisionLayer,
+    { namespace }: Named,
+    signal: AbortSignal,
+  ): Promise<SourceFiles | undefined> {
+    const source = oci ?? flux;
+    if (source === undefined) return undefined;
+    const files = await this.#artifacts.files(namespace, source, signal);
+    return { key: keyOfArtifact(namespace, source), files };
+  }
+
+  /** What the cluster's own Flux gets from the hub. */
+  async #fluxInputs(
+    flux: NonNullable<RevisionLayer["flux"]>,
+    audience: Audience,
+    signal: AbortSignal,
+  ) {
+    const { sync } = flux;
+    const planted = await this.#planted(audience.fleet.namespace, flux, signal);
+    const line = { text: sync?.path ?? "./", field: "sync.path", audience };
+    const syncPath = await renderLine(this.#options.renderer, line, signal);
+    const versions = planted.map(({ metadata }) => [metadata.uid, metadata.resourceVersion]);
+    const { ageKeys } = audience;
+    const made = canonicalJson([versions, syncPath, ageKeys?.version]);
+    return { planted, syncPath, ageKeys: ageKeys?.data, made };
   }
 
   /** The hub's Secrets that Flux needs in the cluster, each once. */
@@ -71,40 +120,29 @@ export class Sources {
   ): Promise<readonly KubeObject[]> {
     const refs = [sync?.oci?.secretRef, sync?.oci?.certSecretRef, sync?.git?.secretRef];
     const names = new Set([imagePullSecret, ...refs.map((ref) => ref?.name)]);
+    const { secrets } = this.#options;
     return Promise.all(
       [...names]
         .filter((name) => name !== undefined)
         .map((name) =>
           name === imagePullSecret
-            ? this.#dockerSecret({ namespace, name }, signal)
-            : this.#existing({ namespace, name }, signal),
+            ? dockerSecret(secrets, { namespace, name }, signal)
+            : existingSecret(secrets, { namespace, name }, signal),
         ),
     );
   }
 
-  /** The keys of a layer's objects; namespaces that the cluster fills in are left out. Throws CapitanError. */
-  async keys(
-    namespace: string,
-    layer: RevisionLayer,
-    signal: AbortSignal,
-  ): Promise<readonly string[]> {
-    const objects = renderLayer(layer, await this.load(namespace, layer, signal));
-    return objects.map((object) => keyOf(idOf(object)));
-  }
-
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
-    const { name, wait, timeout, dependsOn = [], include, adopt } = layer;
+    const { name, wait, timeout, dependsOn = [], oci: _oci, flux: _flux, ...rest } = layer;
+    const { inline: _inline, valuesFrom, deletionPolicy: _policy, ...copied } = rest;
     const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
     try {
       const source = await this.#resolveSource(layer, namespace, signal);
-      return {
-        ...base,
-        ...(include === undefined ? {} : { include }),
-        ...(adopt === undefined ? {} : { adopt }),
-        ...source,
-      };
+      if (valuesFrom === undefined) return { ...base, ...copied, ...source };
+      const values = await copyValues(valuesFrom, namespace, this.#options.configMaps, signal);
+      return { ...base, ...copied, valuesFrom: values, ...source };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${name}`) : error;
     }
@@ -117,11 +155,11 @@ export class Sources {
   ): Promise<Pick<RevisionLayer, "oci" | "flux" | "inline">> {
     if (oci !== undefined) {
       const { ref, ...access } = oci;
-      return { oci: { ...access, ...(await this.#locate(namespace, access, refOf(ref), signal)) } };
+      return { oci: { ...access, ...(await this.#artifacts.locate(namespace, access, refOf(ref), signal)) } };
     }
     if (flux === undefined) return inline === undefined ? {} : { inline };
     const { artifact, version: wanted, sync, ...options } = flux;
-    const found = await this.#locate(namespace, artifact, { semver: wanted }, signal);
+    const found = await this.#artifacts.locate(namespace, artifact, { semver: wanted }, signal);
     const version = found.revision.split("@")[0] ?? found.revision;
     const synced = sync === undefined ? {} : { sync: await this.#pin(namespace, sync, signal) };
     return { flux: { ...artifact, ...options, ...synced, ...found, version } };
@@ -136,105 +174,8 @@ export class Sources {
     if (oci === undefined) return rest;
     if (follow === "Tag") return { ...rest, oci };
     const { ref, ...access } = oci;
-    const { digest, revision } = await this.#locate(namespace, access, refOf(ref), signal);
+    const { digest, revision } = await this.#artifacts.locate(namespace, access, refOf(ref), signal);
     return { ...rest, oci: { ...access, ref: { digest }, revision } };
-  }
-
-  /** The one resolution of a moving reference: everything later goes by the digest. */
-  async #locate(
-    namespace: string,
-    access: Access,
-    ref: Reference,
-    signal: AbortSignal,
-  ): Promise<{ digest: string; revision: string }> {
-    if ("digest" in ref) return { digest: ref.digest, revision: ref.digest };
-    return this.#withRepository(namespace, access, signal, async (repository) => {
-      const tag = "tag" in ref ? ref.tag : selectVersion(await repository.tags(signal), ref.semver);
-      if (tag === undefined)
-        throw new CapitanError(
-          "VersionNotFound",
-          `${access.url} has no tag in the range ${JSON.stringify("semver" in ref ? ref.semver : "")}`,
-        );
-      const digest = await repository.resolve(tag, signal);
-      return { digest, revision: `${tag}@${digest}` };
-    });
-  }
-
-  /** The parsed objects of an artifact; clusters that ask at once share one pull. */
-  #artifact(
-    namespace: string,
-    source: Access & { readonly digest: string },
-    signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
-    const key = `${namespace}/${source.url}@${source.digest}`;
-    const held = this.#parsed.get(key);
-    if (held !== undefined) return held;
-    const parsed = this.#withRepository(namespace, source, signal, (repository) =>
-      repository.pull(source.digest, signal),
-    ).then(checkFiles);
-    this.#parsed.set(key, parsed);
-    parsed.catch(() => this.#parsed.delete(key));
-    const [oldest] = this.#parsed.keys();
-    if (this.#parsed.size > parsedMax && oldest !== undefined) this.#parsed.delete(oldest);
-    return parsed;
-  }
-
-  async #withRepository<T>(
-    namespace: string,
-    access: Access,
-    signal: AbortSignal,
-    work: (repository: RepositoryPort) => Promise<T>,
-  ): Promise<T> {
-    const repository = this.#repositories(
-      parseReference(access.url),
-      await this.#accessOf(namespace, access, signal),
-    );
-    try {
-      return await work(repository);
-    } finally {
-      await repository.close();
-    }
-  }
-
-  async #accessOf(
-    namespace: string,
-    { insecure, secretRef, certSecretRef }: Access,
-    signal: AbortSignal,
-  ): Promise<RepositoryAccess> {
-    const login =
-      secretRef === undefined
-        ? undefined
-        : await this.#dockerSecret({ namespace, name: secretRef.name }, signal);
-    const cert =
-      certSecretRef === undefined
-        ? undefined
-        : await this.#existing({ namespace, name: certSecretRef.name }, signal);
-    const ca = cert === undefined ? undefined : valueOf(cert, "ca.crt");
-    const dockerConfig =
-      login === undefined
-        ? undefined
-        : { text: valueOf(login, ".dockerconfigjson"), what: nameOfSecret(login) };
-    return { insecure, ca, dockerConfig };
-  }
-
-  async #dockerSecret(name: Named, signal: AbortSignal): Promise<KubeObject> {
-    const secret = await this.#existing(name, signal);
-    if (secret["type"] !== "kubernetes.io/dockerconfigjson")
-      throw new CapitanError(
-        "SecretInvalid",
-        `${nameOfSecret(secret)} is not of type kubernetes.io/dockerconfigjson`,
-      );
-    return secret;
-  }
-
-  async #existing(name: Named, signal: AbortSignal): Promise<KubeObject> {
-    const secret = await this.#secrets.secret(name, signal);
-    if (secret === undefined)
-      throw new CapitanError(
-        "SecretNotFound",
-        `Secret ${name.namespace}/${name.name} does not exist`,
-      );
-    return secret;
   }
 }
 
@@ -246,25 +187,4 @@ function refuseShared(object: KubeObject, layer: string, seen: Map<string, strin
   if (other === undefined || other === layer) return;
   const message = `layer ${layer}: ${nameOf(id)} is also in layer ${other}`;
   throw new CapitanError("DuplicateObject", message);
-}
-
-type Reference =
-  | { readonly digest: string }
-  | { readonly semver: string }
-  | { readonly tag: string };
-type LayerRef = NonNullable<Layer["oci"]>["ref"];
-
-function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> = {}): Reference {
-  if (digest !== undefined) return { digest };
-  return semver === undefined ? { tag } : { semver };
-}
-
-const nameOfSecret = ({ metadata }: KubeObject) =>
-  `Secret ${metadata.namespace ?? ""}/${metadata.name}`;
-
-function valueOf(secret: KubeObject, key: string): string {
-  const value = asString(asMap(secret["data"])[key]);
-  if (value === undefined || value === "")
-    throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} has no key ${key}`);
-  return Buffer.from(value, "base64").toString("utf8");
 }

@@ -8,12 +8,36 @@ type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
 const name = "flux-system";
 const metadata = { name, namespace: fluxSystemNamespace };
 
+/** The Secret by which the cluster's own Flux decrypts. */
+const ageKeysName = "sops-age";
+
+/**
+ * The cluster's age identities as Flux reads them: every key that ends with `.agekey`, watched because
+ * of the label. Values are base64.
+ */
+export function ageKeysSecret(data: Readonly<Record<string, string>>): KubeObject {
+  return {
+    apiVersion: "v1",
+    kind: "Secret",
+    type: "Opaque",
+    metadata: {
+      name: ageKeysName,
+      namespace: fluxSystemNamespace,
+      labels: { "reconcile.fluxcd.io/watch": "Enabled" },
+    },
+    data,
+  };
+}
+
 /**
  * The source and the Kustomization by which the cluster's own Flux pulls its configuration. Under
  * lockdown it acts as Flux's own account, since the default one may do nothing.
  */
 export function syncObjects(sync: Sync, isLockdown: boolean): readonly KubeObject[] {
   const source = sync.oci === undefined ? gitSource(sync) : ociSource(sync, sync.oci);
+  const secretRef = { name: ageKeysName };
+  const decryption =
+    sync.decryption === undefined ? {} : { decryption: { ...sync.decryption, secretRef } };
   const account = isLockdown ? { serviceAccountName: "kustomize-controller" } : {};
   const kustomization = {
     apiVersion: "kustomize.toolkit.fluxcd.io/v1",
@@ -24,6 +48,7 @@ export function syncObjects(sync: Sync, isLockdown: boolean): readonly KubeObjec
       path: sync.path,
       prune: true,
       sourceRef: { kind: source.kind, name },
+      ...decryption,
       ...account,
     },
   };

@@ -2,7 +2,7 @@
 export { placeLayers, renderLayers, type KindScope } from "./place.ts";
 export { orderLayers } from "./order.ts";
 export {
-  checkFiles,
+  parseFiles,
   renderLayer,
   SharedObjects,
   type LayerInputs,

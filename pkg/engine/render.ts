@@ -15,8 +15,8 @@ import {
   type ObjectId,
   type Stage,
 } from "../object/index.ts";
-import type { ArtifactFiles } from "../oci/index.ts";
-import { syncObjects } from "./flux-sync.ts";
+import { applyPatches } from "../template/index.ts";
+import { ageKeysSecret, syncObjects } from "./flux-sync.ts";
 import { fluxSystemNamespace, selectFlux } from "./flux.ts";
 
 /** An object as it is to be in the cluster. */
@@ -40,6 +40,12 @@ export type LayerInputs = {
   readonly artifact?: readonly KubeObject[] | undefined;
   /** The hub's Secrets that `flux.imagePullSecret` and `flux.sync` name; each is planted beside Flux. */
   readonly planted?: readonly KubeObject[] | undefined;
+  /** The directory that the cluster's own Flux applies, for this cluster. */
+  readonly syncPath?: string | undefined;
+  /** The cluster's age identities for its own Flux, base64 by key of the Secret; see `ageKeysSecret`. */
+  readonly ageKeys?: Readonly<Record<string, string>> | undefined;
+  /** Equal when everything here is equal. */
+  readonly made?: string | undefined;
 };
 
 /** Reading YAML takes about a third of a second per megabyte, and nothing else happens meanwhile. */
@@ -47,23 +53,26 @@ const manifestBytesMax = 8 * 1024 * 1024;
 const manifestFile = /\.(ya?ml|json)$/i;
 const kustomizationFile = /(^|\/)kustomization\.ya?ml$|(^|\/)Kustomization$/;
 
-/** Reads every manifest of an artifact. Throws KustomizeNotRendered, ManifestInvalid, DuplicateObject. */
-export function checkFiles(files: ArtifactFiles): readonly KubeObject[] {
+type Manifests = ReadonlyMap<string, { readonly content: Buffer }>;
+
+/**
+ * Reads every manifest among these files; there may be none. Throws KustomizeNotRendered,
+ * ArtifactTooLarge, ManifestInvalid, DuplicateObject.
+ */
+export function parseFiles(files: Manifests): readonly KubeObject[] {
   const paths = [...files.keys()].sort();
   const kustomization = paths.find((path) => kustomizationFile.test(path));
   if (kustomization !== undefined)
-    throw new CapitanError("KustomizeNotRendered", `the artifact contains ${kustomization}`);
+    throw new CapitanError("KustomizeNotRendered", `the source contains ${kustomization}`);
   const manifests = paths.filter((path) => manifestFile.test(path));
   const bytes = manifests.reduce((sum, path) => sum + (files.get(path)?.content.length ?? 0), 0);
   if (bytes > manifestBytesMax) {
     const what = `the manifests have ${bytes} bytes, more than ${manifestBytesMax}`;
     throw new CapitanError("ArtifactTooLarge", what);
   }
-  const objects = paths
-    .filter((path) => manifestFile.test(path))
-    .flatMap((path) => parseManifests(files.get(path)?.content.toString("utf8") ?? "", path));
-  if (objects.length === 0)
-    throw new CapitanError("ManifestInvalid", "the artifact contains no Kubernetes object");
+  const objects = manifests.flatMap((path) =>
+    parseManifests(files.get(path)?.content.toString("utf8") ?? "", path),
+  );
   refuseDuplicates(objects);
   return objects;
 }
@@ -74,11 +83,14 @@ export function checkFiles(files: ArtifactFiles): readonly KubeObject[] {
  */
 export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly KubeObject[] {
   try {
-    const objects = sourceObjects(layer, inputs).filter(({ metadata }) =>
+    const all = sourceObjects(layer, inputs);
+    if (all.length === 0) throw new CapitanError("ManifestInvalid", "it has no Kubernetes object");
+    const included = all.filter(({ metadata }) =>
       matchesSelector(layer.include ?? {}, metadata.labels),
     );
-    if (objects.length === 0)
+    if (included.length === 0)
       throw new CapitanError("ManifestInvalid", "include matches no object");
+    const objects = applyPatches(included, layer.patches ?? []);
     refuseDuplicates(objects);
     return objects;
   } catch (error) {
@@ -88,11 +100,12 @@ export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly
 
 function sourceObjects(
   { flux, inline }: RevisionLayer,
-  { artifact = [], planted = [] }: LayerInputs,
+  { artifact = [], planted = [], syncPath, ageKeys }: LayerInputs,
 ): readonly KubeObject[] {
   if (inline !== undefined) return inlineObjects(inline);
   if (flux === undefined) return artifact;
-  const synced = flux.sync === undefined ? [] : syncedBy(flux, flux.sync);
+  const path = syncPath === undefined ? {} : { path: syncPath };
+  const synced = flux.sync === undefined ? [] : syncedBy(flux, { ...flux.sync, ...path }, ageKeys);
   return [...selectFlux(artifact, flux), ...planted.map(plantedSecret), ...synced];
 }
 
@@ -100,6 +113,7 @@ function sourceObjects(
 function syncedBy(
   { components, tenancy }: Flux,
   sync: NonNullable<Flux["sync"]>,
+  ageKeys: LayerInputs["ageKeys"],
 ): readonly KubeObject[] {
   const missing = ["source-controller", "kustomize-controller"].find(
     (name) => components !== undefined && !components.includes(name),
@@ -109,7 +123,8 @@ function syncedBy(
       "ComponentUnknown",
       `sync needs ${missing}, which components leaves out`,
     );
-  return syncObjects(sync, tenancy === "Lockdown");
+  const keys = sync.decryption === undefined ? [] : [ageKeysSecret(ageKeys ?? {})];
+  return [...keys, ...syncObjects(sync, tenancy === "Lockdown")];
 }
 
 type Flux = NonNullable<RevisionLayer["flux"]>;

@@ -91,6 +91,28 @@ export const codes = {
     meaning: "flux.components names a component that the artifact does not contain.",
     remedy: "Use one of the components that the message lists.",
   },
+  PathNotFound: {
+    retry: "never",
+    meaning: "The source has no file or directory at path or valuesFiles.",
+    remedy: "Correct the path, or push the files; capitan pull artifact shows what is there.",
+  },
+  ValuesInvalid: {
+    retry: "backoff",
+    meaning: "Values of a layer are missing, or are no map in YAML.",
+    remedy: "Look at the ConfigMap, Secret or file that the message names.",
+  },
+  DecryptionMissing: {
+    retry: "never",
+    meaning: "A file of the layer is encrypted with SOPS, and the layer does not say how to open it.",
+    remedy:
+      "Give the layer decryption: {provider: sops, secretRef: {name: manager-key}}, or let the cluster's own Flux decrypt it: flux.sync.decryption.",
+  },
+  PlaintextSecret: {
+    retry: "never",
+    meaning: "A Secret lies in the source in cleartext, and the layer decrypts.",
+    remedy:
+      "Encrypt it (capitan secrets encrypt -i FILE), push again, and change the value: the old one is in the history.",
+  },
   KustomizeNotRendered: {
     retry: "never",
     meaning:

@@ -15,8 +15,8 @@ export type GuardFacts = {
   readonly fleet: Fleet;
   readonly members: readonly FleetMember[];
   readonly actions: readonly MemberAction[];
-  /** The objects that a change from one revision to another would delete, as keys. */
-  readonly dropped: (from: string, to: string) => readonly string[];
+  /** The objects that a change from one revision to another would delete on a cluster, as keys. */
+  readonly dropped: (from: string, to: string, cluster: string) => readonly string[];
   readonly now: Date;
 };
 
@@ -60,7 +60,7 @@ function guardDropping({ fleet, members, actions, dropped }: GuardFacts): Guarde
   const dropping = actions.flatMap((action) => {
     const from = current.get(action.name);
     if (action.kind !== "write" || action.spec.state !== "Present" || from === undefined) return [];
-    const keys = from === action.spec.revision ? [] : dropped(from, action.spec.revision);
+    const keys = from === action.spec.revision ? [] : dropped(from, action.spec.revision, action.cluster.name);
     return keys.length === 0 ? [] : [{ action, keys, change: `${from} ${action.spec.revision}` }];
   });
   if (dropping.length <= clustersMax) return { actions, problem: undefined };

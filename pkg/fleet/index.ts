@@ -5,6 +5,7 @@ export {
   planMembers,
   memberLabels,
   type MemberAction,
+  type ClusterContext,
   type ClusterFacts,
 } from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
@@ -14,3 +15,4 @@ export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";
 export { overviewOf, type Overview } from "./overview.ts";
 export { guardActions, recentlyLeft, type Guarded } from "./guard.ts";
+export { configMapsOf, secretsOf } from "./references.ts";

@@ -31,6 +31,7 @@ const cluster = (name: string, more: Partial<ClusterFacts> = {}): ClusterFacts =
   paused: false,
   deleting: false,
   controlPlaneInitialized: true,
+  context: { name, namespace: "n", labels: {}, annotations: {}, kinds: {} },
   ...more,
 });
 const member = (

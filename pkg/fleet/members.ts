@@ -1,3 +1,4 @@
+import type { JsonMap } from "../json/index.ts";
 import { conditionOf, type Fleet, type FleetMember, type FleetMemberSpec } from "../api/index.ts";
 import { labels, matchesSelector } from "../object/index.ts";
 import { memberName } from "./names.ts";
@@ -13,6 +14,28 @@ export type ClusterFacts = {
   readonly controlPlaneInitialized: boolean;
   /** RFC 3339: until then nothing is written to the cluster. */
   readonly suspendedUntil?: string | undefined;
+  /** What templates may read of it. */
+  readonly context: ClusterContext;
+};
+
+/** What templates know of a Cluster, as `cluster`. No uid, so that a move to another hub changes nothing. */
+export type ClusterContext = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** The Kubernetes version of the topology, with its v; undefined for a Cluster without a topology. */
+  readonly version?: string | undefined;
+  readonly topology?: {
+    readonly class: string;
+    readonly version: string;
+    readonly variables: JsonMap;
+  };
+  readonly controlPlaneEndpoint?: { readonly host: string; readonly port: number };
+  readonly kinds: {
+    readonly infrastructure?: string | undefined;
+    readonly controlPlane?: string | undefined;
+  };
 };
 
 export type FleetFacts = {

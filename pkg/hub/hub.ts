@@ -9,11 +9,12 @@ import {
   type FleetRevisionSpec,
   type FleetStatus,
 } from "../api/index.ts";
-import { clusterFacts, clusterNameLabel, clusterResource } from "../capi/index.ts";
+import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
 import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
+import { Inputs, type InputHandlers } from "./inputs.ts";
 import { asMember, isFleet, isMember } from "./shapes.ts";
 
 const manager = "capitan";
@@ -22,12 +23,10 @@ const apiVersion = "capitan.dev/v1alpha1";
 type Named = { readonly namespace: string; readonly name: string };
 
 /** Called when something changed that may matter to a Fleet or to a Cluster. */
-export type HubHandlers = {
+export type HubHandlers = InputHandlers & {
   readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
   readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
   readonly memberChanged: (member: FleetMember, gone: boolean) => void;
-  /** A Secret of a Cluster came, changed or went; its kubeconfig may be another. */
-  readonly secretChanged: (cluster: Named) => void;
   readonly failed: (kind: string, error: unknown) => void;
   /** Told of each Event before it is written. Must not throw. */
   readonly emitted?: (event: HubEvent, time: string) => void;
@@ -48,8 +47,8 @@ export class Hub {
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
-  /** One for each platform namespace: nobody reads the Secrets of others. */
-  readonly #secrets: readonly Informer[];
+  /** What Fleets and Clusters refer to. */
+  readonly inputs: Inputs;
   readonly #revisions = new Map<string, FleetRevision>();
 
   constructor(
@@ -80,36 +79,18 @@ export class Hub {
     this.#clusters = watch(clusterResource, (object, gone) =>
       handlers.clusterChanged(clusterFacts(object), gone),
     );
-    const ofCluster = ({ metadata }: KubeObject) => ({
-      namespace: metadata.namespace ?? "",
-      name: metadata.labels?.[clusterNameLabel] ?? "",
-    });
-    this.#secrets = platformNamespaces.map((namespace) =>
-      watch(hubResources.secret, (object) => handlers.secretChanged(ofCluster(object)), {
-        namespace,
-        labelSelector: clusterNameLabel,
-        metadataOnly: true,
-      }),
-    );
+    this.inputs = new Inputs(client, handlers, watch, platformNamespaces);
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all(
-      [this.#fleets, this.#members, this.#clusters, ...this.#secrets].map((informer) =>
-        informer.run(signal),
-      ),
-    );
+    const own = [this.#fleets, this.#members, this.#clusters];
+    await Promise.all([...own, this.inputs].map((cache) => cache.run(signal)));
   }
 
   /** Resolves when Fleets and members have been listed once; nothing may be decided before. */
   async synced(): Promise<void> {
     await Promise.all([this.#fleets.synced, this.#members.synced]);
-  }
-
-  /** Resolves when the Secrets of every platform namespace have been listed once, which is never where that is forbidden. */
-  async secretsSynced(): Promise<void> {
-    await Promise.all(this.#secrets.map((informer) => informer.synced));
   }
 
   /** Resolves when Clusters have been listed once, which is never on a hub that does not serve v1beta2. */
@@ -134,6 +115,16 @@ export class Hub {
       .flatMap(({ metadata }) =>
         metadata.namespace === namespace ? [`${namespace}/${metadata.name}`] : [],
       );
+  }
+
+  /** Fleets of the object's namespace that name it, by what `names` finds in them. */
+  fleetsNaming(
+    object: Named,
+    names: (spec: Fleet["spec"]) => ReadonlySet<string>,
+  ): readonly Named[] {
+    return this.fleets()
+      .filter(({ metadata, spec }) => metadata.namespace === object.namespace && names(spec).has(object.name))
+      .map(({ metadata }) => ({ namespace: object.namespace, name: metadata.name }));
   }
 
   membersOf({ namespace, name }: Named): readonly FleetMember[] {
@@ -188,8 +179,12 @@ export class Hub {
     );
   }
 
-  secret({ namespace, name }: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
-    return this.#client.get(hubResources.secret, { namespace, name }, { signal });
+  secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
+    return this.inputs.secret(name, signal);
+  }
+
+  configMapVersion(name: Named): string {
+    return this.inputs.configMapVersion(name);
   }
 
   /** A revision never changes, so one read is enough. */

@@ -31,7 +31,9 @@ const platformRules: readonly Rule[] = [
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.
-  rule("", ["secrets"], ["get", "list", "watch"]),
+  // The identities of clusters are made once, never written again, never deleted.
+  rule("", ["secrets"], ["get", "list", "watch", "create"]),
+  rule("", ["configmaps"], ["get", "list", "watch"]),
 ];
 
 const systemRules: readonly Rule[] = [

@@ -11,6 +11,8 @@ export const labels = {
   /** On FleetMembers and FleetRevisions. */
   fleet: "capitan.dev/fleet",
   cluster: "capitan.dev/cluster",
+  /** On the Secret of an age identity: which one of its cluster's. */
+  ageGeneration: "capitan.dev/age-generation",
 } as const;
 
 /** Annotations that Capitan reads. */
@@ -26,6 +28,8 @@ export const annotations = {
   deleteForMove: "clusterctl.cluster.x-k8s.io/delete-for-move",
   /** clusterctl waits while an object that it is to move carries this. */
   blockMove: "clusterctl.cluster.x-k8s.io/block-move",
+  /** On the Secret of an age identity: its recipient, which is public. */
+  recipient: "capitan.dev/recipient",
   requestedAt: "reconcile.fluxcd.io/requestedAt",
 } as const;
 

@@ -130,14 +130,15 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
       clusterChanged: none,
       memberChanged: none,
       failed: none,
-      secretChanged: ({ name }) => told.push(name),
+      secretChanged: (_, of) => told.push(of?.name ?? ""),
+      configMapChanged: none,
     },
     Math.random,
     [namespace],
   );
   const stopping = new AbortController();
   const running = watched.run(stopping.signal);
-  await watched.secretsSynced();
+  await watched.inputs.synced();
   told.length = 0;
   const secret = { namespace, name: `${cluster.name}-kubeconfig` };
   let hidden = 0;

@@ -8,6 +8,7 @@ import type {
 } from "../../../pkg/api/index.ts";
 import {
   ClusterReconciler,
+  Identities,
   Sources,
   WorkQueue,
   type ClusterHub,
@@ -23,6 +24,11 @@ const cluster = {
   paused: false,
   deleting: false,
   controlPlaneInitialized: true,
+  context: { name: "c", namespace, labels: {}, annotations: {}, kinds: {} },
+};
+
+const unused = (what: string): never => {
+  throw new Error(`no ${what} here`);
 };
 
 /** What one Fleet wants of the cluster; undefined withdraws it. */
@@ -132,9 +138,16 @@ export class MemberHub {
       hub: this.#port(),
       connections,
       clock,
-      sources: new Sources({ secret: nothing }, () => {
-        throw new Error("no registry here");
+      sources: new Sources({
+        secrets: { secret: nothing },
+        configMaps: { configMap: nothing },
+        repositories: () => unused("registry"),
+        renderer: { render: () => unused("template"), check: () => unused("template") },
       }),
+      identities: new Identities(
+        { identitySecrets: () => unused("identity"), createSecret: () => unused("identity") },
+        () => unused("identity"),
+      ),
       log: {
         info: ignore,
         warn: ignore,

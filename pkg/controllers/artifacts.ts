@@ -1,0 +1,121 @@
+import { CapitanError } from "../errors/index.ts";
+import { parseReference, selectVersion, type ArtifactFiles } from "../oci/index.ts";
+import type { Layer } from "../api/index.ts";
+import type { Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
+import { dockerSecret, existingSecret, nameOfSecret, secretText } from "./secrets.ts";
+
+/** Artifacts that are kept in memory; one of Flux is about 300 kB. */
+const heldMax = 64;
+
+export type Access = {
+  readonly url: string;
+  readonly insecure?: boolean | undefined;
+  readonly secretRef?: { readonly name: string } | undefined;
+  readonly certSecretRef?: { readonly name: string } | undefined;
+};
+
+export type Reference =
+  | { readonly digest: string }
+  | { readonly semver: string }
+  | { readonly tag: string };
+type LayerRef = NonNullable<Layer["oci"]>["ref"];
+
+/** The reference that a layer says, the tag latest when it says none. */
+export function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> = {}): Reference {
+  if (digest !== undefined) return { digest };
+  return semver === undefined ? { tag } : { semver };
+}
+
+
+/** A name of an artifact's bytes for one tenant: who may not pull it shall not find it here. */
+export const keyOfArtifact = (namespace: string, { url, digest }: Access & { readonly digest: string }) =>
+  `${namespace}/${url}@${digest}`;
+
+/** Artifacts of OCI registries: references become digests, digests become files. */
+export class Artifacts {
+  readonly #secrets: Secrets;
+  readonly #repositories: Repositories;
+  readonly #held = new Map<string, Promise<ArtifactFiles>>();
+
+  constructor(secrets: Secrets, repositories: Repositories) {
+    this.#secrets = secrets;
+    this.#repositories = repositories;
+  }
+
+  /** The one resolution of a moving reference: everything later goes by the digest. */
+  async locate(
+    namespace: string,
+    access: Access,
+    ref: Reference,
+    signal: AbortSignal,
+  ): Promise<{ digest: string; revision: string }> {
+    if ("digest" in ref) return { digest: ref.digest, revision: ref.digest };
+    return this.#withRepository(namespace, access, signal, async (repository) => {
+      const tag = "tag" in ref ? ref.tag : selectVersion(await repository.tags(signal), ref.semver);
+      if (tag === undefined)
+        throw new CapitanError(
+          "VersionNotFound",
+          `${access.url} has no tag in the range ${JSON.stringify("semver" in ref ? ref.semver : "")}`,
+        );
+      const digest = await repository.resolve(tag, signal);
+      return { digest, revision: `${tag}@${digest}` };
+    });
+  }
+
+  /** The files of an artifact at a digest; who asks at once shares one pull. */
+  files(
+    namespace: string,
+    source: Access & { readonly digest: string },
+    signal: AbortSignal,
+  ): Promise<ArtifactFiles> {
+    const key = keyOfArtifact(namespace, source);
+    const held = this.#held.get(key);
+    if (held !== undefined) return held;
+    const pulled = this.#withRepository(namespace, source, signal, (repository) =>
+      repository.pull(source.digest, signal),
+    );
+    this.#held.set(key, pulled);
+    pulled.catch(() => this.#held.delete(key));
+    const [oldest] = this.#held.keys();
+    if (this.#held.size > heldMax && oldest !== undefined) this.#held.delete(oldest);
+    return pulled;
+  }
+
+  async #withRepository<T>(
+    namespace: string,
+    access: Access,
+    signal: AbortSignal,
+    work: (repository: RepositoryPort) => Promise<T>,
+  ): Promise<T> {
+    const repository = this.#repositories(
+      parseReference(access.url),
+      await this.#accessOf(namespace, access, signal),
+    );
+    try {
+      return await work(repository);
+    } finally {
+      await repository.close();
+    }
+  }
+
+  async #accessOf(
+    namespace: string,
+    { insecure, secretRef, certSecretRef }: Access,
+    signal: AbortSignal,
+  ): Promise<RepositoryAccess> {
+    const login =
+      secretRef === undefined
+        ? undefined
+        : await dockerSecret(this.#secrets, { namespace, name: secretRef.name }, signal);
+    const cert =
+      certSecretRef === undefined
+        ? undefined
+        : await existingSecret(this.#secrets, { namespace, name: certSecretRef.name }, signal);
+    const ca = cert === undefined ? undefined : secretText(cert, "ca.crt");
+    const dockerConfig =
+      login === undefined
+        ? undefined
+        : { text: secretText(login, ".dockerconfigjson"), what: nameOfSecret(login) };
+    return { insecure, ca, dockerConfig };
+  }
+}

@@ -1,0 +1,228 @@
+import type { RevisionLayer } from "../api/index.ts";
+import { fileAt, filesUnder, parseValues, refusePlaintext, sortFiles, type SortedFiles } from "../content/index.ts";
+import { parseFiles } from "../engine/index.ts";
+import { CapitanError } from "../errors/index.ts";
+import { clusterKey, type ClusterContext } from "../fleet/index.ts";
+import { canonicalJson, sha256Hex, type JsonMap } from "../json/index.ts";
+import type { KubeObject } from "../object/index.ts";
+import type { ArtifactFiles } from "../oci/index.ts";
+import { decryptFile, isEncryptedFile, parseIdentities, type Identity } from "../sops/index.ts";
+import { mergeValues } from "../template/index.ts";
+import type { Named, RendererPort, Secrets } from "./ports.ts";
+import type { AgeKeys } from "./identities.ts";
+import { existingSecret, secretText } from "./secrets.ts";
+
+/** What many clusters share, and what was made for one; a thousand clusters with two layers fit. */
+const heldMax = 4_096;
+
+/** A layer's files, with a name that no other files have. */
+export type SourceFiles = { readonly key: string; readonly files: ArtifactFiles };
+
+/** For whom a layer is made. */
+export type Audience = {
+  readonly fleet: Named;
+  readonly cluster: ClusterContext;
+  /** The cluster's own age identities, where its Flux is to decrypt. */
+  readonly ageKeys?: AgeKeys | undefined;
+};
+
+/** Objects of a layer, and a digest of everything that they were made from. */
+export type Made = { readonly objects: readonly KubeObject[]; readonly made: string };
+
+type Opened = { readonly identities: readonly Identity[]; readonly version: string };
+
+/** Makes the objects of a layer from its files: opened and rendered for one cluster. */
+export class Content {
+  readonly #secrets: Secrets;
+  readonly #renderer: RendererPort;
+  readonly #held = new Map<string, Promise<readonly KubeObject[]>>();
+
+  constructor(secrets: Secrets, renderer: RendererPort) {
+    this.#secrets = secrets;
+    this.#renderer = renderer;
+  }
+
+  /** The objects for one cluster. What no fact of the cluster can change is made once for all. Throws CapitanError. */
+  async objects(
+    layer: RevisionLayer,
+    source: SourceFiles,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<Made> {
+    const job = new Job(layer, source, audience, this.#renderer);
+    const directory = await job.line(layer.path ?? "./", "path", signal);
+    const files = filesUnder(source.files, directory);
+    const sorted = sortFiles(files, isEncryptedFile);
+    const opened = await this.#identities(layer, audience.fleet, signal);
+    const fixed = digestOf([source.key, directory, opened?.version]);
+    const still = this.#keep(fixed, () => stillObjects(sorted, opened));
+    if (sorted.templates.size === 0) return { made: fixed, objects: await still };
+    const values = await this.#values(job, opened, signal);
+    const context = { ...job.context, values };
+    const made = digestOf([fixed, context]);
+    const objects = await this.#keep(made, async () => {
+      const { tenant } = job;
+      const templates = sorted.templates;
+      const rendered = await this.#renderer.render({ tenant, templates, context }, signal);
+      return [...(await still), ...parseFiles(rendered)];
+    });
+    return { made, objects };
+  }
+
+  /**
+   * What can be said of a layer without a cluster: its templates can be read, and the objects that
+   * are the same everywhere. Throws CapitanError.
+   */
+  async check(
+    layer: RevisionLayer,
+    source: SourceFiles,
+    fleet: Named,
+    signal: AbortSignal,
+  ): Promise<readonly KubeObject[]> {
+    const lines = [layer.path ?? "./", ...(layer.valuesFiles ?? [])].filter(isTemplate);
+    const templates = new Map(lines.map((line) => [line, { content: Buffer.from(line) }]));
+    await this.#renderer.check({ tenant: clusterKey(fleet), templates }, signal);
+    if (isTemplate(layer.path ?? "")) return [];
+    const sorted = sortFiles(filesUnder(source.files, layer.path ?? "./"), isEncryptedFile);
+    await this.#renderer.check({ tenant: clusterKey(fleet), templates: sorted.templates }, signal);
+    const opened = await this.#identities(layer, fleet, signal);
+    const fixed = digestOf([source.key, layer.path ?? "./", opened?.version]);
+    const objects = await this.#keep(fixed, () => stillObjects(sorted, opened));
+    if (objects.length === 0 && sorted.templates.size === 0)
+      throw new CapitanError("ManifestInvalid", "the source contains no Kubernetes object");
+    return objects;
+  }
+
+  /** Values by precedence: valuesFrom in order, then valuesFiles in order, then values. */
+  async #values(job: Job, opened: Opened | undefined, signal: AbortSignal): Promise<JsonMap> {
+    const { layer, source, audience } = job;
+    const from = await Promise.all(
+      (layer.valuesFrom ?? []).map((one) => this.#valuesOf(one, audience.fleet, signal)),
+    );
+    const files = await Promise.all(
+      (layer.valuesFiles ?? []).map(async (line) => {
+        const path = await job.line(line, "valuesFiles", signal);
+        const content = fileAt(source.files, path);
+        const text = isEncryptedFile(content, path) ? await open(content, path, opened) : content;
+        return parseValues(text.toString("utf8"), path);
+      }),
+    );
+    return mergeValues([...from, ...files, (layer.values ?? {}) as JsonMap]);
+  }
+
+  async #valuesOf(
+    { kind, name, key, optional, values }: NonNullable<RevisionLayer["valuesFrom"]>[number],
+    { namespace }: Named,
+    signal: AbortSignal,
+  ): Promise<JsonMap> {
+    if (kind === "ConfigMap") return (values ?? {}) as JsonMap;
+    const secret = await this.#secrets.secret({ namespace, name }, signal);
+    if (secret === undefined && optional === true) return {};
+    const found = secret ?? (await existingSecret(this.#secrets, { namespace, name }, signal));
+    return parseValues(secretText(found, key), `Secret ${namespace}/${name}, key ${key}`);
+  }
+
+  /** The identities that open a layer's files, and which state of their Secret they are from. */
+  async #identities(
+    { decryption }: RevisionLayer,
+    { namespace }: Named,
+    signal: AbortSignal,
+  ): Promise<Opened | undefined> {
+    if (decryption === undefined) return undefined;
+    const { name } = decryption.secretRef;
+    const secret = await existingSecret(this.#secrets, { namespace, name }, signal);
+    const { uid = "", resourceVersion = "" } = secret.metadata;
+    return { identities: parseIdentities(secret), version: `${uid} ${resourceVersion}` };
+  }
+
+  /** Makes something once; who asks at the same time shares it, and what failed is not kept. */
+  #keep(
+    key: string,
+    make: () => Promise<readonly KubeObject[]>,
+  ): Promise<readonly KubeObject[]> {
+    const held = this.#held.get(key);
+    if (held !== undefined) {
+      // The youngest is last.
+      this.#held.delete(key);
+      this.#held.set(key, held);
+      return held;
+    }
+    const made = make();
+    this.#held.set(key, made);
+    made.catch(() => this.#held.delete(key));
+    const [oldest] = this.#held.keys();
+    if (this.#held.size > heldMax && oldest !== undefined) this.#held.delete(oldest);
+    return made;
+  }
+}
+
+/** One layer for one cluster: what templates know before there are values, and the paths that are templates. */
+class Job {
+  readonly layer: RevisionLayer;
+  readonly source: SourceFiles;
+  readonly audience: Audience;
+  readonly tenant: string;
+  readonly context: JsonMap;
+  readonly #renderer: RendererPort;
+
+  constructor(
+    layer: RevisionLayer,
+    source: SourceFiles,
+    audience: Audience,
+    renderer: RendererPort,
+  ) {
+    this.layer = layer;
+    this.source = source;
+    this.audience = audience;
+    this.tenant = clusterKey(audience.fleet);
+    this.context = contextOf(audience);
+    this.#renderer = renderer;
+  }
+
+  /** A field of one line that may be a template. */
+  async line(text: string, field: string, signal: AbortSignal): Promise<string> {
+    return renderLine(this.#renderer, { text, field, audience: this.audience }, signal);
+  }
+}
+
+const isTemplate = (text: string) => text.includes("{{");
+
+/** What templates know of a cluster and a Fleet. */
+function contextOf({ fleet, cluster }: Audience): JsonMap {
+  return { cluster: cluster as unknown as JsonMap, fleet: { name: fleet.name, namespace: fleet.namespace } };
+}
+
+/** Renders a field of one line for one cluster; text without braces stays as it is. Throws TemplateInvalid. */
+export async function renderLine(
+  renderer: RendererPort,
+  { text, field, audience }: { readonly text: string; readonly field: string; readonly audience: Audience },
+  signal: AbortSignal,
+): Promise<string> {
+  if (!isTemplate(text)) return text;
+  const templates = new Map([[field, { content: Buffer.from(text) }]]);
+  const job = { tenant: clusterKey(audience.fleet), templates, context: contextOf(audience) };
+  const rendered = await renderer.render(job, signal);
+  return rendered.get(field)?.content.toString("utf8") ?? "";
+}
+
+/** What is the same for every cluster: plain manifests, and those that had to be opened. */
+async function stillObjects(
+  { plain, encrypted }: SortedFiles,
+  opened: Opened | undefined,
+): Promise<readonly KubeObject[]> {
+  const objects = parseFiles(plain);
+  if (opened !== undefined) refusePlaintext(objects);
+  const files = new Map<string, { readonly content: Buffer }>();
+  for (const [path, { content }] of encrypted)
+    files.set(path, { content: await open(content, path, opened) });
+  return [...objects, ...parseFiles(files)];
+}
+
+/** Opens one file. Throws DecryptionMissing where the layer has nothing to open it with, and what `decryptFile` does. */
+async function open(content: Buffer, path: string, opened: Opened | undefined): Promise<Buffer> {
+  if (opened === undefined)
+    throw new CapitanError("DecryptionMissing", `${path} is encrypted with SOPS`);
+  return (await decryptFile(content, { path, identities: opened.identities })).plaintext;
+}
+
+const digestOf = (parts: unknown) => sha256Hex(canonicalJson(parts));

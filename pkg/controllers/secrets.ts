@@ -1,0 +1,46 @@
+import { CapitanError } from "../errors/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import type { KubeObject } from "../object/index.ts";
+import type { Named, Secrets } from "./ports.ts";
+
+/** A Secret that must be there. Throws SecretNotFound. */
+export async function existingSecret(
+  secrets: Secrets,
+  name: Named,
+  signal: AbortSignal,
+): Promise<KubeObject> {
+  const secret = await secrets.secret(name, signal);
+  if (secret === undefined)
+    throw new CapitanError(
+      "SecretNotFound",
+      `Secret ${name.namespace}/${name.name} does not exist`,
+    );
+  return secret;
+}
+
+/** A Secret that must be there and hold logins of registries. Throws SecretNotFound, SecretInvalid. */
+export async function dockerSecret(
+  secrets: Secrets,
+  name: Named,
+  signal: AbortSignal,
+): Promise<KubeObject> {
+  const secret = await existingSecret(secrets, name, signal);
+  if (secret["type"] !== "kubernetes.io/dockerconfigjson")
+    throw new CapitanError(
+      "SecretInvalid",
+      `${nameOfSecret(secret)} is not of type kubernetes.io/dockerconfigjson`,
+    );
+  return secret;
+}
+
+/** One value of a Secret. Throws SecretInvalid when it is missing or empty. */
+export function secretText(secret: KubeObject, key: string): string {
+  const value = asString(asMap(secret["data"])[key]);
+  if (value === undefined || value === "")
+    throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} has no key ${key}`);
+  return Buffer.from(value, "base64").toString("utf8");
+}
+
+/** As people know it. */
+export const nameOfSecret = ({ metadata }: KubeObject): string =>
+  `Secret ${metadata.namespace ?? ""}/${metadata.name}`;
