@@ -10,11 +10,10 @@ import { clusterNameLabel } from "../../pkg/capi/index.ts";
 import {
   ageKeysOf,
   droppedBy,
+  generationOf,
   Sources,
   type Change,
   type Dropped,
-  type RendererPort,
-  type Repositories,
 } from "../../pkg/controllers/index.ts";
 import {
   placeLayers,
@@ -26,10 +25,10 @@ import {
 } from "../../pkg/engine/index.ts";
 import { ownerOf, revisionName, type ClusterFacts } from "../../pkg/fleet/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
-import { kindOf, labels, type KubeObject } from "../../pkg/object/index.ts";
-import { parseDockerConfig } from "../../pkg/distribution/index.ts";
-import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
-import { cacheDirectory } from "./cache-directory.ts";
+import { isBuiltInClusterScoped, kindOf, labels, type KubeObject } from "../../pkg/object/index.ts";
+import { Renderer } from "../../pkg/render/index.ts";
+import type { Means } from "./means.ts";
+import type { Offline } from "./offline.ts";
 
 /** What a Fleet means now, and what makes it into objects. */
 export type Resolved = {
@@ -43,13 +42,13 @@ export type Resolved = {
  * what the Fleet would say.
  */
 export async function withResolved<T>(
-  hub: KubeClient,
+  means: Means,
   fleet: Fleet,
   work: (resolved: Resolved) => Promise<T>,
 ): Promise<T> {
   const renderer = new Renderer();
   try {
-    const sources = sourcesOf(hub, renderer);
+    const sources = new Sources({ ...means, renderer });
     const spec = await sources.resolve(fleet, AbortSignal.timeout(120_000));
     return await work({ fleet, revision: revisionOf(fleet, spec), sources });
   } finally {
@@ -78,14 +77,12 @@ export function droppedOf(
 }
 
 /** What each layer is made from on this cluster, or why that is not known. Makes no identity where there is none. */
-export async function inputsFor(
-  hub: KubeClient,
+async function inputsFor(
+  identities: readonly KubeObject[],
   { fleet, revision, sources }: Resolved,
   { namespace, name, context }: ClusterFacts,
 ): Promise<ReadonlyMap<string, LayerInputs | Problem>> {
-  const labelSelector = `${clusterNameLabel}=${name},${labels.ageGeneration}`;
-  const found = await hub.list(hubResources.secret, { namespace, labelSelector });
-  const ageKeys = ageKeysOf(found.items, { namespace, name });
+  const ageKeys = ageKeysOf(identities, { namespace, name });
   const of = { namespace: fleet.metadata.namespace ?? "", name: fleet.metadata.name };
   const audience = { fleet: of, cluster: context, ageKeys };
   const inputs = revision.spec.layers.map(async (layer) => {
@@ -118,7 +115,8 @@ export async function layersFor(
   cluster: ClusterFacts,
 ): Promise<readonly LayerPlan[]> {
   const { fleet, revision } = resolved;
-  const rendered = renderLayers(revision, await inputsFor(hub, resolved, cluster));
+  const identities = await identitySecretsOf(hub, cluster);
+  const rendered = renderLayers(revision, await inputsFor(identities, resolved, cluster));
   const discovery = new Discovery(workload);
   const objects = rendered.flatMap((layer) => layer.objects);
   const kinds = new Map(objects.map((object) => [kindOf(object), object]));
@@ -134,6 +132,29 @@ export async function layersFor(
   return placeLayers(rendered, placement, new Map(scopes));
 }
 
+async function identitySecretsOf(hub: KubeClient, { namespace, name }: ClusterFacts) {
+  const labelSelector = `${clusterNameLabel}=${name},${labels.ageGeneration}`;
+  return (await hub.list(hubResources.secret, { namespace, labelSelector })).items;
+}
+
+/** The same from files alone: kinds that are neither built in nor brought by the Fleet count as namespaced. */
+export async function offlineLayers(
+  resolved: Resolved,
+  { inputs }: Offline,
+  cluster: ClusterFacts,
+): Promise<readonly LayerPlan[]> {
+  const identities = inputs.filter((one) => generationOf(one, cluster) !== undefined);
+  const rendered = renderLayers(resolved.revision, await inputsFor(identities, resolved, cluster));
+  const objects = rendered.flatMap((layer) => layer.objects);
+  const scopes = objects.map((object) => {
+    const known = definedBy(objects, object.kind);
+    return [kindOf(object), known ?? { namespaced: !isBuiltInClusterScoped(object) }] as const;
+  });
+  const { namespace = "", name } = resolved.fleet.metadata;
+  const placement = { owner: ownerOf({ namespace, name }), secretKey: randomBytes(32) };
+  return placeLayers(rendered, placement, new Map(scopes));
+}
+
 /** A kind that the Fleet itself brings has no place in the cluster yet. */
 function definedBy(objects: readonly KubeObject[], kind: string): KindScope {
   const definitions = objects.filter((object) => object.kind === "CustomResourceDefinition");
@@ -142,30 +163,4 @@ function definedBy(objects: readonly KubeObject[], kind: string): KindScope {
     if (spec?.names?.kind === kind) return { namespaced: spec.scope !== "Cluster" };
   }
   return undefined;
-}
-
-function sourcesOf(hub: KubeClient, renderer: RendererPort): Sources {
-  const cache = new ArtifactCache(cacheDirectory(), () => undefined);
-  const repositories: Repositories = (reference, { insecure, ca, dockerConfig }) => {
-    const login =
-      dockerConfig === undefined
-        ? undefined
-        : parseDockerConfig(dockerConfig.text, dockerConfig.what);
-    const registry = new RegistryClient(reference, { insecure, ca, login });
-    return {
-      resolve: (tag, signal) => registry.resolve(tag, signal),
-      tags: (signal) => registry.tags(signal),
-      pull: (digest, signal) => registry.pull(digest, cache, signal),
-      close: () => registry.close(),
-    };
-  };
-  const secrets = {
-    secret: (name: { namespace: string; name: string }, signal: AbortSignal) =>
-      hub.get(hubResources.secret, name, { signal }),
-  };
-  const configMaps = {
-    configMap: (name: { namespace: string; name: string }, signal: AbortSignal) =>
-      hub.get(hubResources.configMap, name, { signal }),
-  };
-  return new Sources({ secrets, configMaps, repositories, renderer });
 }

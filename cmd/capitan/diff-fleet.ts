@@ -21,6 +21,7 @@ import { changesBetween, type Change } from "./changes.ts";
 import { layersFor, withResolved, type Resolved } from "./desired.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
+import { hubMeans } from "./means.ts";
 import { listOf } from "./listing.ts";
 import { readLedger, withWorkload } from "./on-cluster.ts";
 import { clean, formatted, outputOption } from "./text.ts";
@@ -90,7 +91,7 @@ async function diff(hub: KubeClient, args: DiffArguments): Promise<readonly Clus
   );
   if (args.cluster !== undefined && clusters.length === 0)
     throw new CapitanError("NotFound", `the Fleet does not select a Cluster named ${args.cluster}`);
-  return withResolved(hub, fleet, (resolved) =>
+  return withResolved(hubMeans(hub), fleet, (resolved) =>
     Promise.all(clusters.map((cluster) => diffCluster(hub, resolved, cluster))),
   );
 }

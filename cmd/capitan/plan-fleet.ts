@@ -17,6 +17,7 @@ import { droppedOf, layersFor, withResolved, type Resolved } from "./desired.ts"
 import { clustersOf, fleetOf, fleetOrFileBuilder, type FleetOrFile } from "./diff-fleet.ts";
 import { membersOfFleet } from "./fleet.ts";
 import { withHub } from "./hub.ts";
+import { hubMeans } from "./means.ts";
 import { readLedger, withWorkload } from "./on-cluster.ts";
 import { clean, formatted, table } from "./text.ts";
 
@@ -55,7 +56,7 @@ type Plan = {
 };
 
 async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
-  return withResolved(hub, fleet, async (resolved) => {
+  return withResolved(hubMeans(hub), fleet, async (resolved) => {
     const members = await membersOfFleet(hub, fleet);
     const clusters = await clustersOf(hub, fleet);
     const revision = resolved.revision.metadata.name;

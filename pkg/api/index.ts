@@ -11,3 +11,5 @@ export type {
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";
 export { fleetFinalizer, hubResources } from "./resources.ts";
+export { missingIn, withDefaults } from "./defaults.ts";
+export { fleetSchema } from "./fleet.ts";

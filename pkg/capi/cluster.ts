@@ -45,33 +45,28 @@ const noise = new Set<string>([
 function contextOf(metadata: KubeObject["metadata"], spec: JsonMap): ClusterContext {
   const topology = topologyOf(asMap(spec["topology"]));
   const { host, port } = asMap(spec["controlPlaneEndpoint"]);
-  const endpoint = { host: asString(host) ?? "", port: asNumber(port) ?? 0 };
   const kept = Object.entries(metadata.annotations ?? {}).filter(([key]) => !noise.has(key));
+  const kindOf = (ref: string) => asString(asMap(spec[ref])["kind"]) ?? null;
   return {
     name: metadata.name,
     namespace: metadata.namespace ?? "",
     labels: metadata.labels ?? {},
     annotations: Object.fromEntries(kept),
-    version: topology?.version,
-    ...(topology === undefined ? {} : { topology }),
-    ...(endpoint.host === "" ? {} : { controlPlaneEndpoint: endpoint }),
-    kinds: {
-      infrastructure: asString(asMap(spec["infrastructureRef"])["kind"]),
-      controlPlane: asString(asMap(spec["controlPlaneRef"])["kind"]),
-    },
+    version: topology.version,
+    topology,
+    controlPlaneEndpoint: { host: asString(host) ?? null, port: asNumber(port) ?? null },
+    kinds: { infrastructure: kindOf("infrastructureRef"), controlPlane: kindOf("controlPlaneRef") },
   };
 }
 
 function topologyOf(topology: JsonMap): ClusterContext["topology"] {
-  const name = asString(asMap(topology["classRef"])["name"]);
-  if (name === undefined) return undefined;
   const variables = asList(topology["variables"]).map((variable) => {
-    const { name: key, value } = asMap(variable);
-    return [asString(key) ?? "", value ?? null] as const;
+    const { name, value } = asMap(variable);
+    return [asString(name) ?? "", value ?? null] as const;
   });
   return {
-    class: name,
-    version: asString(topology["version"]) ?? "",
+    class: asString(asMap(topology["classRef"])["name"]) ?? null,
+    version: asString(topology["version"]) ?? null,
     variables: Object.fromEntries(variables) as JsonMap,
   };
 }

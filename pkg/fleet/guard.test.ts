@@ -33,7 +33,7 @@ const cluster = (name: string) => ({
   paused: false,
   deleting: false,
   controlPlaneInitialized: true,
-  context: { name, namespace: "n", labels: {}, annotations: {}, kinds: {} },
+  context: {} as ClusterFacts["context"],
 });
 const member = (name: string, revision = "r1"): FleetMember => ({
   apiVersion: "capitan.dev/v1alpha1",

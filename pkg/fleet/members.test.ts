@@ -31,7 +31,7 @@ const cluster = (name: string, more: Partial<ClusterFacts> = {}): ClusterFacts =
   paused: false,
   deleting: false,
   controlPlaneInitialized: true,
-  context: { name, namespace: "n", labels: {}, annotations: {}, kinds: {} },
+  context: {} as ClusterFacts["context"],
   ...more,
 });
 const member = (

@@ -18,24 +18,21 @@ export type ClusterFacts = {
   readonly context: ClusterContext;
 };
 
-/** What templates know of a Cluster, as `cluster`. No uid, so that a move to another hub changes nothing. */
+/** What templates know of a Cluster, as `cluster`; null is what it does not say. No uid, so that a move to another hub changes nothing. */
 export type ClusterContext = {
   readonly name: string;
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
-  /** The Kubernetes version of the topology, with its v; undefined for a Cluster without a topology. */
-  readonly version?: string | undefined;
-  readonly topology?: {
-    readonly class: string;
-    readonly version: string;
+  /** The Kubernetes version of the topology, with its v. */
+  readonly version: string | null;
+  readonly topology: {
+    readonly class: string | null;
+    readonly version: string | null;
     readonly variables: JsonMap;
   };
-  readonly controlPlaneEndpoint?: { readonly host: string; readonly port: number };
-  readonly kinds: {
-    readonly infrastructure?: string | undefined;
-    readonly controlPlane?: string | undefined;
-  };
+  readonly controlPlaneEndpoint: { readonly host: string | null; readonly port: number | null };
+  readonly kinds: { readonly infrastructure: string | null; readonly controlPlane: string | null };
 };
 
 export type FleetFacts = {

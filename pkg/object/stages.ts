@@ -44,3 +44,42 @@ export function compareForApply(a: KubeObject, b: KubeObject): number {
 const compareText = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 const sortText = ({ apiVersion, kind, metadata }: KubeObject) =>
   [groupOf(apiVersion), kind, metadata.namespace ?? "", metadata.name].join("\u0000");
+
+const clusterScoped = new Set([
+  "APIService",
+  "CSIDriver",
+  "CSINode",
+  "CertificateSigningRequest",
+  "ClusterRole",
+  "ClusterRoleBinding",
+  "ClusterTrustBundle",
+  "CustomResourceDefinition",
+  "DeviceClass",
+  "FlowSchema",
+  "IngressClass",
+  "MutatingAdmissionPolicy",
+  "MutatingAdmissionPolicyBinding",
+  "MutatingWebhookConfiguration",
+  "Namespace",
+  "Node",
+  "PersistentVolume",
+  "PriorityClass",
+  "PriorityLevelConfiguration",
+  "RuntimeClass",
+  "ServiceCIDR",
+  "StorageClass",
+  "ValidatingAdmissionPolicy",
+  "ValidatingAdmissionPolicyBinding",
+  "ValidatingWebhookConfiguration",
+  "VolumeAttachment",
+  "VolumeAttributesClass",
+]);
+
+/** Whether Kubernetes itself has this kind without namespaces: for when no API server can be asked. */
+export function isBuiltInClusterScoped({
+  apiVersion,
+  kind,
+}: Pick<KubeObject, "apiVersion" | "kind">): boolean {
+  const group = groupOf(apiVersion);
+  return (!group.includes(".") || group.endsWith(".k8s.io")) && clusterScoped.has(kind);
+}

@@ -24,7 +24,7 @@ const cluster = {
   paused: false,
   deleting: false,
   controlPlaneInitialized: true,
-  context: { name: "c", namespace, labels: {}, annotations: {}, kinds: {} },
+  context: {} as never,
 };
 
 const unused = (what: string): never => {
