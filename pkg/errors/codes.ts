@@ -299,6 +299,52 @@ export const codes = {
       "An object that is to go is held by a finalizer, or the API server refuses to delete it.",
     remedy: "Look at the object that the message names on the workload cluster.",
   },
+  SopsFileInvalid: {
+    retry: "never",
+    meaning:
+      "A file cannot be read as its format, is not encrypted with SOPS, or has metadata that cannot be used.",
+    remedy:
+      "Look at the file and line that the message names; sops encrypt writes a file that can be read.",
+  },
+  SopsFileTooLarge: {
+    retry: "never",
+    meaning: "An encrypted file exceeds a limit on bytes, depth, values or recipients.",
+    remedy: "Split the file, or encrypt it to fewer recipients.",
+  },
+  SopsKeyMissing: {
+    retry: "backoff",
+    meaning: "None of the identities at hand opens the encrypted file.",
+    remedy:
+      "See who can open it with: capitan secrets inspect FILE. Give one of these identities, or have the file encrypted to your recipient.",
+  },
+  SopsTampered: {
+    retry: "never",
+    meaning:
+      "An encrypted file was changed by something that does not have its key: a value or the MAC is not what was encrypted.",
+    remedy:
+      "Take the file from a commit in which it verifies, and change it with: capitan secrets edit.",
+  },
+  SopsConfigInvalid: {
+    retry: "never",
+    meaning: "A .sops.yaml cannot be read, or none of its rules is for the file.",
+    remedy: "Correct creation_rules, or name the recipients with --age.",
+  },
+  AlreadyEncrypted: {
+    retry: "never",
+    meaning: "The file is encrypted already, or uses a name that SOPS keeps for its metadata.",
+    remedy: "Leave it as it is, or rename the key.",
+  },
+  RecipientInvalid: {
+    retry: "never",
+    meaning: "A recipient is no age public key, or there is none. Plugins of age are never run.",
+    remedy: "Use age1… or age1pq1…, as age-keygen and capitan init keys print them.",
+  },
+  IdentityInvalid: {
+    retry: "never",
+    meaning:
+      "A file of age identities has a line that is none. One such line makes Flux refuse all of them.",
+    remedy: "Correct the line that the message names: one AGE-SECRET-KEY a line, nothing around it.",
+  },
   ControllerRuns: {
     retry: "never",
     meaning: "Capitan cannot be uninstalled because a controller still runs, or has come back.",

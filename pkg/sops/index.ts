@@ -1,0 +1,10 @@
+/** SOPS files: reading, verifying, writing, rotating them, with age. No I/O. */
+export { decryptFile, verifyFile, recipientsOf, isEncrypted } from "./files.ts";
+export type { Decrypted, FileRecipients } from "./files.ts";
+export { encryptFile, type EncryptOptions } from "./encrypt.ts";
+export { rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
+export { SopsError, type SopsStatus } from "./error.ts";
+export { formatOf, formats, type Format, type Layout } from "./store.ts";
+export type { Chance } from "./seal.ts";
+export { parseIdentities, parseRecipient, generateIdentity, generatePostQuantumIdentity, type Identity, type NewIdentity } from "./identity.ts";
+export type { Rule } from "./rules.ts";
