@@ -91,6 +91,56 @@ export const codes = {
     meaning: "flux.components names a component that the artifact does not contain.",
     remedy: "Use one of the components that the message lists.",
   },
+  TemplateInvalid: {
+    retry: "never",
+    meaning:
+      "A template cannot be read, or uses a name, a helper or a form that templates do not have.",
+    remedy:
+      "Correct the file, line and column that the message names; docs/templates.md lists what there is. Braces that are not ours are written \\{{.",
+  },
+  TemplateTooLarge: {
+    retry: "never",
+    meaning:
+      "A template, or what it renders, exceeds a limit on size, nesting, steps, time or memory.",
+    remedy: "Split the file, or loop over less; docs/templates.md lists the limits.",
+  },
+  InputMissing: {
+    retry: "backoff",
+    meaning: "A template reads something that this cluster or the values do not have.",
+    remedy:
+      'Add the label, annotation, variable or value that the message names; or write {{default x "…"}} or {{#if}} when it may be missing.',
+  },
+  InputInvalid: {
+    retry: "backoff",
+    meaning:
+      "A value is not of the type that a template needs, or a string would not be read back from YAML as the same string.",
+    remedy:
+      "Write {{quote x}} or {{yaml x indent=4}} in place of {{x}} and of quotes around it, or correct the value.",
+  },
+  PathUnsafe: {
+    retry: "never",
+    meaning:
+      "A path that is a template became empty, absolute, too long, or leads out of its root.",
+    remedy: "Correct the field that the message names, or the value that it is made from.",
+  },
+  RendererBusy: {
+    retry: "backoff",
+    meaning: "More templates wait to be rendered than the renderer keeps, or it is being stopped.",
+    remedy:
+      "Nothing to do if it passes. If it lasts, look for Fleets with the reason TemplateTooLarge.",
+  },
+  PatchInvalid: {
+    retry: "never",
+    meaning:
+      "A patch of a layer, or its target, cannot be read or asks for what patches may not do.",
+    remedy: "Correct the patch that the message names; docs/templates.md says what there is.",
+  },
+  PatchFailed: {
+    retry: "never",
+    meaning:
+      "A patch does not fit the object that its target matches: a path is not there, or a test fails.",
+    remedy: "Correct the patch, its target, or the object that the message names.",
+  },
   KustomizeNotRendered: {
     retry: "never",
     meaning:
