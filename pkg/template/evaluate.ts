@@ -57,19 +57,21 @@ export class Evaluation {
   }
 
   #writeValue(value: Json, expression: Expression): void {
+    if (value === null || value === "" || typeof value === "object")
+      throw this.#unwritable(value, expression);
+    if (typeof value === "string") this.#output.insert(value, expression);
+    else this.#output.verbatim(String(value));
+  }
+
+  #unwritable(value: Json, expression: Expression): CapitanError {
     const { place } = expression;
     const shown = textOf(expression);
-    if (value === null) throw this.#problem("InputMissing", place, `${shown} is null`);
-    if (typeof value === "object") {
-      const what = `${shown} is ${kindOf(value)}: write {{yaml ${shown} indent=4}} or {{json ${shown}}}`;
-      throw this.#problem("InputInvalid", place, what);
-    }
-    if (value === "") {
-      const what = `${shown} is the empty string: write {{quote ${shown}}}`;
-      throw this.#problem("InputInvalid", place, what);
-    }
-    if (typeof value === "string") this.#output.insert(value, place, shown);
-    else this.#output.verbatim(String(value));
+    if (value === null) return this.#problem("InputMissing", place, `${shown} is null`);
+    const what =
+      value === ""
+        ? `${shown} is the empty string: write {{quote ${shown}}}`
+        : `${shown} is ${kindOf(value)}: write {{yaml ${shown} indent=4}} or {{json ${shown}}}`;
+    return this.#problem("InputInvalid", place, what);
   }
 
   #block(block: Block, scope: Scope): void {

@@ -3,15 +3,10 @@ import { problem } from "./problem.ts";
 import { limits } from "./limits.ts";
 import { scalarsOf, type Scalar } from "./line.ts";
 import { fitsInQuotes, fitsPlain, readsAsOther } from "./scalar.ts";
-import type { Place } from "./tree.ts";
+import { textOf, type Expression } from "./tree.ts";
 
-/** A string that `{{x}}` has written: where in its line, from which place of the template. */
-type Insert = {
-  readonly start: number;
-  readonly end: number;
-  readonly place: Place;
-  readonly shown: string;
-};
+/** A string that `{{x}}` has written: where in its line, and what of the template wrote it. */
+type Insert = { readonly start: number; readonly end: number; readonly expression: Expression };
 
 /** What a rendering has written so far: whole lines, and the one that is being written. */
 export class Output {
@@ -47,10 +42,10 @@ export class Output {
   }
 
   /** Writes a string of somebody else; whether it fits is seen when its line is complete. */
-  insert(text: string, place: Place, shown: string): void {
+  insert(text: string, expression: Expression): void {
     const start = this.#line.length;
     this.#line += text;
-    if (this.#isYaml) this.#inserts.push({ start, end: start + text.length, place, shown });
+    if (this.#isYaml) this.#inserts.push({ start, end: start + text.length, expression });
     this.#limit();
   }
 
@@ -77,10 +72,11 @@ export class Output {
     this.#inserts = [];
   }
 
-  #refused({ place, shown }: Insert): CapitanError {
+  #refused({ expression }: Insert): CapitanError {
+    const shown = textOf(expression);
     const what = `the string ${shown} would not be read back as it is`;
     const remedy = `write {{quote ${shown}}} or {{yaml ${shown} indent=4}} without quotes around it`;
-    return problem("InputInvalid", this.#file, place, `${what}: ${remedy}`);
+    return problem("InputInvalid", this.#file, expression.place, `${what}: ${remedy}`);
   }
 
   #limit(): void {

@@ -14,6 +14,7 @@ const numbers = [
 /** Whether a scalar without quotes would be read as something else than a string by any YAML reader. */
 export function readsAsOther(text: string): boolean {
   if (words.test(text)) return true;
+  if (!/^[-+.0-9]/.test(text)) return false;
   const digits = text.replaceAll("_", "");
   return numbers.some((pattern) => pattern.test(digits));
 }
