@@ -15,6 +15,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
   oci: ["errors", "json"],
   distribution: ["errors", "json", "oci"],
   inventory: ["errors", "json", "object"],
+  template: ["errors", "json", "object", "oci"],
+  patch: ["errors", "json", "object"],
   engine: ["api", "drift", "errors", "inventory", "json", "object", "oci"],
   fleet: ["api", "engine", "errors", "inventory", "json", "object"],
   pace: ["engine", "errors"],
@@ -25,6 +27,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
+  render: ["errors", "json", "template"],
   server: [],
   log: [],
   controllers: [
@@ -53,6 +56,8 @@ const pure = new Set([
   "distribution",
   "oci",
   "inventory",
+  "template",
+  "patch",
   "engine",
   "fleet",
   "pace",
@@ -73,7 +78,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|kubeconfig|oci|patch|registry|render|template|workload)|cmd\/controller)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 

@@ -13,6 +13,7 @@ import { events } from "./events.ts";
 import { getClusters } from "./get-clusters.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
+import { getRecipients } from "./get-recipients.ts";
 import { getRevisions } from "./get-revisions.ts";
 import { install } from "./install.ts";
 import { listArtifacts } from "./list-artifacts.ts";
@@ -21,6 +22,7 @@ import { planFleet } from "./plan-fleet.ts";
 import { pullArtifact } from "./pull-artifact.ts";
 import { pushArtifact } from "./push-artifact.ts";
 import { reconcileFleet, reconcileMember } from "./reconcile.ts";
+import { renderFleet, renderLayer } from "./render-fleet.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { tagArtifact } from "./tag-artifact.ts";
@@ -45,7 +47,7 @@ export const commands: readonly Command[] = [
   {
     verb: "get",
     describe: "List objects",
-    nouns: [of(getFleets), of(getMembers), of(getClusters), of(getRevisions)],
+    nouns: [of(getFleets), of(getMembers), of(getClusters), of(getRevisions), of(getRecipients)],
   },
   {
     verb: "describe",
@@ -59,6 +61,11 @@ export const commands: readonly Command[] = [
     verb: "diff",
     describe: "Show what would change, without changing it",
     nouns: [of(diffFleet), of(diffArtifact)],
+  },
+  {
+    verb: "render",
+    describe: "Print what is applied to a cluster",
+    nouns: [of(renderFleet), of(renderLayer)],
   },
   { verb: "plan", describe: "Show who would be concerned", nouns: [of(planFleet)] },
   {

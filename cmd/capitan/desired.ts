@@ -82,7 +82,7 @@ async function inputsFor(
   { fleet, revision, sources }: Resolved,
   { namespace, name, context }: ClusterFacts,
 ): Promise<ReadonlyMap<string, LayerInputs | Problem>> {
-  const ageKeys = ageKeysOf(identities, { namespace, name });
+  const ageKeys = await ageKeysOf(identities, { namespace, name });
   const of = { namespace: fleet.metadata.namespace ?? "", name: fleet.metadata.name };
   const audience = { fleet: of, cluster: context, ageKeys };
   const inputs = revision.spec.layers.map(async (layer) => {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { capiGroup, capiVersion } from "../../pkg/capi/index.ts";
 import {
@@ -21,6 +22,7 @@ import type { newLog } from "../../pkg/log/index.ts";
 import { fluxEvent, type Notifier } from "../../pkg/notify/index.ts";
 import { parseDockerConfig } from "../../pkg/distribution/index.ts";
 import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
+import { generateIdentity } from "../../pkg/sops/index.ts";
 import type { ControllerMetrics } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";
 import type { Options } from "./options.ts";
@@ -61,7 +63,7 @@ export function buildControllers(parts: Parts) {
     repositories: repositories(parts),
     renderer: parts.renderer,
   });
-  const identities = new Identities(hub.inputs, generateIdentity);
+  const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
   const clusters = new ClusterReconciler({

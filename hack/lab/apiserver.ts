@@ -146,7 +146,11 @@ async function writeAuditPolicy(labDir: string): Promise<void> {
     apiVersion: "audit.k8s.io/v1",
     kind: "Policy",
     omitStages: ["RequestReceived"],
-    rules: [{ level: "Metadata" }],
+    rules: [
+      // What is sent to this namespace is written down as a whole, to be compared.
+      { level: "Request", namespaces: ["audited"], verbs: ["patch"] },
+      { level: "Metadata" },
+    ],
   };
   await writeFile(auditPolicyFile(labDir), JSON.stringify(policy));
 }

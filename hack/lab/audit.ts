@@ -15,6 +15,8 @@ export type AuditEntry = {
   /** HTTP status; 201 says that a create or an apply has created. */
   readonly code: number;
   readonly requestURI: string;
+  /** What was sent, where the policy has it written down: patches in the namespace `audited`. */
+  readonly body: unknown;
   /** When the reply was ready, in milliseconds since 1970. */
   readonly timeMs: number;
 };
@@ -82,6 +84,7 @@ function entryOf(event: ReturnType<typeof asMap>): AuditEntry {
     subresource: text(object, "subresource"),
     code: asNumber(asMap(event["responseStatus"])["code"]) ?? 0,
     requestURI: text(event, "requestURI"),
+    body: event["requestObject"],
     timeMs: Date.parse(text(event, "stageTimestamp")),
   };
 }

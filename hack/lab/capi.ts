@@ -77,6 +77,7 @@ async function startCore(labDir: string, tools: Tools, ports: Ports): Promise<vo
     `--webhook-port=${ports.capiWebhook}`,
     `--webhook-cert-dir=${join(dir, "pki")}`,
     `--health-addr=127.0.0.1:${ports.capiHealth}`,
+    "--feature-gates=ClusterTopology=true",
   ];
   const diagnostics = [
     `--diagnostics-address=127.0.0.1:${ports.capiDiagnostics}`,
@@ -195,7 +196,9 @@ function webhookResource({ kind }: KubeObject): Resource {
 
 /** The CRDs of the lab's own provider, contract v1beta2. */
 function labDefinitions(): readonly KubeObject[] {
-  return [resources.labCluster, resources.labControlPlane].map(({ group, kind, plural }) => ({
+  const { labCluster, labControlPlane, labClusterTemplate, labControlPlaneTemplate } = resources;
+  const kinds = [labCluster, labControlPlane, labClusterTemplate, labControlPlaneTemplate];
+  return kinds.map(({ group, kind, plural }) => ({
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
     metadata: {

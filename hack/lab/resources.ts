@@ -15,6 +15,17 @@ export const resources = {
     "LabControlPlane",
     "labcontrolplanes",
   ),
+  clusterClass: resource("cluster.x-k8s.io/v1beta2", "ClusterClass", "clusterclasses"),
+  labClusterTemplate: resource(
+    "infrastructure.cluster.x-k8s.io/v1",
+    "LabClusterTemplate",
+    "labclustertemplates",
+  ),
+  labControlPlaneTemplate: resource(
+    "controlplane.cluster.x-k8s.io/v1",
+    "LabControlPlaneTemplate",
+    "labcontrolplanetemplates",
+  ),
   provider: resource("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider", "providers"),
   crd: resource(
     "apiextensions.k8s.io/v1",

@@ -1,16 +1,23 @@
 import type { RevisionLayer } from "../api/index.ts";
-import { fileAt, filesUnder, parseValues, refusePlaintext, sortFiles, type SortedFiles } from "../content/index.ts";
+import { fileAt, filesUnder, refusePlaintext, sortFiles, type SortedFiles } from "../content/index.ts";
 import { parseFiles } from "../engine/index.ts";
-import { CapitanError } from "../errors/index.ts";
+import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { clusterKey, type ClusterContext } from "../fleet/index.ts";
 import { canonicalJson, sha256Hex, type JsonMap } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
-import { decryptFile, isEncryptedFile, parseIdentities, type Identity } from "../sops/index.ts";
-import { mergeValues } from "../template/index.ts";
+import { decryptFile, formatOf, isEncrypted, type Identity } from "../sops/index.ts";
+import {
+  compileTemplate,
+  layerShape,
+  mergeValues,
+  parseValues,
+  renderPath,
+  type Shape,
+} from "../template/index.ts";
 import type { Named, RendererPort, Secrets } from "./ports.ts";
 import type { AgeKeys } from "./identities.ts";
-import { existingSecret, secretText } from "./secrets.ts";
+import { existingSecret, identitiesIn, secretText } from "./secrets.ts";
 
 /** What many clusters share, and what was made for one; a thousand clusters with two layers fit. */
 const heldMax = 4_096;
@@ -28,6 +35,12 @@ export type Audience = {
 
 /** Objects of a layer, and a digest of everything that they were made from. */
 export type Made = { readonly objects: readonly KubeObject[]; readonly made: string };
+
+type Job = {
+  readonly layer: RevisionLayer;
+  readonly source: SourceFiles;
+  readonly audience: Audience;
+};
 
 type Opened = { readonly identities: readonly Identity[]; readonly version: string };
 
@@ -49,19 +62,18 @@ export class Content {
     audience: Audience,
     signal: AbortSignal,
   ): Promise<Made> {
-    const job = new Job(layer, source, audience, this.#renderer);
-    const directory = await job.line(layer.path ?? "./", "path", signal);
+    const directory = pathFor(layer.path ?? "./", "path", audience);
     const files = filesUnder(source.files, directory);
     const sorted = sortFiles(files, isEncryptedFile);
     const opened = await this.#identities(layer, audience.fleet, signal);
     const fixed = digestOf([source.key, directory, opened?.version]);
     const still = this.#keep(fixed, () => stillObjects(sorted, opened));
     if (sorted.templates.size === 0) return { made: fixed, objects: await still };
-    const values = await this.#values(job, opened, signal);
-    const context = { ...job.context, values };
+    const values = await this.#values({ layer, source, audience }, opened, signal);
+    const context = { ...contextOf(audience), values };
     const made = digestOf([fixed, context]);
     const objects = await this.#keep(made, async () => {
-      const { tenant } = job;
+      const tenant = clusterKey(audience.fleet);
       const templates = sorted.templates;
       const rendered = await this.#renderer.render({ tenant, templates, context }, signal);
       return [...(await still), ...parseFiles(rendered)];
@@ -79,12 +91,11 @@ export class Content {
     fleet: Named,
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
-    const lines = [layer.path ?? "./", ...(layer.valuesFiles ?? [])].filter(isTemplate);
-    const templates = new Map(lines.map((line) => [line, { content: Buffer.from(line) }]));
-    await this.#renderer.check({ tenant: clusterKey(fleet), templates }, signal);
+    for (const line of [layer.path ?? "./", ...(layer.valuesFiles ?? [])]) checkPath(line, "path");
     if (isTemplate(layer.path ?? "")) return [];
     const sorted = sortFiles(filesUnder(source.files, layer.path ?? "./"), isEncryptedFile);
-    await this.#renderer.check({ tenant: clusterKey(fleet), templates: sorted.templates }, signal);
+    for (const [path, { content }] of sorted.templates)
+      compileTemplate(content.toString("utf8"), path, layerShape);
     const opened = await this.#identities(layer, fleet, signal);
     const fixed = digestOf([source.key, layer.path ?? "./", opened?.version]);
     const objects = await this.#keep(fixed, () => stillObjects(sorted, opened));
@@ -94,14 +105,17 @@ export class Content {
   }
 
   /** Values by precedence: valuesFrom in order, then valuesFiles in order, then values. */
-  async #values(job: Job, opened: Opened | undefined, signal: AbortSignal): Promise<JsonMap> {
-    const { layer, source, audience } = job;
+  async #values(
+    { layer, source, audience }: Job,
+    opened: Opened | undefined,
+    signal: AbortSignal,
+  ): Promise<JsonMap> {
     const from = await Promise.all(
       (layer.valuesFrom ?? []).map((one) => this.#valuesOf(one, audience.fleet, signal)),
     );
     const files = await Promise.all(
       (layer.valuesFiles ?? []).map(async (line) => {
-        const path = await job.line(line, "valuesFiles", signal);
+        const path = pathFor(line, "valuesFiles", audience);
         const content = fileAt(source.files, path);
         const text = isEncryptedFile(content, path) ? await open(content, path, opened) : content;
         return parseValues(text.toString("utf8"), path);
@@ -132,7 +146,7 @@ export class Content {
     const { name } = decryption.secretRef;
     const secret = await existingSecret(this.#secrets, { namespace, name }, signal);
     const { uid = "", resourceVersion = "" } = secret.metadata;
-    return { identities: parseIdentities(secret), version: `${uid} ${resourceVersion}` };
+    return { identities: await identitiesIn(secret), version: `${uid} ${resourceVersion}` };
   }
 
   /** Makes something once; who asks at the same time shares it, and what failed is not kept. */
@@ -156,35 +170,7 @@ export class Content {
   }
 }
 
-/** One layer for one cluster: what templates know before there are values, and the paths that are templates. */
-class Job {
-  readonly layer: RevisionLayer;
-  readonly source: SourceFiles;
-  readonly audience: Audience;
-  readonly tenant: string;
-  readonly context: JsonMap;
-  readonly #renderer: RendererPort;
-
-  constructor(
-    layer: RevisionLayer,
-    source: SourceFiles,
-    audience: Audience,
-    renderer: RendererPort,
-  ) {
-    this.layer = layer;
-    this.source = source;
-    this.audience = audience;
-    this.tenant = clusterKey(audience.fleet);
-    this.context = contextOf(audience);
-    this.#renderer = renderer;
-  }
-
-  /** A field of one line that may be a template. */
-  async line(text: string, field: string, signal: AbortSignal): Promise<string> {
-    return renderLine(this.#renderer, { text, field, audience: this.audience }, signal);
-  }
-}
-
+const isEncryptedFile = (content: Buffer, path: string) => isEncrypted(content, formatOf(path));
 const isTemplate = (text: string) => text.includes("{{");
 
 /** What templates know of a cluster and a Fleet. */
@@ -192,17 +178,19 @@ function contextOf({ fleet, cluster }: Audience): JsonMap {
   return { cluster: cluster as unknown as JsonMap, fleet: { name: fleet.name, namespace: fleet.namespace } };
 }
 
-/** Renders a field of one line for one cluster; text without braces stays as it is. Throws TemplateInvalid. */
-export async function renderLine(
-  renderer: RendererPort,
-  { text, field, audience }: { readonly text: string; readonly field: string; readonly audience: Audience },
-  signal: AbortSignal,
-): Promise<string> {
+/** The names that a path may use: values come later. */
+const { cluster, fleet } = layerShape as { readonly cluster: Shape; readonly fleet: Shape };
+const pathShape: Shape = { cluster, fleet };
+
+/** Refuses a path that no cluster could have. Throws TemplateInvalid. */
+export function checkPath(text: string, field: string): void {
+  compileTemplate(text, field, pathShape);
+}
+
+/** A path of a layer for one cluster; without braces it stays as it is. Throws PathUnsafe, InputMissing, TemplateInvalid. */
+export function pathFor(text: string, field: string, audience: Audience): string {
   if (!isTemplate(text)) return text;
-  const templates = new Map([[field, { content: Buffer.from(text) }]]);
-  const job = { tenant: clusterKey(audience.fleet), templates, context: contextOf(audience) };
-  const rendered = await renderer.render(job, signal);
-  return rendered.get(field)?.content.toString("utf8") ?? "";
+  return renderPath(text, field, pathShape, contextOf(audience));
 }
 
 /** What is the same for every cluster: plain manifests, and those that had to be opened. */
@@ -222,7 +210,12 @@ async function stillObjects(
 async function open(content: Buffer, path: string, opened: Opened | undefined): Promise<Buffer> {
   if (opened === undefined)
     throw new CapitanError("DecryptionMissing", `${path} is encrypted with SOPS`);
-  return (await decryptFile(content, { path, identities: opened.identities })).plaintext;
+  const { identities } = opened;
+  try {
+    return (await decryptFile(content, { format: formatOf(path), identities })).plaintext;
+  } catch (error) {
+    throw isCapitanError(error) ? error.within(path) : error;
+  }
 }
 
 const digestOf = (parts: unknown) => sha256Hex(canonicalJson(parts));

@@ -1,7 +1,6 @@
-import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { annotations, labels, type KubeObject } from "../object/index.ts";
-import { parseIdentityText, type NewIdentity } from "../sops/index.ts";
+import { parseIdentities, type NewIdentity } from "../sops/index.ts";
 import type { Named } from "./ports.ts";
 import { nameOfSecret, secretText } from "./secrets.ts";
 
@@ -73,19 +72,21 @@ export function generationOf({ metadata }: KubeObject, { name }: { readonly name
   return metadata.name === `${name}-age-${said}` ? generation : undefined;
 }
 
-/** What a cluster's Flux gets of its identities. Throws SecretInvalid. */
-export function ageKeysOf(secrets: readonly KubeObject[], cluster: Named): AgeKeys {
-  const generations = secrets
-    .map((secret) => ({ secret, generation: generationOf(secret, cluster) }))
-    .filter(({ generation }) => generation !== undefined)
-    .sort((a, b) => (a.generation ?? 0) - (b.generation ?? 0));
-  const data = generations.map(({ secret, generation }) => {
-    const text = secretText(secret, identityKey);
+/** What a cluster's Flux gets of its identities. Throws SecretInvalid, IdentityInvalid. */
+export async function ageKeysOf(
+  secrets: readonly KubeObject[],
+  cluster: Named,
+): Promise<AgeKeys> {
+  const found = secrets.flatMap((secret) => {
+    const generation = generationOf(secret, cluster);
+    return generation === undefined ? [] : [{ secret, generation }];
+  });
+  const sorted = found.sort((a, b) => a.generation - b.generation);
+  const data = sorted.map(async ({ secret, generation }) => {
     // One line that Flux cannot read spoils every Kustomization of the cluster.
-    if (parseIdentityText(text).length === 0)
-      throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} holds no age identity`);
+    await parseIdentities(secretText(secret, identityKey), nameOfSecret(secret));
     return [`${generation}.agekey`, asString(asMap(secret["data"])[identityKey]) ?? ""] as const;
   });
-  const version = generations.map(({ secret }) => secret.metadata.uid ?? "").join(" ");
-  return { data: Object.fromEntries(data), version };
+  const version = sorted.map(({ secret }) => secret.metadata.uid ?? "").join(" ");
+  return { data: Object.fromEntries(await Promise.all(data)), version };
 }

@@ -210,14 +210,9 @@ export type Templates = ReadonlyMap<string, { readonly content: Buffer }>;
 
 /** Renders templates away from this thread, within limits. */
 export type RendererPort = {
-  /** The results by path without `.hbs`. `tenant` is who waits when it asks for too much. Throws CapitanError with file and line. */
+  /** The results by path without `.hbs`. `tenant` is who waits when it asks for too much. Throws CapitanError with file, line and column. */
   render(
     job: { readonly tenant: string; readonly templates: Templates; readonly context: JsonMap },
     signal: AbortSignal,
   ): Promise<Templates>;
-  /** Throws what is wrong with a template whatever the cluster. */
-  check(
-    job: { readonly tenant: string; readonly templates: Templates },
-    signal: AbortSignal,
-  ): Promise<void>;
 };

@@ -1,6 +1,7 @@
 import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
+import { parseIdentities, type Identity } from "../sops/index.ts";
 import type { Named, Secrets } from "./ports.ts";
 
 /** A Secret that must be there. Throws SecretNotFound. */
@@ -39,6 +40,23 @@ export function secretText(secret: KubeObject, key: string): string {
   if (value === undefined || value === "")
     throw new CapitanError("SecretInvalid", `${nameOfSecret(secret)} has no key ${key}`);
   return Buffer.from(value, "base64").toString("utf8");
+}
+
+/**
+ * The age identities in a Secret as Flux reads them: every key that ends with `.agekey`, one identity
+ * a line. Throws SecretInvalid, IdentityInvalid.
+ */
+export async function identitiesIn(secret: KubeObject): Promise<readonly Identity[]> {
+  const keys = Object.keys(asMap(secret["data"])).filter((key) => key.endsWith(".agekey"));
+  if (keys.length === 0)
+    throw new CapitanError(
+      "SecretInvalid",
+      `${nameOfSecret(secret)} has no key that ends with .agekey`,
+    );
+  const found = keys.map((key) =>
+    parseIdentities(secretText(secret, key), `${nameOfSecret(secret)}, key ${key}`),
+  );
+  return (await Promise.all(found)).flat();
 }
 
 /** As people know it. */

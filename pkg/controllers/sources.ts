@@ -5,7 +5,7 @@ import { deletionPolicyOf } from "../fleet/index.ts";
 import { canonicalJson, sha256Hex } from "../json/index.ts";
 import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
 import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
-import { Content, renderLine, type Audience, type SourceFiles } from "./content.ts";
+import { checkPath, Content, pathFor, type Audience, type SourceFiles } from "./content.ts";
 import type { ConfigMaps, Named, RendererPort, Repositories, Secrets } from "./ports.ts";
 import { dockerSecret, existingSecret } from "./secrets.ts";
 import { copyValues } from "./values.ts";
@@ -73,6 +73,7 @@ export class Sources {
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
     try {
+      checkPath(layer.flux?.sync?.path ?? "./", "sync.path");
       const source = await this.#filesOf(layer, fleet, signal);
       const artifact =
         source === undefined ? [] : await this.#content.check(layer, source, fleet, signal);
@@ -104,8 +105,7 @@ export class Sources {
   ) {
     const { sync } = flux;
     const planted = await this.#planted(audience.fleet.namespace, flux, signal);
-    const line = { text: sync?.path ?? "./", field: "sync.path", audience };
-    const syncPath = await renderLine(this.#options.renderer, line, signal);
+    const syncPath = pathFor(sync?.path ?? "./", "sync.path", audience);
     const versions = planted.map(({ metadata }) => [metadata.uid, metadata.resourceVersion]);
     const { ageKeys } = audience;
     const made = canonicalJson([versions, syncPath, ageKeys?.version]);

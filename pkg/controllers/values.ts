@@ -1,7 +1,7 @@
 import type { Layer, RevisionLayer } from "../api/index.ts";
-import { parseValues } from "../content/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
+import { parseValues } from "../template/index.ts";
 import type { ConfigMaps } from "./ports.ts";
 
 /** What ConfigMaps may bring into one revision; etcd takes 1.5 MiB for an object. */
@@ -12,7 +12,7 @@ type Copied = NonNullable<RevisionLayer["valuesFrom"]>;
 
 /**
  * `valuesFrom` as a revision has it: with what its ConfigMaps hold now. Secrets stay references.
- * Throws ValuesInvalid.
+ * Throws ValuesNotFound, InputInvalid, ManifestInvalid.
  */
 export async function copyValues(
   valuesFrom: ValuesFrom,
@@ -30,7 +30,7 @@ export async function copyValues(
     const text = await textOf({ namespace, name, key, optional }, configMaps, signal);
     bytes += text.length;
     if (bytes > copiedBytesMax)
-      throw new CapitanError("ValuesInvalid", `valuesFrom brings more than ${copiedBytesMax} bytes`);
+      throw new CapitanError("InputInvalid", `valuesFrom brings more than ${copiedBytesMax} bytes`);
     const values = parseValues(text, `ConfigMap ${namespace}/${name}, key ${key}`);
     copied.push({ kind, name, key, values });
   }
@@ -54,5 +54,5 @@ async function textOf(
   if (text !== undefined || optional) return text ?? "";
   const what = `ConfigMap ${namespace}/${name}`;
   const why = found === undefined ? `${what} does not exist` : `${what} has no key ${key}`;
-  throw new CapitanError("ValuesInvalid", why);
+  throw new CapitanError("ValuesNotFound", why);
 }

@@ -96,10 +96,10 @@ export const codes = {
     meaning: "The source has no file or directory at path or valuesFiles.",
     remedy: "Correct the path, or push the files; capitan pull artifact shows what is there.",
   },
-  ValuesInvalid: {
+  ValuesNotFound: {
     retry: "backoff",
-    meaning: "Values of a layer are missing, or are no map in YAML.",
-    remedy: "Look at the ConfigMap, Secret or file that the message names.",
+    meaning: "A ConfigMap that valuesFrom names does not exist, or does not have the key.",
+    remedy: "Create it, correct its name or key, or say optional: true.",
   },
   DecryptionMissing: {
     retry: "never",
@@ -112,6 +112,56 @@ export const codes = {
     meaning: "A Secret lies in the source in cleartext, and the layer decrypts.",
     remedy:
       "Encrypt it (capitan secrets encrypt -i FILE), push again, and change the value: the old one is in the history.",
+  },
+  TemplateInvalid: {
+    retry: "never",
+    meaning:
+      "A template cannot be read, or uses a name, a helper or a form that templates do not have.",
+    remedy:
+      "Correct the file, line and column that the message names; docs/templates.md lists what there is. Braces that are not ours are written \\{{.",
+  },
+  TemplateTooLarge: {
+    retry: "never",
+    meaning:
+      "A template, or what it renders, exceeds a limit on size, nesting, steps, time or memory.",
+    remedy: "Split the file, or loop over less; docs/templates.md lists the limits.",
+  },
+  InputMissing: {
+    retry: "backoff",
+    meaning: "A template reads something that this cluster or the values do not have.",
+    remedy:
+      'Add the label, annotation, variable or value that the message names; or write {{default x "…"}} or {{#if}} when it may be missing.',
+  },
+  InputInvalid: {
+    retry: "backoff",
+    meaning:
+      "A value is not of the type that a template needs, or a string would not be read back from YAML as the same string.",
+    remedy:
+      "Write {{quote x}} or {{yaml x indent=4}} in place of {{x}} and of quotes around it, or correct the value.",
+  },
+  PathUnsafe: {
+    retry: "never",
+    meaning:
+      "A path that is a template became empty, absolute, too long, or leads out of its root.",
+    remedy: "Correct the field that the message names, or the value that it is made from.",
+  },
+  RendererBusy: {
+    retry: "backoff",
+    meaning: "More templates wait to be rendered than the renderer keeps, or it is being stopped.",
+    remedy:
+      "Nothing to do if it passes. If it lasts, look for Fleets with the reason TemplateTooLarge.",
+  },
+  PatchInvalid: {
+    retry: "never",
+    meaning:
+      "A patch of a layer, or its target, cannot be read or asks for what patches may not do.",
+    remedy: "Correct the patch that the message names; docs/templates.md says what there is.",
+  },
+  PatchFailed: {
+    retry: "never",
+    meaning:
+      "A patch does not fit the object that its target matches: a path is not there, or a test fails.",
+    remedy: "Correct the patch, its target, or the object that the message names.",
   },
   KustomizeNotRendered: {
     retry: "never",

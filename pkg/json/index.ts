@@ -2,3 +2,4 @@
 export type { Json, JsonMap } from "./value.ts";
 export { isJsonMap, asMap, asString, asNumber, asList } from "./value.ts";
 export { canonicalJson, encodeJson, parseJson, sha256Hex, hmacHex } from "./text.ts";
+export { mergePatch } from "./merge.ts";

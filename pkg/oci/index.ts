@@ -16,6 +16,6 @@ export { copyArtifact, type Copied } from "./copy.ts";
 export type { BlobCache, BlobSource, Found, Signal, Store, Uploaded } from "./store.ts";
 export { buildManifest } from "./build.ts";
 export { digestOf, checkDigest } from "./digest.ts";
-export { selectVersion } from "./version.ts";
+export { selectVersion, parseRange } from "./version.ts";
 export { unpack, pack, type ArtifactFiles, type ArtifactFile } from "./archive.ts";
 export { diffFiles, type FileChange } from "./diff.ts";

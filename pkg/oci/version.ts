@@ -6,7 +6,7 @@ import { Range, compareBuild, parse } from "semver";
  * is a range. Tags that are no version are skipped.
  */
 export function selectVersion(tags: readonly string[], wanted: string): string | undefined {
-  const range = rangeOf(wanted);
+  const range = parseRange(wanted);
   if (range === undefined) return undefined;
   const found = tags
     .map((tag) => ({ tag, version: parse(tag.replace(/^v/, "").replaceAll("_", "+")) }))
@@ -16,7 +16,8 @@ export function selectVersion(tags: readonly string[], wanted: string): string |
   )[0]?.tag;
 }
 
-function rangeOf(wanted: string): Range | undefined {
+/** Reads a range of versions as `selectVersion` does; undefined when it is none. */
+export function parseRange(wanted: string): Range | undefined {
   const text = wanted.replaceAll(",", " ").replaceAll(/(^|[\s<>=~^|])v(?=\d)/g, "$1");
   try {
     return new Range(text, { includePrerelease: /\d-[0-9A-Za-z]/.test(text) });

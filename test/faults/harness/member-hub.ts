@@ -142,7 +142,7 @@ export class MemberHub {
         secrets: { secret: nothing },
         configMaps: { configMap: nothing },
         repositories: () => unused("registry"),
-        renderer: { render: () => unused("template"), check: () => unused("template") },
+        renderer: { render: () => unused("template") },
       }),
       identities: new Identities(
         { identitySecrets: () => unused("identity"), createSecret: () => unused("identity") },

@@ -1,0 +1,125 @@
+import type { CommandModule } from "yargs";
+import { stringify } from "yaml";
+import { hubResources } from "../../pkg/api/index.ts";
+import { clusterNameLabel } from "../../pkg/capi/index.ts";
+import { generationOf, identitiesIn } from "../../pkg/controllers/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { annotations, labels, type KubeObject } from "../../pkg/object/index.ts";
+import { hubOptions, withHub } from "./hub.ts";
+import { ago, formatted, table } from "./text.ts";
+
+type Arguments = {
+  readonly kubeconfig?: string | undefined;
+  readonly namespace: string;
+  readonly manager: string;
+  readonly output: string;
+};
+
+/** Who can open what is encrypted to this recipient: one cluster, or the manager. */
+type Recipient = {
+  /** Undefined for the manager. */
+  readonly cluster?: string | undefined;
+  readonly generation?: number | undefined;
+  readonly recipient: string;
+  readonly created?: string | undefined;
+};
+
+/** `capitan get recipients [-o sops]` */
+export const getRecipients: CommandModule<object, Arguments> = {
+  command: "recipients",
+  aliases: ["recipient"],
+  describe: "List to whom secrets are encrypted; -o sops prints the rules for .sops.yaml",
+  builder: (y) =>
+    y.options({
+      ...hubOptions,
+      namespace: {
+        alias: "n",
+        type: "string",
+        default: "fleet",
+        describe: "The namespace of the Clusters",
+      },
+      manager: {
+        type: "string",
+        default: "manager-key",
+        describe: "The Secret with the manager's identity, of: capitan init keys",
+      },
+      output: {
+        alias: "o",
+        choices: ["table", "json", "yaml", "sops"],
+        default: "table",
+        describe: "Form of the output",
+      },
+    }),
+  handler: (args) =>
+    withHub(args.kubeconfig, async (hub) => {
+      const recipients = [...(await managers(hub, args)), ...(await clusters(hub, args))];
+      process.stdout.write(textOf(recipients, args.output));
+    }),
+};
+
+async function managers(
+  hub: KubeClient,
+  { namespace, manager: name }: Arguments,
+): Promise<readonly Recipient[]> {
+  const secret = await hub.get(hubResources.secret, { namespace, name });
+  if (secret === undefined) return [];
+  const created = secret.metadata.creationTimestamp;
+  const identities = await identitiesIn(secret);
+  return identities.map(({ recipient }) => ({ recipient, created }));
+}
+
+async function clusters(
+  hub: KubeClient,
+  { namespace }: Arguments,
+): Promise<readonly Recipient[]> {
+  const labelSelector = labels.ageGeneration;
+  const options = { namespace, labelSelector, metadataOnly: true };
+  const { items } = await hub.list(hubResources.secret, options);
+  return items
+    .flatMap(recipientOf)
+    .sort((a, b) => (a.cluster ?? "").localeCompare(b.cluster ?? "", "en"));
+}
+
+function recipientOf(secret: KubeObject): readonly Recipient[] {
+  const cluster = secret.metadata.labels?.[clusterNameLabel] ?? "";
+  const generation = generationOf(secret, { name: cluster });
+  const recipient = secret.metadata.annotations?.[annotations.recipient];
+  if (generation === undefined || recipient === undefined) return [];
+  return [{ cluster, generation, recipient, created: secret.metadata.creationTimestamp }];
+}
+
+function textOf(recipients: readonly Recipient[], output: string): string {
+  if (output === "sops") return stringify(rulesFor(recipients), { lineWidth: 0 });
+  if (output === "json" || output === "yaml") return formatted(recipients, output);
+  const now = new Date();
+  const rows = recipients.map(({ cluster, generation, recipient, created }) => [
+    cluster ?? "(manager)",
+    generation === undefined ? "-" : String(generation),
+    ago(created, now),
+    recipient,
+  ]);
+  return table(["cluster", "generation", "age", "recipient"], rows);
+}
+
+const valuesOnly = "^(data|stringData)$";
+
+/**
+ * The rules of `.sops.yaml`: what lies under `clusters/<name>/` is for the manager and that cluster,
+ * everything else for the manager alone. No file is for two clusters.
+ */
+function rulesFor(recipients: readonly Recipient[]): object {
+  const manager = recipients.filter(({ cluster }) => cluster === undefined);
+  const names = [...new Set(recipients.flatMap(({ cluster }) => cluster ?? []))];
+  const ageOf = (of: readonly Recipient[]) => of.map(({ recipient }) => recipient).join(",");
+  const own = names.map((name) => ({
+    path_regex: `(^|/)clusters/${name.replaceAll(".", "\\.")}/.*\\.sops\\.(ya?ml|json|env|ini)$`,
+    encrypted_regex: valuesOnly,
+    age: ageOf([...manager, ...recipients.filter(({ cluster }) => cluster === name)]),
+  }));
+  const shared = {
+    path_regex: "\\.sops\\.(ya?ml|json|env|ini)$",
+    encrypted_regex: valuesOnly,
+    age: ageOf(manager),
+  };
+  return { creation_rules: manager.length === 0 ? own : [...own, shared] };
+}

@@ -1,0 +1,8 @@
+/** The language of templates: its grammar, its helpers, its checks, the values that it reads. No I/O. */
+export { layerShape, type ClusterInput, type LayerContext, type Shape } from "./context.ts";
+export { compileTemplate, renderTemplate, type Template } from "./template.ts";
+export { isTemplatePath, renderedPaths, renderAll } from "./layer.ts";
+export { renderPath } from "./path.ts";
+export { checkValues, mergeValues, parseValues } from "./values.ts";
+export { limits } from "./limits.ts";
+export { helpers } from "./helpers.ts";

@@ -1,0 +1,319 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, test } from "node:test";
+import { parse } from "yaml";
+import { createTopologyCluster, clusterInitialized, clusterKubeconfig } from "../../hack/lab/clusters.ts";
+import { auditOf, type Audit } from "../../hack/lab/audit.ts";
+import type { LabFile } from "../../hack/lab/state.ts";
+import { canonicalJson } from "../../pkg/json/index.ts";
+import { connect, type KubeClient } from "../../pkg/kube/index.ts";
+import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
+import type { KubeObject } from "../../pkg/object/index.ts";
+import { generateIdentity, type NewIdentity } from "../../pkg/sops/index.ts";
+import { pushFiles } from "../harness/artifacts.ts";
+import { encrypted } from "../harness/secrets.ts";
+import {
+  capitan,
+  fleetReady,
+  memberHas,
+  namespace,
+  resources,
+  sharedHub,
+  sharedLab,
+  until,
+} from "../harness/index.ts";
+
+let lab: LabFile;
+let hub: KubeClient;
+let manager: NewIdentity;
+const names = ["cfg-eu", "cfg-us"] as const;
+const clients = new Map<string, KubeClient>();
+
+before(async () => {
+  lab = await sharedLab();
+  hub = await sharedHub();
+  manager = generateIdentity(randomBytes);
+  await apply("Secret", "cfg-manager", { stringData: { "manager.agekey": manager.identity } });
+  const regions = { "cfg-eu": "eu", "cfg-us": "us" };
+  for (const name of names) {
+    const labels = { fleet: "cfg", "example.com/region": regions[name] };
+    await createTopologyCluster(hub, { namespace, name }, { tier: "gold" }, { labels });
+  }
+  for (const name of names) {
+    const kubeconfig = await clusterKubeconfig(hub, { namespace, name });
+    await clusterInitialized(hub, { namespace, name });
+    clients.set(name, connect(parseWorkloadKubeconfig(kubeconfig, name)));
+  }
+});
+after(async () => {
+  for (const client of clients.values()) await client.close();
+  await hub.close();
+});
+
+const apply = (kind: "Secret" | "ConfigMap", name: string, more: object) =>
+  hub.apply(
+    kind === "Secret" ? resources.secret : resources.configMap,
+    { apiVersion: "v1", kind, metadata: { namespace, name }, ...more } as KubeObject,
+    { manager: "test" },
+  );
+
+/** The source of the Fleet: templates, values and secrets for every cluster. */
+async function push(tag: string, change: Readonly<Record<string, string>> = {}): Promise<string> {
+  const values = (region: string) =>
+    encrypted(`password: ${region}-password\n`, "x.yaml", [manager.recipient]);
+  const files = {
+    "config/namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: audited}\n",
+    "config/app.yaml.hbs": `apiVersion: v1
+kind: ConfigMap
+metadata: {name: app, namespace: audited}
+data:
+  cluster: {{quote cluster.name}}
+  region: {{quote (get cluster.labels "example.com/region")}}
+  tier: {{quote cluster.topology.variables.tier}}
+  version: {{quote cluster.version}}
+  note: {{quote (default cluster.annotations.note "none")}}
+  level: {{quote values.level}}
+  owner: {{quote values.owner}}
+  limit: {{quote values.limit}}
+  alerts: "{{ $labels.instance }}"
+`.replace('"{{ $labels.instance }}"', '"kept"'),
+    "config/alert.yaml":
+      'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: alert, namespace: audited}\ndata: {rule: "{{ $labels.instance }} is down"}\n',
+    "config/login.yaml.hbs": `apiVersion: v1
+kind: Secret
+metadata: {name: login, namespace: audited}
+stringData:
+  password: {{quote values.password}}
+`,
+    "config/shared.sops.yaml": await encrypted(
+      "apiVersion: v1\nkind: Secret\nmetadata:\n    name: shared\n    namespace: audited\nstringData:\n    token: for-all-of-them\n",
+      "shared.sops.yaml",
+      [manager.recipient],
+    ),
+    "values/eu.sops.yaml": await values("eu"),
+    "values/us.sops.yaml": await values("us"),
+    ...change,
+  };
+  return pushFiles(`oci://${lab.registry}/cfg/source:${tag}`, files);
+}
+
+function fleet(layer: object = {}): Promise<unknown> {
+  const config = {
+    name: "config",
+    oci: { url: `oci://${lab.registry}/cfg/source`, ref: { tag: "stable" } },
+    path: "./config",
+    valuesFrom: [
+      { kind: "ConfigMap", name: "cfg-defaults" },
+      { kind: "Secret", name: "cfg-limits" },
+    ],
+    valuesFiles: ['values/{{get cluster.labels "example.com/region"}}.sops.yaml'],
+    values: { level: "info" },
+    decryption: { provider: "sops", secretRef: { name: "cfg-manager" } },
+    ...layer,
+  };
+  const spec = { clusterSelector: { matchLabels: { fleet: "cfg" } }, layers: [config] };
+  const metadata = { namespace, name: "cfg" };
+  const object = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", metadata, spec };
+  return hub.apply(resources.fleet, object as KubeObject, { manager: "test" });
+}
+
+async function dataOf(cluster: string, name: string, kind: "ConfigMap" | "Secret" = "ConfigMap") {
+  const resource = kind === "Secret" ? resources.secret : resources.configMap;
+  const found = await clients.get(cluster)?.get(resource, { namespace: "audited", name });
+  return (found?.["data"] ?? {}) as Readonly<Record<string, string>>;
+}
+
+const plain = (base64: string | undefined) => Buffer.from(base64 ?? "", "base64").toString();
+
+test("one artifact, two clusters: each has its own configuration and its own decrypted Secrets", async () => {
+  await apply("ConfigMap", "cfg-defaults", {
+    data: { "values.yaml": "owner: platform\nlevel: debug\nlimit: 1\n" },
+  });
+  await apply("Secret", "cfg-limits", { stringData: { "values.yaml": "limit: ten\n" } });
+  await push("stable");
+  await fleet();
+  await fleetReady(hub, "cfg");
+  for (const [cluster, region] of [
+    ["cfg-eu", "eu"],
+    ["cfg-us", "us"],
+  ] as const) {
+    assert.deepEqual(await dataOf(cluster, "app"), {
+      cluster,
+      region,
+      tier: "gold",
+      version: "v1.36.3",
+      note: "none",
+      level: "info",
+      owner: "platform",
+      limit: "ten",
+      alerts: "kept",
+    });
+    assert.deepEqual(await dataOf(cluster, "alert"), { rule: "{{ $labels.instance }} is down" });
+    const login = await dataOf(cluster, "login", "Secret");
+    assert.equal(plain(login["password"]), `${region}-password`);
+    const shared = await dataOf(cluster, "shared", "Secret");
+    assert.equal(plain(shared["token"]), "for-all-of-them");
+  }
+});
+
+test("capitan render prints what is applied, byte for byte; Secrets only when asked", async () => {
+  const audit = auditOf(lab.dir, "cfg-eu");
+  const sent = (await audit.since(0)).filter(
+    ({ userAgent, body }) => userAgent === "capitan-controller" && body !== undefined,
+  );
+  const bodies = new Map(sent.map(({ resource, name, body }) => [`${resource}/${name}`, body]));
+  const args = ["render", "fleet", "cfg", "--cluster", "cfg-eu"];
+  const { stdout, code, stderr } = await capitan([...args, "-o", "json", "--show-secrets"]);
+  assert.equal(code, 0, stderr);
+  const objects = JSON.parse(stdout) as readonly KubeObject[];
+  const rendered = objects.filter(({ metadata }) => metadata.namespace === "audited");
+  assert.equal(rendered.length, 4);
+  for (const object of rendered) {
+    const key = `${object.kind.toLowerCase()}s/${object.metadata.name}`;
+    assert.equal(canonicalJson(object), canonicalJson(bodies.get(key)), key);
+  }
+  const masked = await capitan(args);
+  assert.equal(masked.code, 0);
+  assert.ok(!masked.stdout.includes(Buffer.from("eu-password").toString("base64")));
+  assert.ok(masked.stdout.includes("(masked)"));
+  const yaml = await capitan([...args, "--show-secrets"]);
+  const documents = yaml.stdout.split(/^---\n/m).filter((text) => text !== "");
+  assert.deepEqual(documents.map((text) => canonicalJson(parse(text))), objects.map((object) => canonicalJson(object)));
+});
+
+/** What the controller writes on each of the two clusters because of a change, inventory left out, until `done` holds. */
+async function touchedBy(
+  change: () => Promise<unknown>,
+  done: () => Promise<boolean>,
+): Promise<readonly string[]> {
+  const marks = await Promise.all(
+    names.map(async (name): Promise<readonly [string, Audit, number]> => {
+      const audit = auditOf(lab.dir, name);
+      return [name, audit, await audit.mark()];
+    }),
+  );
+  await change();
+  await until(done, { deadlineMs: 30_000, what: "the change to arrive" });
+  // Both members have been looked at since, so that nothing more is under way.
+  for (const name of names) {
+    const ran = await capitan(["reconcile", "member", name, "--timeout", "30s"]);
+    assert.equal(ran.code, 0, ran.stderr);
+  }
+  const touched = await Promise.all(
+    marks.map(async ([name, audit, mark]) =>
+      (await audit.since(mark))
+        .filter(({ verb }) => ["create", "update", "patch", "delete"].includes(verb))
+        .filter((entry) => entry.userAgent === "capitan-controller" && entry.resource !== "leases")
+        .filter((entry) => entry.namespace !== "capitan-system")
+        .map((entry) => `${name} ${entry.resource}/${entry.name}`),
+    ),
+  );
+  return touched.flat().sort();
+}
+
+const shows = (cluster: string, key: string, value: string) => async () =>
+  (await dataOf(cluster, "app"))[key] === value;
+const patchCluster = (name: string, patch: object) =>
+  hub.mergePatch(resources.cluster, { namespace, name }, patch);
+
+test("every input fact changed once: only the clusters that it touches are written to", async () => {
+  const eu = ["cfg-eu configmaps/app"];
+  const both = [...eu, "cfg-us configmaps/app"];
+  const cases: readonly (readonly [
+    what: string,
+    change: () => Promise<unknown>,
+    done: () => Promise<boolean>,
+    touched: readonly string[],
+  ])[] = [
+    [
+      "an annotation of a Cluster",
+      () => patchCluster("cfg-eu", { metadata: { annotations: { note: "hello" } } }),
+      shows("cfg-eu", "note", "hello"),
+      eu,
+    ],
+    [
+      "a topology variable",
+      () =>
+        patchCluster("cfg-eu", {
+          spec: { topology: { variables: [{ name: "tier", value: "silver" }] } },
+        }),
+      shows("cfg-eu", "tier", "silver"),
+      eu,
+    ],
+    [
+      "a ConfigMap with values",
+      () =>
+        apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "owner: somebody\n" } }),
+      shows("cfg-us", "owner", "somebody"),
+      both,
+    ],
+    [
+      "a Secret with values",
+      () => apply("Secret", "cfg-limits", { stringData: { "values.yaml": "limit: eleven\n" } }),
+      shows("cfg-us", "limit", "eleven"),
+      both,
+    ],
+    ["values in the Fleet", () => fleet({ values: { level: "warn" } }), shows("cfg-us", "level", "warn"), both],
+    [
+      "a values file of one region",
+      async () => {
+        const text = "password: new-password\n";
+        await push("stable", {
+          "values/eu.sops.yaml": await encrypted(text, "x.yaml", [manager.recipient]),
+        });
+        await capitan(["reconcile", "fleet", "cfg", "--timeout", "30s"]);
+      },
+      async () => plain((await dataOf("cfg-eu", "login", "Secret"))["password"]) === "new-password",
+      ["cfg-eu secrets/login"],
+    ],
+    [
+      "a label that chooses other values",
+      () => patchCluster("cfg-eu", { metadata: { labels: { "example.com/region": "us" } } }),
+      shows("cfg-eu", "region", "us"),
+      ["cfg-eu configmaps/app", "cfg-eu secrets/login"],
+    ],
+    [
+      "a label that nothing reads",
+      () => patchCluster("cfg-eu", { metadata: { labels: { other: "x" } } }),
+      () => Promise.resolve(true),
+      [],
+    ],
+  ];
+  for (const [what, change, done, touched] of cases)
+    assert.deepEqual(await touchedBy(change, done), touched, what);
+});
+
+test("PlaintextSecret, DecryptionMissing, PathNotFound, ValuesInvalid, TemplateInvalid: said by the Fleet, and the last good state stays", async () => {
+  const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: audited}\nstringData: {a: b}\n";
+  const cases: readonly (readonly [code: string, make: () => Promise<unknown>])[] = [
+    ["PlaintextSecret", () => push("stable", { "config/x.yaml": secret })],
+    ["PathNotFound", () => fleet({ path: "./nowhere" })],
+    ["TemplateInvalid", () => push("stable", { "config/bad.yaml.hbs": "a: {{#if x}}\n" })],
+    ["ValuesInvalid", () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } })],
+    ["DecryptionMissing", () => fleet({ decryption: undefined, valuesFiles: undefined })],
+  ];
+  for (const [code, make] of cases) {
+    await make();
+    await capitan(["reconcile", "fleet", "cfg", "--no-wait"]);
+    await until(
+      async () => (await capitan(["describe", "fleet", "cfg"])).stdout.includes(code),
+      { deadlineMs: 30_000, what: code },
+    );
+    assert.equal((await dataOf("cfg-us", "app"))["region"], "us");
+    await apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "owner: somebody\n" } });
+    await push("stable");
+    await fleet();
+    const ran = await capitan(["reconcile", "fleet", "cfg", "--timeout", "60s"]);
+    assert.equal(ran.code, 0, ran.stderr);
+  }
+});
+
+test("a fact that one cluster lacks stops that cluster alone, and the message names file, line and what there is", async () => {
+  await patchCluster("cfg-eu", { metadata: { labels: { "example.com/region": null } } });
+  const member = await memberHas(hub, "cfg", "cfg-eu", "TemplateFailed");
+  const ready = member.status?.conditions?.find(({ type }) => type === "Ready");
+  assert.match(ready?.message ?? "", /example\.com\/region/);
+  assert.equal((await dataOf("cfg-us", "app"))["cluster"], "cfg-us");
+  await patchCluster("cfg-eu", { metadata: { labels: { "example.com/region": "eu" } } });
+  await fleetReady(hub, "cfg");
+});
