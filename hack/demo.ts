@@ -1,6 +1,7 @@
 // The demo. Act 1: a management cluster, Flux as an OCI artifact, a Fleet, then two Clusters one after
 // the other, each of which ends with the whole of Flux on it. Act 2: somebody deletes a Deployment and
-// edits a ConfigMap on a workload cluster. usage: npm run demo -- [--keep] [--json]
+// edits a ConfigMap on a workload cluster. Act 3: both clusters get their own configuration and secrets
+// from one source. usage: npm run demo -- [--keep] [--json]
 import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -13,8 +14,9 @@ import { parseWorkloadKubeconfig } from "../pkg/kubeconfig/index.ts";
 import { parseManifests, type KubeObject } from "../pkg/object/index.ts";
 import { fluxManifests, fluxVersion } from "./flux-manifests.ts";
 import { clientOf } from "./lab/apiserver.ts";
+import { showConfiguration } from "./demo-configuration.ts";
 import { repairTime } from "./drift.ts";
-import { clusterKubeconfig, createCluster, type ClusterName } from "./lab/clusters.ts";
+import { clusterKubeconfig, createTopologyCluster, type ClusterName } from "./lab/clusters.ts";
 import { startController } from "./lab/controller.ts";
 import { labNamespace, startLab, stopLab } from "./lab/lab.ts";
 import { defaultLabDir, root } from "./lab/paths.ts";
@@ -23,7 +25,11 @@ import { resources } from "./lab/resources.ts";
 import type { LabFile } from "./lab/state.ts";
 import { until } from "./lab/wait.ts";
 
-const clusterNames = ["demo-1", "demo-2"];
+/** The clusters of the demo, with what makes them differ. */
+const clusters = [
+  { name: "demo-1", region: "eu", tier: "standard" },
+  { name: "demo-2", region: "us", tier: "standard" },
+] as const;
 const readyMs = 120_000;
 
 /** One row of the table at the end. */
@@ -38,7 +44,7 @@ type Row = {
 
 async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<void> {
   const startedMs = performance.now();
-  const lab = await startLab({ dir: defaultLabDir, progress, standIn: "300ms" });
+  const lab = await startLab({ dir: defaultLabDir, progress, standIn: "300ms", audit: true });
   const hub = await clientOf(lab.hubKubeconfig);
   try {
     const controller = await startController(lab);
@@ -48,9 +54,11 @@ async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<v
     await pushFlux(lab);
     await applyFleet(lab, hub);
     const rows: Row[] = [];
-    for (const name of clusterNames)
-      rows.push(await installOn(hub, { namespace: labNamespace, name }));
-    const drift = await showDrift(hub, { namespace: labNamespace, name: clusterNames[0] ?? "" });
+    for (const cluster of clusters)
+      rows.push(await installOn(hub, { namespace: labNamespace, ...cluster }));
+    const names = clusters.map(({ name }) => ({ namespace: labNamespace, name }));
+    const drift = await showDrift(hub, { namespace: labNamespace, name: clusters[0].name });
+    const configuration = await showConfiguration(lab, hub, names);
     const seconds = Math.round((performance.now() - startedMs) / 1000);
     print(
       ["CLUSTER", "FLUX", "OBJECTS", "KUBECONFIG → LAST OBJECT", "READY"],
@@ -66,10 +74,21 @@ async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<v
       ["SOMEBODY", "OBJECT", "PUT BACK AFTER"],
       drift.map(({ act, object, ms }) => [act, object, `${ms.toFixed(1)} ms`]),
     );
+    const { change } = configuration;
+    print(
+      ["CLUSTER", "REGION", "TIER", "SECRET", `WRITTEN WHEN THE ${change.what.toUpperCase()} CHANGED`],
+      configuration.clusters.map(({ name, region, tier, password }) => [
+        name,
+        region,
+        tier,
+        password,
+        `${change.writes[name] ?? 0} objects`,
+      ]),
+    );
     progress.done(`done after ${seconds} s`);
     if (keep) advise(lab);
     const repairMs = drift.map(({ ms }) => Math.round(ms * 10) / 10);
-    const result = { clusters: rows, drift: { repairMs } };
+    const result = { clusters: rows, drift: { repairMs }, configuration };
     if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
   } finally {
     await hub.close();
@@ -115,9 +134,12 @@ async function applyFleet(lab: LabFile, hub: KubeClient): Promise<void> {
 }
 
 /** Creates a Cluster and follows it until its member is Ready. */
-async function installOn(hub: KubeClient, cluster: ClusterName): Promise<Row> {
-  progress.action(`creating Cluster ${cluster.name}`);
-  await createCluster(hub, cluster, { labels: { env: "demo" } });
+async function installOn(
+  hub: KubeClient,
+  { region, tier, ...cluster }: ClusterName & { readonly region: string; readonly tier: string },
+): Promise<Row> {
+  progress.action(`creating Cluster ${cluster.name}, region ${region}, tier ${tier}`);
+  await createTopologyCluster(hub, cluster, { tier }, { labels: { env: "demo", region } });
   const secretName = { namespace: cluster.namespace, name: `${cluster.name}-kubeconfig` };
   await until(() => hub.get(resources.secret, secretName, { metadataOnly: true }), {
     deadlineMs: readyMs,
