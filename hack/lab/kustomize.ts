@@ -47,7 +47,7 @@ export async function startKustomizeController(
   });
 }
 
-/** What source-controller would do: serves one artifact and writes it into the status of a new GitRepository. */
+/** What source-controller would do: serves one artifact and writes it into the status of a GitRepository, which is made when it is not there. */
 export async function serveArtifact(
   client: KubeClient,
   { namespace, name }: { readonly namespace: string; readonly name: string },
@@ -64,12 +64,13 @@ export async function serveArtifact(
   const server = createServer((_, response) => response.end(archive)).listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const { port } = server.address() as AddressInfo;
-  await client.create(fluxResources.gitRepository, {
-    apiVersion: "source.toolkit.fluxcd.io/v1",
-    kind: "GitRepository",
-    metadata: { namespace, name },
-    spec: { url: `https://example.com/${name}`, interval: "1h" },
-  });
+  if ((await client.get(fluxResources.gitRepository, { namespace, name })) === undefined)
+    await client.create(fluxResources.gitRepository, {
+      apiVersion: "source.toolkit.fluxcd.io/v1",
+      kind: "GitRepository",
+      metadata: { namespace, name },
+      spec: { url: `https://example.com/${name}`, interval: "1h" },
+    });
   const digest = `sha256:${createHash("sha256").update(archive).digest("hex")}`;
   const artifact = {
     url: `http://127.0.0.1:${port}/${name}.tar.gz`,
