@@ -1,0 +1,107 @@
+import { Worker } from "node:worker_threads";
+import { CapitanError, messageOf } from "../errors/index.ts";
+import { ready, type Answer, type Task } from "./messages.ts";
+
+export type ThreadLimits = {
+  /** Wall-clock time of one task. */
+  readonly timeMsMax: number;
+  /** Heap of the thread. */
+  readonly memoryMbMax: number;
+};
+
+/** A thread that is not loaded after this long will never be. */
+const startMsMax = 30_000;
+const youngMbMax = 16;
+const stackMb = 4;
+
+type Reply = (value: unknown) => void;
+
+/**
+ * One thread that renders. It is started when it is first needed; a task that takes too much ends the
+ * thread, and the next task finds a new one. It has no environment variables.
+ */
+export class Thread {
+  readonly #limits: ThreadLimits;
+  #worker: Promise<Worker> | undefined;
+
+  constructor(limits: ThreadLimits) {
+    this.#limits = limits;
+  }
+
+  /** Throws TemplateTooLarge when the task needs too much; the thread is a new one then. One task at a time. */
+  async run(task: Task): Promise<Answer> {
+    this.#worker ??= start(this.#limits.memoryMbMax);
+    const started = this.#worker;
+    try {
+      const worker = await started;
+      worker.ref();
+      const answer = await reply(worker, this.#limits, () => worker.postMessage(task));
+      worker.unref();
+      return answer as Answer;
+    } catch (error) {
+      if (this.#worker === started) this.#worker = undefined;
+      await end(started);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    if (worker !== undefined) await end(worker);
+  }
+}
+
+async function start(memoryMbMax: number): Promise<Worker> {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+    env: {},
+    execArgv: [],
+    resourceLimits: {
+      maxOldGenerationSizeMb: memoryMbMax,
+      maxYoungGenerationSizeMb: youngMbMax,
+      stackSizeMb: stackMb,
+    },
+  });
+  // An error that comes while nobody waits is seen by who asks next, as the end of the thread.
+  worker.on("error", () => undefined);
+  const first = await reply(worker, { timeMsMax: startMsMax, memoryMbMax }, () => undefined);
+  if (first !== ready) throw new CapitanError("InternalError", "a rendering thread did not start");
+  worker.unref();
+  return worker;
+}
+
+async function end(started: Promise<Worker>): Promise<void> {
+  const worker = await started.catch(() => undefined);
+  await worker?.terminate();
+}
+
+/** What the thread says next. */
+function reply(worker: Worker, limits: ThreadLimits, ask: () => void): Promise<unknown> {
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  const fail = (what: string) => reject(new CapitanError("TemplateTooLarge", what));
+  const late = `rendering took more than ${limits.timeMsMax} ms and was stopped`;
+  // An answer may lie unread while this thread was busy itself: it is read before the time is up.
+  const timer = setTimeout(() => setImmediate(fail, late), limits.timeMsMax);
+  const listeners: readonly (readonly [string, Reply])[] = [
+    ["message", resolve],
+    ["error", (error) => fail(causeOf(error, limits))],
+    ["exit", () => fail("the rendering thread ended")],
+  ];
+  for (const [name, listen] of listeners) worker.on(name, listen);
+  try {
+    ask();
+  } catch (error) {
+    fail(`the values cannot be given to a thread (${messageOf(error)})`);
+  }
+  return promise.finally(() => {
+    clearTimeout(timer);
+    for (const [name, listen] of listeners) worker.off(name, listen);
+  });
+}
+
+function causeOf(error: unknown, { memoryMbMax }: ThreadLimits): string {
+  const isMemory = (error as { readonly code?: string }).code === "ERR_WORKER_OUT_OF_MEMORY";
+  return isMemory
+    ? `rendering needed more than ${memoryMbMax} MB of memory and was stopped`
+    : `the rendering thread failed (${messageOf(error)})`;
+}
