@@ -55,7 +55,8 @@ async function main(options: Options): Promise<void> {
   );
   const notifier = newNotifier(options, metrics, log);
   const discovery = new Discovery(client);
-  const adapters = { client, discovery, connections, notifier };
+  const renderer = new Renderer();
+  const adapters = { client, discovery, connections, notifier, renderer };
   const controllers = buildControllers({ ...adapters, options, log, clock, metrics, driftTimes });
 
   let synced = false;
@@ -86,7 +87,7 @@ async function main(options: Options): Promise<void> {
   ]);
   await notifier?.drained(notifyDrainMs);
   await connections.close();
-  await Promise.all([client.close(), leaseClient.close()]);
+  await Promise.all([client.close(), leaseClient.close(), renderer.close()]);
 }
 
 /** Sends events where --events-addr says, if it does. */

@@ -13,6 +13,7 @@ import {
   mergeValues,
   parseValues,
   renderPath,
+  type LayerContext,
   type Shape,
 } from "../template/index.ts";
 import type { Named, RendererPort, Secrets } from "./ports.ts";
@@ -73,9 +74,7 @@ export class Content {
     const context = { ...contextOf(audience), values };
     const made = digestOf([fixed, context]);
     const objects = await this.#keep(made, async () => {
-      const tenant = clusterKey(audience.fleet);
-      const templates = sorted.templates;
-      const rendered = await this.#renderer.render({ tenant, templates, context }, signal);
+      const rendered = await this.#rendered(sorted.templates, clusterKey(audience.fleet), context);
       return [...(await still), ...parseFiles(rendered)];
     });
     return { made, objects };
@@ -102,6 +101,16 @@ export class Content {
     if (objects.length === 0 && sorted.templates.size === 0)
       throw new CapitanError("ManifestInvalid", "the source contains no Kubernetes object");
     return objects;
+  }
+
+  async #rendered(templates: ArtifactFiles, key: string, context: LayerContext) {
+    const files = new Map([...templates].map(([path, { content }]) => [path, content] as const));
+    const [rendered] = await this.#renderer.render({ key, files, contexts: [context] });
+    if (isCapitanError(rendered)) throw rendered;
+    const entries = [...(rendered ?? [])].map(
+      ([path, bytes]) => [path, { content: Buffer.from(bytes) }] as const,
+    );
+    return new Map(entries);
   }
 
   /** Values by precedence: valuesFrom in order, then valuesFiles in order, then values. */
@@ -174,8 +183,8 @@ const isEncryptedFile = (content: Buffer, path: string) => isEncrypted(content, 
 const isTemplate = (text: string) => text.includes("{{");
 
 /** What templates know of a cluster and a Fleet. */
-function contextOf({ fleet, cluster }: Audience): JsonMap {
-  return { cluster: cluster as unknown as JsonMap, fleet: { name: fleet.name, namespace: fleet.namespace } };
+function contextOf({ fleet: { name, namespace }, cluster: of }: Audience) {
+  return { cluster: of, fleet: { name, namespace } };
 }
 
 /** The names that a path may use: values come later. */
@@ -190,7 +199,7 @@ export function checkPath(text: string, field: string): void {
 /** A path of a layer for one cluster; without braces it stays as it is. Throws PathUnsafe, InputMissing, TemplateInvalid. */
 export function pathFor(text: string, field: string, audience: Audience): string {
   if (!isTemplate(text)) return text;
-  return renderPath(text, field, pathShape, contextOf(audience));
+  return renderPath(text, field, pathShape, contextOf(audience) as unknown as JsonMap);
 }
 
 /** What is the same for every cluster: plain manifests, and those that had to be opened. */

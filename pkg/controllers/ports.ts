@@ -7,7 +7,6 @@ import type {
   FleetRevisionSpec,
   FleetStatus,
 } from "../api/index.ts";
-import type { JsonMap } from "../json/index.ts";
 import type { Live } from "../drift/index.ts";
 import type {
   ApplyReply,
@@ -16,10 +15,12 @@ import type {
   Problem,
   RemovalReply,
 } from "../engine/index.ts";
+import type { CapitanError } from "../errors/index.ts";
 import type { ClusterFacts } from "../fleet/index.ts";
 import type { Entry, Header, Inventory, Ledger } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
 import type { ArtifactFiles, Reference } from "../oci/index.ts";
+import type { LayerContext } from "../template/index.ts";
 
 export type Named = { readonly namespace: string; readonly name: string };
 
@@ -206,13 +207,17 @@ export type ConfigMaps = {
   configMap(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
 };
 
-export type Templates = ReadonlyMap<string, { readonly content: Buffer }>;
+type Files = ReadonlyMap<string, Uint8Array>;
 
 /** Renders templates away from this thread, within limits. */
 export type RendererPort = {
-  /** The results by path without `.hbs`. `tenant` is who waits when it asks for too much. Throws CapitanError with file, line and column. */
-  render(
-    job: { readonly tenant: string; readonly templates: Templates; readonly context: JsonMap },
-    signal: AbortSignal,
-  ): Promise<Templates>;
+  /**
+   * The files of each context by path without `.hbs`, or why it has none. `key` is who waits when it
+   * asks for too much. Throws what no context changes.
+   */
+  render(request: {
+    readonly key: string;
+    readonly files: Files;
+    readonly contexts: readonly LayerContext[];
+  }): Promise<readonly (Files | CapitanError)[]>;
 };
