@@ -14,6 +14,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   kubeconfig: ["errors", "json", "object"],
   oci: ["errors", "json"],
   distribution: ["errors", "json", "oci"],
+  gitdata: ["errors", "json", "oci"],
   inventory: ["errors", "json", "object"],
   engine: ["api", "drift", "errors", "inventory", "json", "object", "oci"],
   fleet: ["api", "engine", "errors", "inventory", "json", "object"],
@@ -22,6 +23,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   install: ["api", "object"],
   kube: ["errors", "json", "kubeconfig", "object"],
   registry: ["distribution", "errors", "json", "oci"],
+  git: ["errors", "gitdata", "json", "oci"],
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
@@ -34,6 +36,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
     "engine",
     "errors",
     "fleet",
+    "gitdata",
     "inventory",
     "json",
     "object",
@@ -52,6 +55,7 @@ const pure = new Set([
   "kubeconfig",
   "distribution",
   "oci",
+  "gitdata",
   "inventory",
   "engine",
   "fleet",
@@ -73,7 +77,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 
@@ -132,7 +136,7 @@ test("pure rooms have no I/O, clock, randomness or environment", async () => {
   assert.deepEqual(wrong, []);
 });
 
-test("O8 nothing that reads tenants' docker configs or kubeconfigs can run a program", async () => {
+test("O8 G6 nothing that reads tenants' docker configs, kubeconfigs or Git URLs can run a program", async () => {
   const wrong = (await sources()).filter(
     ({ file, text }) =>
       tenantsInput.test(file) &&
