@@ -15,6 +15,7 @@ import {
   type LayerPlan,
 } from "../../pkg/engine/index.ts";
 import { ownerOf, revisionName } from "../../pkg/fleet/index.ts";
+import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { kindOf, type KubeObject } from "../../pkg/object/index.ts";
 import { parseDockerConfig } from "../../pkg/distribution/index.ts";
@@ -142,5 +143,10 @@ function sourcesOf(hub: KubeClient): Sources {
     secret: (name: { namespace: string; name: string }, signal: AbortSignal) =>
       hub.get(hubResources.secret, name, { signal }),
   };
-  return new Sources(secrets, repositories);
+  const packs = new PackCache(cacheDirectory(), () => undefined);
+  return new Sources(
+    secrets,
+    repositories,
+    (location, access) => new GitRepository(location, { ...access, cache: packs }),
+  );
 }

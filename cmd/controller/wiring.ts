@@ -6,6 +6,7 @@ import {
   Sources,
   WorkQueue,
   type Clock,
+  type GitRepositories,
   type Metrics,
   type Repositories,
 } from "../../pkg/controllers/index.ts";
@@ -13,6 +14,7 @@ import { clusterKey } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
+import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
@@ -52,7 +54,7 @@ export function buildControllers(parts: Parts) {
     clock.random,
     [...platformNamespaces],
   );
-  const sources = new Sources(hub, repositories(parts));
+  const sources = new Sources(hub, repositories(parts), gitRepositories(parts));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
   const clusters = new ClusterReconciler({
@@ -178,6 +180,13 @@ function peoplesAnnotations({ annotations: all = {} }: FleetMember["metadata"]):
 }
 
 /** OCI repositories with one cache on disk. What they are asked is counted. */
+function gitRepositories({ options, log }: Parts): GitRepositories {
+  const cache = new PackCache(options.cacheDir, (error) =>
+    log.warn({ dir: options.cacheDir }, `cache: ${messageOf(error)}`),
+  );
+  return (location, access) => new GitRepository(location, { ...access, cache });
+}
+
 function repositories({ options, log, metrics }: Parts): Repositories {
   const counted = async <T>(operation: string, work: Promise<T>): Promise<T> => {
     try {

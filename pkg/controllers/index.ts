@@ -3,4 +3,4 @@ export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { Sources } from "./sources.ts";
 export { WorkQueue } from "./work-queue.ts";
-export type { Clock, ClusterHub, Log, Metrics, Repositories } from "./ports.ts";
+export type { Clock, ClusterHub, GitRepositories, Log, Metrics, Repositories } from "./ports.ts";

@@ -147,8 +147,9 @@ export class Members {
       return await this.#options.sources.load(fleet.namespace, layer, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;
-      // The digest was there when the revision was made.
-      const code = error.code === "ArtifactNotFound" ? "ArtifactGone" : error.code;
+      // The digest or commit was there when the revision was made.
+      const isGone = error.code === "ArtifactNotFound" || error.code === "GitNotFound";
+      const code = isGone ? "ArtifactGone" : error.code;
       return { code, message: error.message };
     }
   }

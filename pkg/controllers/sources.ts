@@ -4,8 +4,17 @@ import { checkFiles, orderLayers, renderLayer, type LayerInputs } from "../engin
 import { deletionPolicyOf } from "../fleet/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
-import { parseReference, selectVersion } from "../oci/index.ts";
-import type { Named, Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
+import { filesBelow, parseReference, selectVersion, type ArtifactFiles } from "../oci/index.ts";
+import { GitSources } from "./git-sources.ts";
+import type {
+  GitRepositories,
+  Named,
+  Repositories,
+  RepositoryAccess,
+  RepositoryPort,
+  Secrets,
+} from "./ports.ts";
+import { existingSecret, nameOfSecret } from "./secrets.ts";
 
 /** Parsed artifacts that are kept in memory; one of Flux is about 1 MB. */
 const parsedMax = 64;
@@ -17,15 +26,17 @@ type Access = {
   readonly certSecretRef?: { readonly name: string } | undefined;
 };
 
-/** Turns what a Fleet names into what it means: versions into digests, digests into objects. */
+/** Turns what a Fleet names into what it means: versions into digests and commits, these into objects. */
 export class Sources {
   readonly #secrets: Secrets;
   readonly #repositories: Repositories;
+  readonly #git: GitSources;
   readonly #parsed = new Map<string, Promise<readonly KubeObject[]>>();
 
-  constructor(secrets: Secrets, repositories: Repositories) {
+  constructor(secrets: Secrets, repositories: Repositories, git: GitRepositories) {
     this.#secrets = secrets;
     this.#repositories = repositories;
+    this.#git = new GitSources(secrets, git);
   }
 
   /**
@@ -48,12 +59,10 @@ export class Sources {
 
   /** Everything that rendering a layer of a revision needs. Throws CapitanError with the layer's name. */
   async load(namespace: string, layer: RevisionLayer, signal: AbortSignal): Promise<LayerInputs> {
-    const source = layer.oci ?? layer.flux;
     try {
+      const artifact = await this.#artifact(namespace, layer, signal);
       return {
-        ...(source === undefined
-          ? {}
-          : { artifact: await this.#artifact(namespace, source, signal) }),
+        ...(artifact === undefined ? {} : { artifact }),
         ...(layer.flux === undefined
           ? {}
           : { planted: await this.#planted(namespace, layer.flux, signal) }),
@@ -94,7 +103,7 @@ export class Sources {
 
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
-    const { name, wait, timeout, dependsOn = [], include, adopt } = layer;
+    const { name, wait, timeout, dependsOn = [], include, adopt, path } = layer;
     const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
     try {
@@ -103,6 +112,7 @@ export class Sources {
         ...base,
         ...(include === undefined ? {} : { include }),
         ...(adopt === undefined ? {} : { adopt }),
+        ...(path === undefined ? {} : { path }),
         ...source,
       };
     } catch (error) {
@@ -111,14 +121,16 @@ export class Sources {
   }
 
   async #resolveSource(
-    { oci, flux, inline }: Layer,
+    { oci, git, flux, inline }: Layer,
     namespace: string,
     signal: AbortSignal,
-  ): Promise<Pick<RevisionLayer, "oci" | "flux" | "inline">> {
+  ): Promise<Pick<RevisionLayer, "oci" | "git" | "flux" | "inline">> {
     if (oci !== undefined) {
       const { ref, ...access } = oci;
       return { oci: { ...access, ...(await this.#locate(namespace, access, refOf(ref), signal)) } };
     }
+    if (git !== undefined)
+      return { git: { ...git, ...(await this.#git.resolve(namespace, git, signal)) } };
     if (flux === undefined) return inline === undefined ? {} : { inline };
     const { artifact, version: wanted, sync, ...options } = flux;
     const found = await this.#locate(namespace, artifact, { semver: wanted }, signal);
@@ -127,14 +139,21 @@ export class Sources {
     return { flux: { ...artifact, ...options, ...synced, ...found, version } };
   }
 
-  /** What the cluster's own Flux is to pull: by digest, unless it follows the reference by itself. */
+  /** What the cluster's own Flux is to pull: by digest or commit, unless it follows the reference by itself. */
   async #pin(
     namespace: string,
-    { follow, oci, ...rest }: NonNullable<NonNullable<Layer["flux"]>["sync"]>,
+    { follow, oci, git, ...rest }: NonNullable<NonNullable<Layer["flux"]>["sync"]>,
     signal: AbortSignal,
   ): Promise<NonNullable<RevisionLayer["flux"]>["sync"]> {
+    const source = { ...(oci === undefined ? {} : { oci }), ...(git === undefined ? {} : { git }) };
+    if (follow === "Tag") return { ...rest, ...source };
+    if (git !== undefined) {
+      const { commit, revision } = await this.#git.resolve(namespace, git, signal);
+      // Flux fetches one commit cheaply when it knows the branch that it is on.
+      const branch = git.ref?.branch === undefined ? {} : { branch: git.ref.branch };
+      return { ...rest, git: { ...git, ref: { ...branch, commit }, revision } };
+    }
     if (oci === undefined) return rest;
-    if (follow === "Tag") return { ...rest, oci };
     const { ref, ...access } = oci;
     const { digest, revision } = await this.#locate(namespace, access, refOf(ref), signal);
     return { ...rest, oci: { ...access, ref: { digest }, revision } };
@@ -160,18 +179,32 @@ export class Sources {
     });
   }
 
-  /** The parsed objects of an artifact; clusters that ask at once share one pull. */
+  /** The parsed objects of a layer's artifact, when it has one; clusters that ask at once share one pull. */
   #artifact(
     namespace: string,
-    source: Access & { readonly digest: string },
+    { oci, git, flux, path = "./" }: RevisionLayer,
     signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
-    const key = `${namespace}/${source.url}@${source.digest}`;
+  ): Promise<readonly KubeObject[] | undefined> {
+    if (git !== undefined)
+      return this.#once(`${namespace}/${git.url}@${git.commit}:${path}`, () =>
+        this.#git.files(namespace, git, path, signal),
+      );
+    const source = oci ?? flux;
+    if (source === undefined) return Promise.resolve(undefined);
+    const what = `${source.url}@${source.digest}`;
+    return this.#once(`${namespace}/${what}:${path}`, async () => {
+      const files = await this.#withRepository(namespace, source, signal, (repository) =>
+        repository.pull(source.digest, signal),
+      );
+      return filesBelow(files, path, what);
+    });
+  }
+
+  /** What these files hold, read at most once while it is remembered. */
+  #once(key: string, read: () => Promise<ArtifactFiles>): Promise<readonly KubeObject[]> {
     const held = this.#parsed.get(key);
     if (held !== undefined) return held;
-    const parsed = this.#withRepository(namespace, source, signal, (repository) =>
-      repository.pull(source.digest, signal),
-    ).then(checkFiles);
+    const parsed = read().then(checkFiles);
     this.#parsed.set(key, parsed);
     parsed.catch(() => this.#parsed.delete(key));
     const [oldest] = this.#parsed.keys();
@@ -227,14 +260,8 @@ export class Sources {
     return secret;
   }
 
-  async #existing(name: Named, signal: AbortSignal): Promise<KubeObject> {
-    const secret = await this.#secrets.secret(name, signal);
-    if (secret === undefined)
-      throw new CapitanError(
-        "SecretNotFound",
-        `Secret ${name.namespace}/${name.name} does not exist`,
-      );
-    return secret;
+  #existing(name: Named, signal: AbortSignal): Promise<KubeObject> {
+    return existingSecret(this.#secrets, name, signal);
   }
 }
 
@@ -258,9 +285,6 @@ function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> = {}): 
   if (digest !== undefined) return { digest };
   return semver === undefined ? { tag } : { semver };
 }
-
-const nameOfSecret = ({ metadata }: KubeObject) =>
-  `Secret ${metadata.namespace ?? ""}/${metadata.name}`;
 
 function valueOf(secret: KubeObject, key: string): string {
   const value = asString(asMap(secret["data"])[key]);

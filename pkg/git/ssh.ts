@@ -51,8 +51,7 @@ export class SshTransport implements GitTransport {
     this.#hostKeys = hostKeysOf(credentials.knownHosts, location, what);
     if (this.#hostKeys.trusted.length === 0)
       throw new CapitanError("HostKeyRefused", `${this.#url}: known_hosts has no key of this host`);
-    const parsed = ssh2.utils.parseKey(credentials.identity, credentials.passphrase);
-    const key = Array.isArray(parsed) ? parsed[0] : parsed;
+    const [key] = [ssh2.utils.parseKey(credentials.identity, credentials.passphrase)].flat();
     if (key === undefined || key instanceof Error || !key.isPrivateKey())
       throw new CapitanError(
         "SecretInvalid",

@@ -26,7 +26,7 @@ export function encodePacket(packet: Packet): Buffer {
 
 /** Reads packets one by one. What is not read yet stays where it is. */
 export class PacketReader {
-  readonly #source: AsyncIterator<Uint8Array>;
+  readonly #source: AsyncIterator<Uint8Array, unknown>;
   readonly #what: string;
   #held: Uint8Array[] = [];
   #length = 0;
@@ -53,13 +53,13 @@ export class PacketReader {
   /** As many bytes; undefined when there are none. However the pieces are cut, each byte is copied once or twice. */
   async #take(bytes: number): Promise<Buffer | undefined> {
     while (this.#length < bytes) {
-      const { done, value } = await this.#source.next();
-      if (done === true) {
+      const read = await this.#source.next();
+      if (read.done === true) {
         if (this.#length === 0) return undefined;
         throw this.#corrupt("cut off");
       }
-      this.#held.push(value);
-      this.#length += value.length;
+      this.#held.push(read.value);
+      this.#length += read.value.length;
     }
     const [first] = this.#held;
     const all =

@@ -80,6 +80,22 @@ export function safePath(name: string, what: string): string {
   return parts.join("/");
 }
 
+/**
+ * The files below a directory of an artifact, by their path from there. Throws ArtifactNotFound, the
+ * same when the path leads out of it and when nothing is there.
+ */
+export function filesBelow(files: ArtifactFiles, path: string, what: string): ArtifactFiles {
+  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+  const prefix = parts.map((part) => `${part}/`).join("");
+  if (prefix === "" && !path.startsWith("/")) return files;
+  const found = [...files].filter(([name]) => name.startsWith(prefix));
+  if (found.length === 0 || path.startsWith("/") || parts.includes("..")) {
+    const shown = JSON.stringify(path.slice(0, 200));
+    throw new CapitanError("ArtifactNotFound", `${what} has no directory ${shown}`);
+  }
+  return new Map(found.map(([name, file]) => [name.slice(prefix.length), file]));
+}
+
 /** Control characters, and the backslash that some systems take for a slash. */
 const hasControl = (name: string) =>
   Array.from(name).some((c) => c < " " || c === "\\" || c === "\u007f");

@@ -20,6 +20,7 @@ export { selectVersion } from "./version.ts";
 export {
   unpack,
   pack,
+  filesBelow,
   safePath,
   entriesMax,
   unpackedBytesMax,

@@ -128,13 +128,14 @@ export class MemberHub {
       randomKey: () => randomBytes(32),
     });
     const nothing = () => Promise.resolve(undefined);
+    const noRegistry = () => {
+      throw new Error("no registry here");
+    };
     const reconciler = new ClusterReconciler({
       hub: this.#port(),
       connections,
       clock,
-      sources: new Sources({ secret: nothing }, () => {
-        throw new Error("no registry here");
-      }),
+      sources: new Sources({ secret: nothing }, noRegistry, noRegistry),
       log: {
         info: ignore,
         warn: ignore,
