@@ -22,8 +22,6 @@ export type GitServer = {
   readonly close: () => Promise<void>;
 };
 
-const headBytesMax = 64 * 1024;
-
 /** The real `git http-backend` behind a small HTTP(S) server on loopback. */
 export async function startGitHttp(options: GitHttpOptions): Promise<GitServer> {
   const asked: { path: string; authorization: string | undefined }[] = [];
@@ -51,48 +49,52 @@ export async function startGitHttp(options: GitHttpOptions): Promise<GitServer> 
   };
 }
 
-/** One request as CGI (RFC 3875): headers in the environment, the answer's headers before its body. */
+/** One request as CGI (RFC 3875). */
 async function backend(
   request: IncomingMessage,
   response: ServerResponse,
-  { root, version1 }: GitHttpOptions,
+  options: GitHttpOptions,
 ): Promise<void> {
-  const [path = "", query = ""] = (request.url ?? "").split("?");
-  const protocol = request.headers["git-protocol"];
   const child = spawn("git", ["http-backend"], {
-    env: {
-      PATH: process.env["PATH"],
-      GIT_PROJECT_ROOT: root,
-      GIT_HTTP_EXPORT_ALL: "1",
-      GIT_CONFIG_NOSYSTEM: "1",
-      REQUEST_METHOD: request.method,
-      PATH_INFO: path,
-      QUERY_STRING: query,
-      CONTENT_TYPE: request.headers["content-type"] ?? "",
-      ...(version1 === true || typeof protocol !== "string" ? {} : { GIT_PROTOCOL: protocol }),
-    },
+    env: environment(request, options),
     stdio: ["pipe", "pipe", "inherit"],
   });
   // A client may hang up before everything is written, and the program may end before all is read.
   const sent = pipeline(request, child.stdin).catch(() => undefined);
-  let head = Buffer.alloc(0);
+  let head: Buffer = Buffer.alloc(0);
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-    if (response.headersSent) {
-      response.write(chunk);
-      continue;
-    }
-    head = Buffer.concat([head, chunk]);
-    const end = head.indexOf("\r\n\r\n");
-    if (end < 0 && head.length < headBytesMax) continue;
-    const lines = head.toString("latin1", 0, end).split("\r\n");
-    const headers = lines.map((line) => line.split(/: (.*)/s).slice(0, 2) as [string, string]);
-    const status = headers.find(([name]) => name === "Status")?.[1] ?? "200";
-    response.writeHead(
-      Number.parseInt(status, 10),
-      headers.filter(([name]) => name !== "Status").flat(),
-    );
-    response.write(head.subarray(end + 4));
+    if (response.headersSent) response.write(chunk);
+    else head = answer(response, Buffer.concat([head, chunk]));
   }
   await sent;
   response.end();
+}
+
+function environment(request: IncomingMessage, { root, version1 }: GitHttpOptions) {
+  const [path = "", query = ""] = (request.url ?? "").split("?");
+  const protocol = request.headers["git-protocol"];
+  return {
+    PATH: process.env["PATH"],
+    GIT_PROJECT_ROOT: root,
+    GIT_HTTP_EXPORT_ALL: "1",
+    GIT_CONFIG_NOSYSTEM: "1",
+    REQUEST_METHOD: request.method,
+    PATH_INFO: path,
+    QUERY_STRING: query,
+    CONTENT_TYPE: request.headers["content-type"] ?? "",
+    ...(version1 === true || typeof protocol !== "string" ? {} : { GIT_PROTOCOL: protocol }),
+  };
+}
+
+/** Begins the answer when the program has said all of its headers; else what it has said so far. */
+function answer(response: ServerResponse, head: Buffer): Buffer {
+  const end = head.indexOf("\r\n\r\n");
+  if (end < 0) return head;
+  const lines = head.toString("latin1", 0, end).split("\r\n");
+  const headers = lines.map((line) => line.split(/: (.*)/s).slice(0, 2) as [string, string]);
+  const status = headers.find(([name]) => name === "Status")?.[1] ?? "200";
+  const others = headers.filter(([name]) => name !== "Status").flat();
+  response.writeHead(Number.parseInt(status, 10), others);
+  response.write(head.subarray(end + 4));
+  return Buffer.alloc(0);
 }

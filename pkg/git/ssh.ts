@@ -64,18 +64,18 @@ export class SshTransport implements GitTransport {
     return Promise.resolve();
   }
 
-  async request({ url, method = "GET", headers, body, signal }: GitRequest): Promise<GitReply> {
+  async request(asked: GitRequest): Promise<GitReply> {
+    const { url, headers, body = [], signal } = asked;
     const isGreeting = url.endsWith(`/info/refs?service=${service}`);
-    if (!isGreeting && !url.endsWith(`/${service}`))
-      throw new CapitanError("InternalError", `${this.#url}: not a request for ${service}`);
+    const isService = isGreeting || url.endsWith(`/${service}`);
     if (isGreeting) await this.#open(headers?.["git-protocol"], signal);
-    const packets = this.#packets;
-    if (packets === undefined || this.#channel === undefined)
-      throw new CapitanError("InternalError", `${this.#url}: asked before it was greeted`);
-    for await (const piece of body ?? []) this.#channel.write(piece);
+    const [packets, channel] = [this.#packets, this.#channel];
+    if (!isService || packets === undefined || channel === undefined)
+      throw new CapitanError("InternalError", `${this.#url}: not a request for ${service}`);
+    for await (const piece of body) channel.write(piece);
     return {
       url,
-      method,
+      method: isGreeting ? "GET" : "POST",
       statusCode: 200,
       statusMessage: "OK",
       headers: { "content-type": contentType(isGreeting) },

@@ -54,24 +54,34 @@ function sshOf(values: Values, what: string): SshCredentials {
 }
 
 function authorizationOf(values: Values, what: string): string | undefined {
-  const [username, password] = [values.get("username"), values.get("password")];
+  const login = [values.get("username"), values.get("password")] as const;
   const token = values.get("bearerToken");
-  if (token !== undefined && (username ?? password) !== undefined)
+  const isLogin = login.some((value) => value !== undefined);
+  if (token !== undefined && isLogin)
     throw invalid(what, "it has both bearerToken and username or password");
-  if (token !== undefined) {
-    if (!/^[\x21-\x7e]+$/.test(token))
-      throw invalid(what, "bearerToken has a space or a line break, perhaps at its end");
-    return `Bearer ${token}`;
-  }
-  if (username === undefined && password === undefined) return undefined;
+  if (token !== undefined) return bearer(token, what);
+  return isLogin ? basic(login, what) : undefined;
+}
+
+function bearer(token: string, what: string): string {
+  if (!/^[\x21-\x7e]+$/.test(token))
+    throw invalid(what, "bearerToken has a space or a line break, perhaps at its end");
+  return `Bearer ${token}`;
+}
+
+function basic(
+  [username, password]: readonly [string | undefined, string | undefined],
+  what: string,
+): string {
   if (username === undefined || password === undefined)
     throw invalid(what, "username and password belong together");
-  if (/\p{Cc}/u.test(`${username}${password}`) || username.includes(":"))
+  const login = `${username}:${password}`;
+  if (/\p{Cc}/u.test(login) || username.includes(":"))
     throw invalid(
       what,
       "username or password has a line break, perhaps at its end, or username a colon",
     );
-  return `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+  return `Basic ${Buffer.from(login).toString("base64")}`;
 }
 
 const invalid = (what: string, why: string) => new CapitanError("SecretInvalid", `${what}: ${why}`);

@@ -61,14 +61,13 @@ function algorithmsOf(keys: readonly Buffer[]): readonly string[] {
 }
 
 function parseLine(line: string, what: string): readonly Line[] {
-  const fields = line.trim().split(/[ \t]+/);
-  const [first = ""] = fields;
-  if (first === "" || first.startsWith("#")) return [];
-  const [marker = "", hosts = "", type = "", text = ""] = first.startsWith("@")
-    ? fields
-    : ["", ...fields];
-  const key = Buffer.from(text, "base64");
-  if (typeOf(key) !== type || type === "")
+  const text = line.trim();
+  if (text === "" || text.startsWith("#")) return [];
+  const fields = text.split(/[ \t]+/);
+  const marker = text.startsWith("@") ? (fields.shift() ?? "") : "";
+  const [hosts = "", type = "", encoded = ""] = fields;
+  const key = Buffer.from(encoded, "base64");
+  if (type === "" || typeOf(key) !== type)
     throw new CapitanError("SecretInvalid", `${what} is not: host key-type key`);
   return [{ marker, hosts, key }];
 }

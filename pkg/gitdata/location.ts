@@ -25,21 +25,30 @@ const scpLike = /^([A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):(?!\/\/|:)\/?([A-Za-z0-9._
  * RefInvalid, without a login that the URL may carry.
  */
 export function parseGitUrl(url: string, insecure: boolean | undefined): GitLocation {
-  const [, scheme, user, host = "", port, path = ""] =
-    url.length <= urlLengthMax ? (pattern.exec(url) ?? []) : [];
-  if (scheme !== "https" && scheme !== "http" && scheme !== "ssh") throw refused(url, hintFor(url));
-  const number = port === undefined ? ports[scheme] : Number(port);
-  if (number < 1 || number > 65_535) throw refused(url, "the port is not between 1 and 65535");
+  const [, scheme = "", user, host = "", port, path = ""] = shortMatch(pattern, url);
+  if (!isScheme(scheme)) throw refused(url, hintFor(url));
   if (scheme === "http" && !(insecure ?? isLoopback(host)))
     throw refused(url, "plain http needs insecure: true");
   const decoded = checkedPath(path, url);
   return {
     scheme,
     host: host.toLowerCase().replaceAll(/[[\]]/g, ""),
-    port: number,
+    port: portOf(scheme, port, url),
     user: userOf(scheme, user, url),
     path: scheme === "ssh" ? decoded : path,
   };
+}
+
+function shortMatch(shape: RegExp, url: string): readonly (string | undefined)[] {
+  return url.length <= urlLengthMax ? (shape.exec(url) ?? []) : [];
+}
+
+const isScheme = (text: string): text is GitLocation["scheme"] => Object.hasOwn(ports, text);
+
+function portOf(scheme: GitLocation["scheme"], port: string | undefined, url: string): number {
+  const number = port === undefined ? ports[scheme] : Number(port);
+  if (number >= 1 && number <= 65_535) return number;
+  throw refused(url, "the port is not between 1 and 65535");
 }
 
 /** The URL again, as messages show it and HTTP asks for it. */
@@ -79,7 +88,7 @@ function decode(path: string): string | undefined {
 }
 
 function hintFor(url: string): string {
-  const [, user = "git@", host, path] = url.length <= urlLengthMax ? (scpLike.exec(url) ?? []) : [];
+  const [, user = "git@", host, path] = shortMatch(scpLike, url);
   if (host !== undefined && path !== undefined) return `write it as ssh://${user}${host}/${path}`;
   return "it is not https://HOST[:PORT]/PATH or ssh://[USER@]HOST[:PORT]/PATH";
 }

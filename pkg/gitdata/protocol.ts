@@ -59,6 +59,10 @@ async function readRefs(
   packets: PacketReader,
   what: string,
 ): Promise<Advertisement> {
+  const refs = new Map<string, ServerRef>();
+  for (let line = first; line !== undefined; line = await nextLine(packets, what))
+    if (!line.startsWith("shallow ")) addRef(refs, line, what);
+  refs.delete(emptyRepository);
   const [, listed = ""] = cut(first ?? "", "\0");
   const capabilities = new Map(
     listed.split(" ").map((item): [string, string] => {
@@ -66,19 +70,17 @@ async function readRefs(
       return [name, value];
     }),
   );
-  const refs = new Map<string, ServerRef>();
-  for (let line = first; line !== undefined; line = await nextLine(packets, what)) {
-    const [, oid, name] = refPattern.exec(line) ?? [];
-    if (oid === undefined || name === undefined) {
-      if (line.startsWith("shallow ")) continue;
-      throw new CapitanError("ArtifactCorrupt", `${what}: the answer is not a list of references`);
-    }
-    if (name === emptyRepository) continue;
-    const tag = name.endsWith("^{}") ? refs.get(name.slice(0, -3)) : undefined;
-    if (tag === undefined) refs.set(name, { name, oid });
-    else refs.set(tag.name, { ...tag, peeled: oid });
-  }
   return { version: 1, capabilities, refs: [...refs.values()] };
+}
+
+/** After an annotated tag comes the same name with ^{}, and what the tag points to. */
+function addRef(refs: Map<string, ServerRef>, line: string, what: string): void {
+  const [, oid, name] = refPattern.exec(line) ?? [];
+  if (oid === undefined || name === undefined)
+    throw new CapitanError("ArtifactCorrupt", `${what}: the answer is not a list of references`);
+  const tag = name.endsWith("^{}") ? refs.get(name.slice(0, -3)) : undefined;
+  if (tag === undefined) refs.set(name, { name, oid });
+  else refs.set(tag.name, { ...tag, peeled: oid });
 }
 
 /** Asks a server of version 2 for the references that begin so. */
@@ -131,17 +133,24 @@ export async function* readPackStream(
 ): AsyncGenerator<Buffer, void> {
   for (let begun = false; ;) {
     const packet = await packets.next();
-    if (packet === undefined || (begun && packet.kind !== "data")) {
-      if (packet?.kind === "flush") return;
+    if (begun && packet?.kind === "flush") return;
+    if (packet === undefined || (begun && packet.kind !== "data"))
       throw new CapitanError("ArtifactCorrupt", `${what}: the pack is cut off`);
-    }
     if (packet.kind !== "data") continue;
-    const band = packet.data[0];
-    if (band === 1) yield packet.data.subarray(1);
-    else if (band === 3) throw stopped(packet.data.subarray(1), what);
-    else if (band !== 2) textOf(packet, what);
-    begun ||= band === 1;
+    const piece = pieceOf(packet, what);
+    if (piece === undefined) continue;
+    begun = true;
+    yield piece;
   }
+}
+
+/** What a packet brings of the pack: the first byte says what it is (gitprotocol-pack, "side-band"). */
+function pieceOf(packet: Packet & { readonly kind: "data" }, what: string): Buffer | undefined {
+  const [band] = packet.data;
+  if (band === 1) return packet.data.subarray(1);
+  if (band === 3) throw stopped(packet.data.subarray(1), what);
+  if (band !== 2) textOf(packet, what);
+  return undefined;
 }
 
 function stopped(text: Buffer, what: string): CapitanError {
