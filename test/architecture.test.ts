@@ -14,6 +14,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   kubeconfig: ["errors", "json", "object"],
   oci: ["errors", "json"],
   distribution: ["errors", "json", "oci"],
+  gitdata: ["errors", "json", "oci"],
   inventory: ["errors", "json", "object"],
   template: ["errors", "json", "object", "oci"],
   patch: ["errors", "json", "object"],
@@ -24,6 +25,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   install: ["api", "object"],
   kube: ["errors", "json", "kubeconfig", "object"],
   registry: ["distribution", "errors", "json", "oci"],
+  git: ["errors", "gitdata", "json", "oci"],
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
@@ -37,6 +39,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
     "engine",
     "errors",
     "fleet",
+    "gitdata",
     "inventory",
     "json",
     "object",
@@ -55,6 +58,7 @@ const pure = new Set([
   "kubeconfig",
   "distribution",
   "oci",
+  "gitdata",
   "inventory",
   "template",
   "patch",
@@ -78,7 +82,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|kubeconfig|oci|patch|registry|render|template|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 
@@ -137,7 +141,7 @@ test("pure rooms have no I/O, clock, randomness or environment", async () => {
   assert.deepEqual(wrong, []);
 });
 
-test("O8 nothing that reads tenants' docker configs or kubeconfigs can run a program", async () => {
+test("O8 G6 nothing that reads tenants' docker configs, kubeconfigs or Git URLs can run a program", async () => {
   const wrong = (await sources()).filter(
     ({ file, text }) =>
       tenantsInput.test(file) &&

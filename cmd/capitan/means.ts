@@ -1,6 +1,8 @@
 import { hubResources } from "../../pkg/api/index.ts";
-import type { Repositories, SourcesOptions } from "../../pkg/controllers/index.ts";
+import type { GitRepositories, Repositories, SourcesOptions } from "../../pkg/controllers/index.ts";
 import { parseDockerConfig } from "../../pkg/distribution/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
+import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
 import { cacheDirectory } from "./cache-directory.ts";
@@ -15,6 +17,7 @@ export function hubMeans(hub: KubeClient): Means {
     secrets: { secret: (name, signal) => hub.get(hubResources.secret, name, { signal }) },
     configMaps: { configMap: (name, signal) => hub.get(hubResources.configMap, name, { signal }) },
     repositories: registries(),
+    gitRepositories: gits(),
   };
 }
 
@@ -24,7 +27,15 @@ export function offlineMeans(inputs: Offline, repositories: Repositories): Means
     secrets: { secret: inputNamed(inputs, "Secret") },
     configMaps: { configMap: inputNamed(inputs, "ConfigMap") },
     repositories,
+    gitRepositories: ({ host, path }) => {
+      throw new CapitanError("NotFound", `${host}${path} is not asked offline: say --source LAYER=DIR`);
+    },
   };
+}
+
+function gits(): GitRepositories {
+  const cache = new PackCache(cacheDirectory(), () => undefined);
+  return (location, access) => new GitRepository(location, { ...access, cache });
 }
 
 function registries(): Repositories {

@@ -147,6 +147,13 @@ async function originOf(
 function sourceOf(revision: FleetRevision | undefined, layer: string): Facts {
   if (revision === undefined) return [["artifact", "unknown: the FleetRevision is gone"]];
   const source = revision.spec.layers.find(({ name }) => name === layer);
+  if (source?.git !== undefined) {
+    const { url, commit, revision } = source.git;
+    return [
+      ["artifact", `${url}@${commit}`],
+      ["resolvedFrom", revision],
+    ];
+  }
   const artifact = source?.oci ?? source?.flux;
   if (artifact === undefined) return [["artifact", "none: inline in the Fleet"]];
   return [

@@ -5,6 +5,7 @@ import { connect, Discovery, loadHubConfig } from "../../pkg/kube/index.ts";
 import { newLog } from "../../pkg/log/index.ts";
 import { DriftTimes } from "../../pkg/pace/index.ts";
 import { Notifier } from "../../pkg/notify/index.ts";
+import { Renderer } from "../../pkg/render/index.ts";
 import { newMetrics, serve, type ControllerMetrics } from "../../pkg/server/index.ts";
 import { Connections } from "../../pkg/workload/index.ts";
 import { ownVersion } from "../own-version.ts";

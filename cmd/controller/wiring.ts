@@ -8,6 +8,7 @@ import {
   Sources,
   WorkQueue,
   type Clock,
+  type GitRepositories,
   type Metrics,
   type RendererPort,
   type Repositories,
@@ -16,6 +17,7 @@ import { clusterKey, configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
+import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
@@ -61,6 +63,7 @@ export function buildControllers(parts: Parts) {
     secrets: hub.inputs,
     configMaps: hub.inputs,
     repositories: repositories(parts),
+    gitRepositories: gitRepositories(parts),
     renderer: parts.renderer,
   });
   const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
@@ -200,6 +203,14 @@ function peoplesAnnotations({ annotations: all = {} }: FleetMember["metadata"]):
   const isMarked = all[annotations.sequence] !== undefined;
   const { [annotations.sequence]: _sequence, [annotations.blockMove]: _block, ...rest } = all;
   return { ...rest, isMarked };
+}
+
+/** Git repositories with one cache on disk. */
+function gitRepositories({ options, log }: Parts): GitRepositories {
+  const cache = new PackCache(options.cacheDir, (error) =>
+    log.warn({ dir: options.cacheDir }, `cache: ${messageOf(error)}`),
+  );
+  return (location, access) => new GitRepository(location, { ...access, cache });
 }
 
 /** OCI repositories with one cache on disk. What they are asked is counted. */

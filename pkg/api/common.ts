@@ -77,4 +77,50 @@ export const registryAccess = {
   },
 };
 
+const refName = (description: string) =>
+  string({ description, maxLength: 255, pattern: "^[A-Za-z0-9_][A-Za-z0-9._/+@#-]*$" });
+
+/** Which commit of a Git repository; the same for every source that is one. */
+export const gitRef = object(
+  {
+    optional: {
+      branch: refName("A branch."),
+      tag: refName("A tag."),
+      semver: string({
+        description: "A version range over the tags; the highest wins.",
+        maxLength: 128,
+        minLength: 1,
+      }),
+      name: refName("The whole name of a reference, such as refs/pull/1/head."),
+      commit: string({
+        description:
+          "One commit. A branch, tag or name beside it says where to look for it on servers that give out no commit by its hash.",
+        pattern: "^[a-f0-9]{40}$",
+      }),
+    },
+  },
+  {
+    description:
+      "Which commit: of a branch, a tag, the highest tag of a range, a reference by its whole name, or one. Default: the branch main.",
+    rules: [
+      {
+        rule: "[has(self.branch), has(self.tag), has(self.semver), has(self.name)].filter(x, x).size() <= 1",
+        message: "at most one of branch, tag, semver and name",
+      },
+      {
+        rule: "!has(self.name) || self.name.startsWith('refs/')",
+        message: "name begins with refs/",
+      },
+    ],
+  },
+);
+
+/** Where a Git repository is. A login never stands in the URL. */
+export const gitUrl = string({
+  description: "https://HOST[:PORT]/PATH or ssh://[USER@]HOST[:PORT]/PATH, without a password.",
+  maxLength: 512,
+  pattern:
+    "^(https?://[A-Za-z0-9.-]+|ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+)(:[0-9]{1,5})?/[A-Za-z0-9._~/+%@=,-]+$",
+});
+
 export const deletionPolicyWords = ["Delete", "Orphan"] as const;

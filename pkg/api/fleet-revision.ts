@@ -2,10 +2,13 @@ import type { ObjectMeta } from "../object/index.ts";
 import {
   deletionPolicyWords,
   duration,
+  gitRef,
+  gitUrl,
   label,
   labelSelector,
   objectName,
   registryAccess,
+  secretRef,
 } from "./common.ts";
 import { resolvedSync } from "./flux-sync.ts";
 import { perCluster, resolvedValuesFrom } from "./per-cluster.ts";
@@ -20,6 +23,15 @@ const revision = string({ description: "What was resolved, in Flux's form: <tag>
 const oci = object({
   required: { ...registryAccess.required, digest, revision },
   optional: registryAccess.optional,
+});
+
+const git = object({
+  required: {
+    url: gitUrl,
+    commit: string({ description: "The commit.", pattern: "^[a-f0-9]{40}$" }),
+    revision: string({ description: "What was resolved, in Flux's form: main@sha1:<commit>." }),
+  },
+  optional: { ref: gitRef, secretRef: secretRef("Copied from the Fleet."), insecure: boolean() },
 });
 
 const flux = object({
@@ -45,6 +57,7 @@ const layer = object({
   },
   optional: {
     oci,
+    git,
     flux,
     inline: list(anyObject({ "x-kubernetes-embedded-resource": true }), { maxItems: 128 }),
     include: labelSelector("Copied from the Fleet."),

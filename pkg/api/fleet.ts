@@ -2,10 +2,13 @@ import type { ObjectMeta } from "../object/index.ts";
 import {
   deletionPolicyWords,
   duration,
+  gitRef,
+  gitUrl,
   label,
   labelSelector,
   objectName,
   registryAccess,
+  secretRef,
 } from "./common.ts";
 import { conditions } from "./conditions.ts";
 import { ref, sync } from "./flux-sync.ts";
@@ -22,6 +25,26 @@ const oci = object(
   {
     description:
       "An OCI artifact in Flux's format; every .yaml, .yml and .json file in it is applied as it is.",
+  },
+);
+
+const git = object(
+  {
+    required: { url: gitUrl },
+    optional: {
+      ref: gitRef,
+      secretRef: secretRef(
+        "A Secret that may read: username and password or bearerToken, and ca.crt, for https; identity and known_hosts for ssh.",
+      ),
+      insecure: boolean({
+        description:
+          "Plain HTTP, only for servers on a trusted network. Default: true on loopback, else false.",
+      }),
+    },
+  },
+  {
+    description:
+      "A Git repository; every .yaml, .yml and .json file below path is applied as it is.",
   },
 );
 
@@ -87,6 +110,7 @@ const layer = object(
         "x-kubernetes-list-type": "set",
       }),
       oci,
+      git,
       flux,
       inline: list(
         anyObject({
@@ -109,12 +133,12 @@ const layer = object(
     description: "One step of what a cluster runs.",
     rules: [
       {
-        rule: "[has(self.oci), has(self.flux), has(self.inline)].filter(x, x).size() == 1",
-        message: "exactly one of oci, flux and inline",
+        rule: "[has(self.oci), has(self.git), has(self.flux), has(self.inline)].filter(x, x).size() == 1",
+        message: "exactly one of oci, git, flux and inline",
       },
       {
-        rule: "has(self.oci) || !(has(self.path) || has(self.valuesFrom) || has(self.valuesFiles) || has(self.values) || has(self.decryption))",
-        message: "path, values and decryption need a source with files: oci",
+        rule: "has(self.oci) || has(self.git) || !(has(self.path) || has(self.valuesFrom) || has(self.valuesFiles) || has(self.values) || has(self.decryption))",
+        message: "path, values and decryption need a source with files: oci or git",
       },
     ],
   },
@@ -127,7 +151,7 @@ const spec = object({
       description: "Resolve nothing and change no member while true.",
       default: false,
     }),
-    interval: duration("How often tags and version ranges are resolved again.", "10m"),
+    interval: duration("How often tags, version ranges and branches are resolved again.", "10m"),
     deletionPolicy: oneOf(deletionPolicyWords, {
       description:
         "What leaving (a Cluster no longer selected, the Fleet deleted, a layer removed) does to the objects that Capitan created.",

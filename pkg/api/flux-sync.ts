@@ -1,4 +1,4 @@
-import { duration, registryAccess, secretRef } from "./common.ts";
+import { duration, gitRef, gitUrl, registryAccess, secretRef } from "./common.ts";
 import { syncDecryption } from "./per-cluster.ts";
 import { boolean, object, oneOf, string } from "./schema.ts";
 
@@ -35,35 +35,10 @@ const syncSecret = secretRef(
   "A Secret in the Fleet's namespace that may read the source; it is planted beside Flux.",
 );
 
-const gitRef = object(
-  {
-    optional: {
-      branch: string({ maxLength: 255, pattern: "^[A-Za-z0-9._/-]+$" }),
-      tag: string({ maxLength: 255, pattern: "^[A-Za-z0-9._/-]+$" }),
-      semver: string({ maxLength: 128, minLength: 1 }),
-      commit: string({ pattern: "^[a-f0-9]{40}([a-f0-9]{24})?$" }),
-    },
-  },
-  {
-    description:
-      "Which commit: of a branch (default main), a tag, the highest tag of a range, or one.",
-    rules: [
-      {
-        rule: "[has(self.branch), has(self.tag), has(self.semver), has(self.commit)].filter(x, x).size() <= 1",
-        message: "at most one of branch, tag, semver and commit",
-      },
-    ],
-  },
-);
-
 const git = object(
   {
     required: {
-      url: string({
-        description: "https:// or ssh:// URL of the repository.",
-        maxLength: 512,
-        pattern: "^(https?|ssh)://[^\\s{}]+$",
-      }),
+      url: gitUrl,
     },
     optional: { ref: gitRef, secretRef: syncSecret },
   },
@@ -89,7 +64,7 @@ export const sync = object(
       ...place,
       follow: oneOf(["Pinned", "Tag"], {
         description:
-          "Pinned: the hub resolves the reference, and clusters move with the Fleet. Tag: the cluster's own Flux follows the reference by itself.",
+          "Pinned: the hub resolves the reference, and clusters move with the Fleet. Tag: the cluster's own Flux follows the tag, range or branch by itself.",
         default: "Pinned",
       }),
     },
@@ -108,17 +83,11 @@ export const sync = object(
   {
     description:
       "What the cluster's own Flux pulls: a source and a Kustomization, both named flux-system.",
-    rules: [
-      { rule: "has(self.oci) != has(self.git)", message: "exactly one of oci and git" },
-      {
-        rule: "!has(self.git) || self.follow == 'Tag'",
-        message: "git is followed by the cluster's own Flux: say follow: Tag",
-      },
-    ],
+    rules: [{ rule: "has(self.oci) != has(self.git)", message: "exactly one of oci and git" }],
   },
 );
 
-/** The same in a FleetRevision: an OCI source that is pinned carries its digest. */
+/** The same in a FleetRevision: a source that is pinned carries its digest or commit. */
 export const resolvedSync = object({
   required: place,
   optional: {
@@ -133,6 +102,13 @@ export const resolvedSync = object({
         revision: string({ description: "What was resolved: <tag>@<digest>." }),
       },
     }),
-    git,
+    git: object({
+      required: { url: gitUrl },
+      optional: {
+        ref: gitRef,
+        secretRef: syncSecret,
+        revision: string({ description: "What was resolved: main@sha1:<commit>." }),
+      },
+    }),
   },
 });

@@ -390,6 +390,6 @@ function wasNeverThere({ metadata, spec, status }: FleetMember): boolean {
 }
 
 /** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */
-function revisionText({ oci, flux }: RevisionLayer): string | undefined {
-  return flux?.version ?? oci?.revision;
+function revisionText({ oci, git, flux }: RevisionLayer): string | undefined {
+  return flux?.version ?? oci?.revision ?? git?.revision;
 }

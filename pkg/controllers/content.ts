@@ -24,7 +24,12 @@ import { existingSecret, identitiesIn, secretText } from "./secrets.ts";
 const heldMax = 4_096;
 
 /** A layer's files, with a name that no other files have. */
-export type SourceFiles = { readonly key: string; readonly files: ArtifactFiles };
+export type SourceFiles = {
+  readonly key: string;
+  readonly files: ArtifactFiles;
+  /** The directory of the source that these are the files of; undefined for the whole source. */
+  readonly below?: string | undefined;
+};
 
 /** For whom a layer is made. */
 export type Audience = {
@@ -64,7 +69,7 @@ export class Content {
     signal: AbortSignal,
   ): Promise<Made> {
     const directory = pathFor(layer.path ?? "./", "path", audience);
-    const files = filesUnder(source.files, directory);
+    const files = filesIn(source, directory);
     const sorted = sortFiles(files, isEncryptedFile);
     const opened = await this.#identities(layer, audience.fleet, signal);
     const fixed = digestOf([source.key, directory, opened?.version]);
@@ -92,7 +97,7 @@ export class Content {
   ): Promise<readonly KubeObject[]> {
     for (const line of [layer.path ?? "./", ...(layer.valuesFiles ?? [])]) checkPath(line, "path");
     if (isTemplate(layer.path ?? "")) return [];
-    const sorted = sortFiles(filesUnder(source.files, layer.path ?? "./"), isEncryptedFile);
+    const sorted = sortFiles(filesIn(source, layer.path ?? "./"), isEncryptedFile);
     for (const [path, { content }] of sorted.templates)
       compileTemplate(content.toString("utf8"), path, layerShape);
     const opened = await this.#identities(layer, fleet, signal);
@@ -178,6 +183,9 @@ export class Content {
     return made;
   }
 }
+
+const filesIn = ({ files, below }: SourceFiles, directory: string) =>
+  below === directory ? files : filesUnder(files, directory);
 
 const isEncryptedFile = (content: Buffer, path: string) => isEncrypted(content, formatOf(path));
 const isTemplate = (text: string) => text.includes("{{");

@@ -164,8 +164,9 @@ export class Members {
       return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;
-      // The digest was there when the revision was made.
-      const code = error.code === "ArtifactNotFound" ? "ArtifactGone" : error.code;
+      // The digest or commit was there when the revision was made.
+      const isGone = error.code === "ArtifactNotFound" || error.code === "GitNotFound";
+      const code = isGone ? "ArtifactGone" : error.code;
       return { code, message: error.message };
     }
   }

@@ -17,6 +17,7 @@ import type {
 } from "../engine/index.ts";
 import type { CapitanError } from "../errors/index.ts";
 import type { ClusterFacts } from "../fleet/index.ts";
+import type { GitCredentials, GitLocation, GitRef, Resolved } from "../gitdata/index.ts";
 import type { Entry, Header, Inventory, Ledger } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
 import type { ArtifactFiles, Reference } from "../oci/index.ts";
@@ -200,6 +201,26 @@ export type RepositoryAccess = {
 
 /** Opens a repository; the caller closes it. */
 export type Repositories = (reference: Reference, access: RepositoryAccess) => RepositoryPort;
+
+/** One Git repository. */
+export type GitPort = {
+  resolve(ref: GitRef, signal: AbortSignal): Promise<Resolved>;
+  fetch(
+    request: { readonly commit: string; readonly path: string; readonly ref: GitRef },
+    signal: AbortSignal,
+  ): Promise<ArtifactFiles>;
+};
+
+export type GitAccess = {
+  readonly namespace: string;
+  readonly insecure: boolean | undefined;
+  readonly credentials: GitCredentials;
+  /** What the Secret is called in messages. */
+  readonly secret: string;
+};
+
+/** Finds a Git repository; nothing is held open between two operations. */
+export type GitRepositories = (location: GitLocation, access: GitAccess) => GitPort;
 
 export type Secrets = { secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> };
 

@@ -6,7 +6,8 @@ import { canonicalJson, sha256Hex } from "../json/index.ts";
 import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
 import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
 import { checkPath, Content, pathFor, type Audience, type SourceFiles } from "./content.ts";
-import type { ConfigMaps, Named, RendererPort, Repositories, Secrets } from "./ports.ts";
+import { GitSources } from "./git-sources.ts";
+import type { ConfigMaps, GitRepositories, Named, RendererPort, Repositories, Secrets } from "./ports.ts";
 import { dockerSecret, existingSecret } from "./secrets.ts";
 import { copyValues } from "./values.ts";
 
@@ -14,20 +15,23 @@ export type SourcesOptions = {
   readonly secrets: Secrets;
   readonly configMaps: ConfigMaps;
   readonly repositories: Repositories;
+  readonly gitRepositories: GitRepositories;
   readonly renderer: RendererPort;
 };
 
-/** Turns what a Fleet names into what it means: versions into digests, digests into objects. */
+/** Turns what a Fleet names into what it means: versions into digests and commits, these into objects. */
 export class Sources {
   readonly #options: SourcesOptions;
   readonly #artifacts: Artifacts;
   readonly #content: Content;
+  readonly #git: GitSources;
 
   constructor(options: SourcesOptions) {
-    const { secrets, repositories, renderer } = options;
+    const { secrets, repositories, gitRepositories, renderer } = options;
     this.#options = options;
     this.#artifacts = new Artifacts(secrets, repositories);
     this.#content = new Content(secrets, renderer);
+    this.#git = new GitSources(secrets, gitRepositories);
   }
 
   /**
@@ -87,10 +91,16 @@ export class Sources {
   }
 
   async #filesOf(
-    { oci, flux }: RevisionLayer,
+    { oci, git, flux, path = "./", valuesFiles }: RevisionLayer,
     { namespace }: Named,
     signal: AbortSignal,
   ): Promise<SourceFiles | undefined> {
+    if (git !== undefined) {
+      // Of a repository no more is read than the layer can need.
+      const below = valuesFiles === undefined && !path.includes("{{") ? path : undefined;
+      const files = await this.#git.files(namespace, git, below ?? "./", signal);
+      return { key: `${namespace}/${git.url}@${git.commit}:${below ?? ""}`, files, below };
+    }
     const source = oci ?? flux;
     if (source === undefined) return undefined;
     const files = await this.#artifacts.files(namespace, source, signal);
@@ -134,7 +144,7 @@ export class Sources {
 
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
-    const { name, wait, timeout, dependsOn = [], oci: _oci, flux: _flux, ...rest } = layer;
+    const { name, wait, timeout, dependsOn = [], oci: _oci, git: _git, flux: _flux, ...rest } = layer;
     const { inline: _inline, valuesFrom, deletionPolicy: _policy, ...copied } = rest;
     const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
@@ -149,14 +159,16 @@ export class Sources {
   }
 
   async #resolveSource(
-    { oci, flux, inline }: Layer,
+    { oci, git, flux, inline }: Layer,
     namespace: string,
     signal: AbortSignal,
-  ): Promise<Pick<RevisionLayer, "oci" | "flux" | "inline">> {
+  ): Promise<Pick<RevisionLayer, "oci" | "git" | "flux" | "inline">> {
     if (oci !== undefined) {
       const { ref, ...access } = oci;
       return { oci: { ...access, ...(await this.#artifacts.locate(namespace, access, refOf(ref), signal)) } };
     }
+    if (git !== undefined)
+      return { git: { ...git, ...(await this.#git.resolve(namespace, git, signal)) } };
     if (flux === undefined) return inline === undefined ? {} : { inline };
     const { artifact, version: wanted, sync, ...options } = flux;
     const found = await this.#artifacts.locate(namespace, artifact, { semver: wanted }, signal);
@@ -165,14 +177,21 @@ export class Sources {
     return { flux: { ...artifact, ...options, ...synced, ...found, version } };
   }
 
-  /** What the cluster's own Flux is to pull: by digest, unless it follows the reference by itself. */
+  /** What the cluster's own Flux is to pull: by digest or commit, unless it follows the reference by itself. */
   async #pin(
     namespace: string,
-    { follow, oci, ...rest }: NonNullable<NonNullable<Layer["flux"]>["sync"]>,
+    { follow, oci, git, ...rest }: NonNullable<NonNullable<Layer["flux"]>["sync"]>,
     signal: AbortSignal,
   ): Promise<NonNullable<RevisionLayer["flux"]>["sync"]> {
+    const source = { ...(oci === undefined ? {} : { oci }), ...(git === undefined ? {} : { git }) };
+    if (follow === "Tag") return { ...rest, ...source };
+    if (git !== undefined) {
+      const { commit, revision } = await this.#git.resolve(namespace, git, signal);
+      // Flux fetches one commit cheaply when it knows the branch that it is on.
+      const branch = git.ref?.branch === undefined ? {} : { branch: git.ref.branch };
+      return { ...rest, git: { ...git, ref: { ...branch, commit }, revision } };
+    }
     if (oci === undefined) return rest;
-    if (follow === "Tag") return { ...rest, oci };
     const { ref, ...access } = oci;
     const { digest, revision } = await this.#artifacts.locate(namespace, access, refOf(ref), signal);
     return { ...rest, oci: { ...access, ref: { digest }, revision } };

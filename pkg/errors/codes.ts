@@ -22,13 +22,15 @@ export const codes = {
   },
   RefInvalid: {
     retry: "never",
-    meaning: "An OCI reference cannot be read.",
-    remedy: "Write it as oci://HOST[:PORT]/REPOSITORY, with the tag or digest in ref.",
+    meaning:
+      "An OCI reference, the URL of a Git repository or the name of a Git reference cannot be read.",
+    remedy:
+      "Write it as oci://HOST[:PORT]/REPOSITORY, https://HOST/PATH or ssh://USER@HOST/PATH, with everything else in ref.",
   },
   ArtifactNotFound: {
     retry: "backoff",
     meaning:
-      "The registry has no such repository, tag or digest, or the artifact no such platform or layer.",
+      "The registry has no such repository, tag or digest, or the artifact no such platform, layer or directory.",
     remedy: "Check url and ref; push the artifact with: capitan push artifact.",
   },
   VersionNotFound: {
@@ -49,26 +51,55 @@ export const codes = {
     remedy:
       "Set secretRef to a Secret of type kubernetes.io/dockerconfigjson that may pull this repository; for the CLI, run docker login.",
   },
+  GitNotFound: {
+    retry: "backoff",
+    meaning:
+      "The Git server has no such repository, branch, tag or commit, or none for these credentials, or the commit no such directory.",
+    remedy:
+      "Check url, ref and path. For a commit that the server does not give out by its hash, name its branch beside it.",
+  },
+  GitUnreachable: {
+    retry: "backoff",
+    meaning: "The Git server cannot be reached, does not answer as one, or stopped in the middle.",
+    remedy:
+      "Check the address, ca.crt in the Secret, and the network from the hub to the server; what was fetched before stays in use.",
+  },
+  GitDenied: {
+    retry: "backoff",
+    meaning: "The Git server refused the credentials, or wants some.",
+    remedy:
+      "Set secretRef to a Secret that may read the repository: username and password, bearerToken, or identity and known_hosts.",
+  },
+  HostKeyRefused: {
+    retry: "backoff",
+    meaning:
+      "The SSH server shows a host key that known_hosts does not list, that is another one than there, or that is revoked there.",
+    remedy:
+      "Compare the fingerprint in the message with what the server's owner publishes; only then put the key into known_hosts of the Secret.",
+  },
   ArtifactCorrupt: {
     retry: "backoff",
     meaning:
-      "The registry delivered bytes that are not the ones the digest promises, or an artifact that cannot be unpacked.",
-    remedy:
-      "Push the artifact again; if it happens again, do not trust the registry or what lies between.",
+      "The registry or Git server delivered bytes that are not the ones the digest promises, or that cannot be unpacked.",
+    remedy: "Push again; if it happens again, do not trust the server or what lies between.",
   },
   ArtifactTooLarge: {
     retry: "never",
-    meaning: "The artifact exceeds a limit on bytes, entries or compression ratio.",
-    remedy: "Push less: only manifests belong into the artifact.",
+    meaning:
+      "The artifact or Git repository exceeds a limit on bytes, entries or compression ratio.",
+    remedy: "Push less: only manifests belong into the artifact, or into the repository.",
   },
   ArtifactUnsafe: {
     retry: "never",
-    meaning: "The artifact contains links, devices, absolute names or names that leave its root.",
-    remedy: "Push an artifact with regular files only, for instance with: capitan push artifact.",
+    meaning:
+      "The artifact or Git directory contains links, devices, submodules, absolute names or names that leave its root.",
+    remedy:
+      "Push regular files only: an artifact for instance with capitan push artifact; for Git, set path to a directory without links.",
   },
   ArtifactGone: {
     retry: "backoff",
-    meaning: "The revision's artifact is neither in the cache nor in the registry any more.",
+    meaning:
+      "The revision's artifact or commit is neither in the cache nor on its server any more.",
     remedy: "Push the same bytes again, or let the Fleet move to a revision that exists.",
   },
   FileInvalid: {

@@ -17,5 +17,13 @@ export type { BlobCache, BlobSource, Found, Signal, Store, Uploaded } from "./st
 export { buildManifest } from "./build.ts";
 export { digestOf, checkDigest } from "./digest.ts";
 export { selectVersion, parseRange } from "./version.ts";
-export { unpack, pack, type ArtifactFiles, type ArtifactFile } from "./archive.ts";
+export {
+  unpack,
+  pack,
+  safePath,
+  entriesMax,
+  unpackedBytesMax,
+  type ArtifactFiles,
+  type ArtifactFile,
+} from "./archive.ts";
 export { diffFiles, type FileChange } from "./diff.ts";

@@ -142,6 +142,7 @@ export class MemberHub {
         secrets: { secret: nothing },
         configMaps: { configMap: nothing },
         repositories: () => unused("registry"),
+        gitRepositories: () => unused("repository"),
         renderer: { render: () => unused("template") },
       }),
       identities: new Identities(

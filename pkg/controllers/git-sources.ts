@@ -1,0 +1,55 @@
+import { parseGitSecret, parseGitUrl, type GitRef, type Resolved } from "../gitdata/index.ts";
+import type { ArtifactFiles } from "../oci/index.ts";
+import type { GitPort, GitRepositories, Secrets } from "./ports.ts";
+import { existingSecret, nameOfSecret } from "./secrets.ts";
+
+/** A repository as a Fleet names it. */
+export type GitAddress = {
+  readonly url: string;
+  readonly ref?: GitRef | undefined;
+  readonly insecure?: boolean | undefined;
+  readonly secretRef?: { readonly name: string } | undefined;
+};
+
+/** Git repositories that Fleets name, with the Secrets beside the Fleets. */
+export class GitSources {
+  readonly #secrets: Secrets;
+  readonly #repositories: GitRepositories;
+
+  constructor(secrets: Secrets, repositories: GitRepositories) {
+    this.#secrets = secrets;
+    this.#repositories = repositories;
+  }
+
+  /** The one resolution of a moving reference: everything later goes by the commit. Throws CapitanError. */
+  async resolve(namespace: string, git: GitAddress, signal: AbortSignal): Promise<Resolved> {
+    const repository = await this.#open(namespace, git, signal);
+    return repository.resolve(git.ref ?? {}, signal);
+  }
+
+  /** The files of a commit below a directory. Throws CapitanError. */
+  async files(
+    namespace: string,
+    git: GitAddress & { readonly commit: string },
+    path: string,
+    signal: AbortSignal,
+  ): Promise<ArtifactFiles> {
+    const repository = await this.#open(namespace, git, signal);
+    return repository.fetch({ commit: git.commit, path, ref: git.ref ?? {} }, signal);
+  }
+
+  async #open(
+    namespace: string,
+    { url, insecure, secretRef }: GitAddress,
+    signal: AbortSignal,
+  ): Promise<GitPort> {
+    const location = parseGitUrl(url, insecure);
+    if (secretRef === undefined)
+      return this.#repositories(location, { namespace, insecure, credentials: {}, secret: "" });
+    const name = { namespace, name: secretRef.name };
+    const found = await existingSecret(this.#secrets, name, signal);
+    const secret = nameOfSecret(found);
+    const credentials = parseGitSecret(found["data"], location, secret);
+    return this.#repositories(location, { namespace, insecure, credentials, secret });
+  }
+}

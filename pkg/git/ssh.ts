@@ -1,0 +1,203 @@
+import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
+import ssh2 from "ssh2";
+import { CapitanError, messageOf } from "../errors/index.ts";
+import {
+  cleanText,
+  encodePacket,
+  formatGitUrl,
+  hostKeysOf,
+  judgeHostKey,
+  PacketReader,
+  type GitLocation,
+  type HostKeys,
+  type SshCredentials,
+} from "../gitdata/index.ts";
+import {
+  connectMs,
+  idleMs,
+  service,
+  type GitReply,
+  type GitRequest,
+  type GitTransport,
+} from "./transport.ts";
+
+type Client = InstanceType<typeof ssh2.Client>;
+type Channel = ssh2.ClientChannel;
+
+/** What the server may write on its error channel before we stop to listen. */
+const saidBytesMax = 4 * 1024;
+
+/**
+ * Git over SSH: one connection, one channel, one command, `git-upload-pack`, to a server whose host
+ * key is in known_hosts. The greeting and what follows go over the same channel.
+ */
+export class SshTransport implements GitTransport {
+  readonly #location: GitLocation;
+  readonly #url: string;
+  readonly #credentials: SshCredentials;
+  readonly #hostKeys: HostKeys;
+  readonly #client: Client = new ssh2.Client();
+  #channel: Channel | undefined;
+  #packets: PacketReader | undefined;
+  #said = "";
+  #broken: string | undefined;
+
+  /** Throws SecretInvalid, HostKeyRefused when no key of the host is known. `what` names the Secret. */
+  constructor(location: GitLocation, credentials: SshCredentials, what: string) {
+    this.#location = location;
+    this.#url = formatGitUrl(location);
+    this.#credentials = credentials;
+    this.#hostKeys = hostKeysOf(credentials.knownHosts, location, what);
+    if (this.#hostKeys.trusted.length === 0)
+      throw new CapitanError("HostKeyRefused", `${this.#url}: known_hosts has no key of this host`);
+    const [key] = [ssh2.utils.parseKey(credentials.identity, credentials.passphrase)].flat();
+    if (key === undefined || key instanceof Error || !key.isPrivateKey())
+      throw new CapitanError(
+        "SecretInvalid",
+        `${what}: identity is not a private key that can be read; the passphrase, if it has one, belongs into password`,
+      );
+  }
+
+  close(): Promise<void> {
+    this.#client.destroy();
+    return Promise.resolve();
+  }
+
+  async request(asked: GitRequest): Promise<GitReply> {
+    const { url, headers, body = [], signal } = asked;
+    const isGreeting = url.endsWith(`/info/refs?service=${service}`);
+    const isService = isGreeting || url.endsWith(`/${service}`);
+    if (isGreeting) await this.#open(headers?.["git-protocol"], signal);
+    const [packets, channel] = [this.#packets, this.#channel];
+    if (!isService || packets === undefined || channel === undefined)
+      throw new CapitanError("InternalError", `${this.#url}: not a request for ${service}`);
+    for await (const piece of body) channel.write(piece);
+    return {
+      url,
+      method: isGreeting ? "GET" : "POST",
+      statusCode: 200,
+      statusMessage: "OK",
+      headers: { "content-type": contentType(isGreeting) },
+      body: isGreeting ? this.#greeting(packets) : allOf(packets),
+    };
+  }
+
+  /** As HTTP has it: the name of the service, then what the server says up to the first flush. */
+  async *#greeting(packets: PacketReader): AsyncGenerator<Uint8Array, void> {
+    yield encodePacket({ kind: "data", data: Buffer.from(`# service=${service}\n`) });
+    yield encodePacket({ kind: "flush" });
+    for (let some = false; ; some = true) {
+      const packet = await packets.next();
+      if (packet === undefined) throw this.#refusedBy(some);
+      yield encodePacket(packet);
+      if (packet.kind === "flush") return;
+    }
+  }
+
+  #refusedBy(some: boolean): CapitanError {
+    const said = cleanText(this.#said);
+    const why = said === "" ? "the server ended without an answer" : `the server says: ${said}`;
+    return new CapitanError(some ? "GitUnreachable" : "GitNotFound", `${this.#url}: ${why}`);
+  }
+
+  async #open(protocol: string | undefined, signal: AbortSignal | undefined): Promise<void> {
+    await this.#connect(signal);
+    const env = protocol === undefined ? {} : { GIT_PROTOCOL: protocol };
+    const command = `${service} ${quoted(this.#location.path)}`;
+    const channel = await new Promise<Channel>((resolve, reject) => {
+      this.#client.once("close", () => reject(this.#unreachable("the connection was closed")));
+      this.#client.exec(command, { env }, (error, opened) =>
+        error === undefined ? resolve(opened) : reject(this.#unreachable(messageOf(error))),
+      );
+    });
+    channel.stderr.on("data", (data: Buffer) => {
+      if (this.#said.length < saidBytesMax) this.#said += data.toString("utf8");
+    });
+    this.#channel = channel;
+    this.#packets = new PacketReader(this.#read(channel), this.#url);
+  }
+
+  async #connect(signal: AbortSignal | undefined): Promise<void> {
+    const { host, port, user } = this.#location;
+    const { identity, passphrase } = this.#credentials;
+    const client = this.#client;
+    let refusal: CapitanError | undefined;
+    if (signal?.aborted === true) throw this.#unreachable("aborted");
+    const abort = () => {
+      this.#broken = "aborted, or not done in time";
+      client.destroy();
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    await new Promise<void>((resolve, reject) => {
+      client.once("ready", resolve);
+      client.once("close", () => reject(refusal ?? this.#unreachable("the connection ended")));
+      client.on("error", (error) => {
+        this.#broken ??= messageOf(error);
+        reject(refusal ?? this.#failure(error));
+      });
+      client.connect({
+        host,
+        port,
+        username: user,
+        privateKey: identity,
+        ...(passphrase === undefined ? {} : { passphrase }),
+        algorithms: { serverHostKey: this.#hostKeys.algorithms as ssh2.ServerHostKeyAlgorithm[] },
+        hostVerifier: (key: Buffer) => (refusal = this.#refusalOf(key)) === undefined,
+        readyTimeout: connectMs,
+        keepaliveInterval: idleMs / 2,
+        keepaliveCountMax: 2,
+        authHandler: ["publickey"],
+      });
+    });
+  }
+
+  #refusalOf(key: Buffer): CapitanError | undefined {
+    const verdict = judgeHostKey(this.#hostKeys, key);
+    if (verdict === "trusted") return undefined;
+    const print = createHash("sha256").update(key).digest("base64").replace(/=+$/, "");
+    const why =
+      verdict === "revoked" ? "is revoked in known_hosts" : "is not the one in known_hosts";
+    const message = `${this.#url}: the host key SHA256:${print} ${why}`;
+    return new CapitanError("HostKeyRefused", message);
+  }
+
+  #failure(error: Error & { level?: string }): CapitanError {
+    if (error.level === "client-authentication")
+      return new CapitanError("GitDenied", `${this.#url}: the deploy key was not accepted`);
+    if (error.level === "handshake" && /no matching host key/i.test(error.message)) {
+      const message = `${this.#url}: the server has no host key of a kind that is in known_hosts`;
+      return new CapitanError("HostKeyRefused", message);
+    }
+    return this.#unreachable(messageOf(error), error);
+  }
+
+  /** What the server writes. A connection that broke ends like one that was closed: the difference is told here. */
+  async *#read(channel: Readable): AsyncGenerator<Uint8Array, void> {
+    try {
+      yield* channel as AsyncIterable<Uint8Array>;
+    } catch (error) {
+      throw this.#unreachable(messageOf(error), error);
+    }
+    if (this.#broken !== undefined) throw this.#unreachable(this.#broken);
+  }
+
+  #unreachable(why: string, cause?: unknown): CapitanError {
+    const message = `${this.#url}: ${cleanText(why)}`;
+    return new CapitanError("GitUnreachable", message, { cause });
+  }
+}
+
+async function* allOf(packets: PacketReader): AsyncGenerator<Uint8Array, void> {
+  for (let packet = await packets.next(); packet !== undefined; packet = await packets.next())
+    yield encodePacket(packet);
+}
+
+const contentType = (isGreeting: boolean) =>
+  `application/x-${service}-${isGreeting ? "advertisement" : "result"}`;
+
+/** One word for the server's shell, whatever is in it. */
+function quoted(path: string): string {
+  const own = path.startsWith("/~") ? path.slice(1) : path;
+  return `'${own.replaceAll("'", String.raw`'\''`)}'`;
+}

@@ -1,0 +1,87 @@
+import { CapitanError } from "../errors/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import type { GitLocation } from "./location.ts";
+
+/** How we show who we are, and know who answers. */
+export type GitCredentials = {
+  /** The CA of the server's certificate, in PEM. */
+  readonly ca?: string | undefined;
+  /** The value of `Authorization`. */
+  readonly authorization?: string | undefined;
+  readonly ssh?: SshCredentials | undefined;
+};
+
+/** A deploy key, and the keys of the hosts that it may be shown to. */
+export type SshCredentials = {
+  readonly identity: string;
+  readonly passphrase: string | undefined;
+  readonly knownHosts: string;
+};
+
+/**
+ * Reads `data` of a Secret in Flux's form for a GitRepository: for https `username` and `password`
+ * or `bearerToken`, and `ca.crt` (or `caFile`); for ssh `identity` and `known_hosts`, and `password`
+ * when the identity has a passphrase. `what` names the Secret. Throws SecretInvalid, without content.
+ */
+export function parseGitSecret(
+  data: unknown,
+  { scheme }: Pick<GitLocation, "scheme">,
+  what: string,
+): GitCredentials {
+  const values = new Map(
+    Object.entries(asMap(data)).map(([key, value]) => [
+      key,
+      Buffer.from(asString(value) ?? "", "base64").toString("utf8"),
+    ]),
+  );
+  if (scheme === "ssh") return { ssh: sshOf(values, what) };
+  const ca = values.get("ca.crt") ?? values.get("caFile");
+  const authorization = authorizationOf(values, what);
+  if (ca === undefined && authorization === undefined)
+    throw invalid(what, "for https it needs username and password, bearerToken, or ca.crt");
+  if (ca !== undefined && !ca.includes("-----BEGIN CERTIFICATE-----"))
+    throw invalid(what, "ca.crt is not a certificate in PEM");
+  return { ca, authorization };
+}
+
+type Values = ReadonlyMap<string, string>;
+
+function sshOf(values: Values, what: string): SshCredentials {
+  const [identity, knownHosts] = [values.get("identity"), values.get("known_hosts")];
+  if (identity === undefined || knownHosts === undefined)
+    throw invalid(what, "for ssh it needs identity and known_hosts");
+  return { identity, passphrase: values.get("password"), knownHosts };
+}
+
+function authorizationOf(values: Values, what: string): string | undefined {
+  const login = [values.get("username"), values.get("password")] as const;
+  const token = values.get("bearerToken");
+  const isLogin = login.some((value) => value !== undefined);
+  if (token !== undefined && isLogin)
+    throw invalid(what, "it has both bearerToken and username or password");
+  if (token !== undefined) return bearer(token, what);
+  return isLogin ? basic(login, what) : undefined;
+}
+
+function bearer(token: string, what: string): string {
+  if (!/^[\x21-\x7e]+$/.test(token))
+    throw invalid(what, "bearerToken has a space or a line break, perhaps at its end");
+  return `Bearer ${token}`;
+}
+
+function basic(
+  [username, password]: readonly [string | undefined, string | undefined],
+  what: string,
+): string {
+  if (username === undefined || password === undefined)
+    throw invalid(what, "username and password belong together");
+  const login = `${username}:${password}`;
+  if (/\p{Cc}/u.test(login) || username.includes(":"))
+    throw invalid(
+      what,
+      "username or password has a line break, perhaps at its end, or username a colon",
+    );
+  return `Basic ${Buffer.from(login).toString("base64")}`;
+}
+
+const invalid = (what: string, why: string) => new CapitanError("SecretInvalid", `${what}: ${why}`);
