@@ -25,10 +25,11 @@ import {
 } from "../../pkg/engine/index.ts";
 import { ownerOf, revisionName, type ClusterFacts } from "../../pkg/fleet/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
-import { isBuiltInClusterScoped, kindOf, labels, type KubeObject } from "../../pkg/object/index.ts";
+import { kindOf, labels, type KubeObject } from "../../pkg/object/index.ts";
 import { Renderer } from "../../pkg/render/index.ts";
 import type { Means } from "./means.ts";
 import type { Offline } from "./offline.ts";
+import { isBuiltInClusterScoped } from "./scopes.ts";
 
 /** What a Fleet means now, and what makes it into objects. */
 export type Resolved = {

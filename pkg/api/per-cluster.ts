@@ -56,8 +56,6 @@ const patch = object({
       minLength: 1,
       maxLength: 65_536,
     }),
-  },
-  optional: {
     target: object(
       {
         optional: {
@@ -72,7 +70,7 @@ const patch = object({
       },
       {
         description:
-          "Which objects; all that are given must match. Without it a merge patch applies to the object that it names.",
+          "Which objects; all that are given must match.",
       },
     ),
   },

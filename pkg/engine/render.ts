@@ -15,7 +15,7 @@ import {
   type ObjectId,
   type Stage,
 } from "../object/index.ts";
-import { applyPatches } from "../template/index.ts";
+import { applyPatches, parsePatches } from "../patch/index.ts";
 import { ageKeysSecret, syncObjects } from "./flux-sync.ts";
 import { fluxSystemNamespace, selectFlux } from "./flux.ts";
 
@@ -90,7 +90,7 @@ export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly
     );
     if (included.length === 0)
       throw new CapitanError("ManifestInvalid", "include matches no object");
-    const objects = applyPatches(included, layer.patches ?? []);
+    const { objects } = applyPatches(included, parsePatches(layer.patches ?? [], "patches"));
     refuseDuplicates(objects);
     return objects;
   } catch (error) {

@@ -4,7 +4,7 @@ export { type ObjectId, idOf, keyOf, parseKey, nameOf, groupOf, versionOf, kindO
 export type { Resource } from "./resource.ts";
 export { parseManifests, parseYaml } from "./yaml.ts";
 export { normalize } from "./normalize.ts";
-export { stageOf, compareForApply, isBuiltInClusterScoped, type Stage } from "./stages.ts";
+export { stageOf, compareForApply, type Stage } from "./stages.ts";
 export { labels, annotations, fieldManager, ownEntry, ownershipOf } from "./ownership.ts";
 export { healthOf, hasHealthRule, type Health } from "./health.ts";
-export { matchesSelector } from "./selector.ts";
+export { matchesSelector, type LabelSelector } from "./selector.ts";
