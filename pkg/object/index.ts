@@ -7,4 +7,4 @@ export { normalize } from "./normalize.ts";
 export { stageOf, compareForApply, type Stage } from "./stages.ts";
 export { labels, annotations, fieldManager, ownEntry, ownershipOf } from "./ownership.ts";
 export { healthOf, hasHealthRule, type Health } from "./health.ts";
-export { matchesSelector } from "./selector.ts";
+export { matchesSelector, type LabelSelector } from "./selector.ts";

@@ -112,7 +112,10 @@ function refuseManyAliases(document: Document.Parsed, where: string): void {
     Node: () => void (nodes += 1),
   });
   if (aliases * nodes > aliasStepsMax)
-    throw new CapitanError("ManifestInvalid", `${where}: too many aliases for a document of its size`);
+    throw new CapitanError(
+      "ManifestInvalid",
+      `${where}: too many aliases for a document of its size`,
+    );
 }
 
 /** Timestamps and base-60 numbers of YAML 1.1 stay strings for Kubernetes; `0o777` is a number. */
