@@ -14,6 +14,8 @@ import { type KubeObject } from "./types.ts";
 
 /** More documents than this in one file are refused. */
 const documentsMax = 20_000;
+/** Looking up an alias goes through the document from its beginning: so many steps at most. */
+const aliasStepsMax = 10_000_000;
 
 /**
  * Reads the Kubernetes objects of one YAML or JSON file, with the scalars that kubectl and Flux
@@ -39,6 +41,7 @@ export function parseYaml(text: string, file: string): Json {
 type Parsed = { readonly value: Json; readonly where: string };
 
 function parseDocuments(text: string, file: string): readonly Parsed[] {
+  refuseManyDocuments(text, file);
   const lineCounter = new LineCounter();
   const documents = parseAllDocuments(text, {
     lineCounter,
@@ -52,14 +55,19 @@ function parseDocuments(text: string, file: string): readonly Parsed[] {
     stringKeys: false,
   });
   if (!Array.isArray(documents)) return [];
-  if (documents.length > documentsMax) {
-    throw new CapitanError("ManifestInvalid", `${file}: more than ${documentsMax} documents`);
-  }
   return documents.map((document) => {
     const [start = 0] = document.contents?.range ?? [];
     const where = `${file}:${lineCounter.linePos(start).line || 1}`;
     return { value: toJson(document, lineCounter, file, where), where };
   });
+}
+
+/** Before anything is parsed: of a million empty documents the library makes half a minute. */
+function refuseManyDocuments(text: string, file: string): void {
+  let documents = 0;
+  for (const _ of text.matchAll(/^(?:---|\.\.\.)/gm)) documents += 1;
+  if (documents > documentsMax)
+    throw new CapitanError("ManifestInvalid", `${file}: more than ${documentsMax} documents`);
 }
 
 function toJson(document: Document.Parsed, lines: LineCounter, file: string, where: string): Json {
@@ -69,6 +77,7 @@ function toJson(document: Document.Parsed, lines: LineCounter, file: string, whe
     throw new CapitanError("ManifestInvalid", `${file}:${line}: ${problem.code}: not valid YAML`);
   }
   refuseDoubleKeys(document, lines, file);
+  refuseManyAliases(document, where);
   try {
     return plainNumbers(document.toJS({ maxAliasCount: 100 }) as Json, where);
   } catch (error) {
@@ -94,6 +103,19 @@ function refuseDoubleKeys(document: Document.Parsed, lines: LineCounter, file: s
       }
     },
   });
+}
+
+function refuseManyAliases(document: Document.Parsed, where: string): void {
+  let [aliases, nodes] = [0, 0];
+  visit(document, {
+    Alias: () => void (aliases += 1),
+    Node: () => void (nodes += 1),
+  });
+  if (aliases * nodes > aliasStepsMax)
+    throw new CapitanError(
+      "ManifestInvalid",
+      `${where}: too many aliases for a document of its size`,
+    );
 }
 
 /** Timestamps and base-60 numbers of YAML 1.1 stay strings for Kubernetes; `0o777` is a number. */
