@@ -76,7 +76,13 @@ async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<v
     );
     const { change } = configuration;
     print(
-      ["CLUSTER", "REGION", "TIER", "SECRET", `WRITTEN WHEN THE ${change.what.toUpperCase()} CHANGED`],
+      [
+        "CLUSTER",
+        "REGION",
+        "TIER",
+        "SECRET",
+        `WRITTEN WHEN THE ${change.what.toUpperCase()} CHANGED`,
+      ],
       configuration.clusters.map(({ name, region, tier, password }) => [
         name,
         region,

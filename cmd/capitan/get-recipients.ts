@@ -68,10 +68,7 @@ async function managers(
   return identities.map(({ recipient }) => ({ recipient, created }));
 }
 
-async function clusters(
-  hub: KubeClient,
-  { namespace }: Arguments,
-): Promise<readonly Recipient[]> {
+async function clusters(hub: KubeClient, { namespace }: Arguments): Promise<readonly Recipient[]> {
   const labelSelector = labels.ageGeneration;
   const options = { namespace, labelSelector, metadataOnly: true };
   const { items } = await hub.list(hubResources.secret, options);

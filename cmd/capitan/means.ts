@@ -28,7 +28,10 @@ export function offlineMeans(inputs: Offline, repositories: Repositories): Means
     configMaps: { configMap: inputNamed(inputs, "ConfigMap") },
     repositories,
     gitRepositories: ({ host, path }) => {
-      throw new CapitanError("NotFound", `${host}${path} is not asked offline: say --source LAYER=DIR`);
+      throw new CapitanError(
+        "NotFound",
+        `${host}${path} is not asked offline: say --source LAYER=DIR`,
+      );
     },
   };
 }

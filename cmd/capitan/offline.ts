@@ -50,12 +50,12 @@ function fleetOf(object: KubeObject): Fleet {
 
 /** `stringData` as the API server stores it. */
 function folded({ stringData, ...object }: KubeObject): KubeObject {
-  if (stringData === undefined) return object as KubeObject;
+  if (stringData === undefined) return object;
   const encoded = Object.entries(stringData as Record<string, string>).map(
     ([key, text]) => [key, Buffer.from(text).toString("base64")] as const,
   );
   const data = { ...(object["data"] as object | undefined), ...Object.fromEntries(encoded) };
-  return { ...object, data } as KubeObject;
+  return { ...object, data };
 }
 
 /** One of the objects read, by kind, namespace and name. */
@@ -79,13 +79,8 @@ export async function directories(
   const byUrl = new Map<string, ArtifactFiles>();
   const versions = new Map<string, string>();
   for (const text of sources) {
-    const [name = "", ...rest] = text.split("=");
-    const layer = spec.layers.find((one) => one.name === name);
-    const url = layer?.oci?.url ?? layer?.flux?.artifact.url;
-    if (url === undefined || rest.length === 0)
-      throw new CapitanError("NotFound", `--source ${text}: no layer of that name has a source`);
-    byUrl.set(url, await readFiles(rest.join("=")));
-    const wanted = layer?.flux?.version ?? layer?.oci?.ref?.semver;
+    const { url, wanted, directory } = sourceOf(spec.layers, text);
+    byUrl.set(url, await readFiles(directory));
     if (wanted !== undefined) versions.set(url, minVersion(wanted)?.version ?? wanted);
   }
   return (reference) => {
@@ -102,8 +97,20 @@ export async function directories(
   };
 }
 
+/** What `LAYER=DIR` says. Throws NotFound. */
+function sourceOf(layers: Fleet["spec"]["layers"], text: string) {
+  const cut = text.indexOf("=");
+  const layer = layers.find(({ name }) => name === text.slice(0, cut));
+  const { oci, flux } = layer ?? {};
+  const url = oci?.url ?? flux?.artifact.url;
+  if (url === undefined)
+    throw new CapitanError("NotFound", `--source ${text}: no layer of that name has an artifact`);
+  return { url, wanted: flux?.version ?? oci?.ref?.semver, directory: text.slice(cut + 1) };
+}
+
 function digestOf(files: ArtifactFiles): string {
   const hash = createHash("sha256");
-  for (const [path, { content }] of files) hash.update(`${path}\0${content.length}\0`).update(content);
+  for (const [path, { content }] of files)
+    hash.update(`${path}\0${content.length}\0`).update(content);
   return hash.digest("hex");
 }

@@ -43,7 +43,8 @@ const options = {
     type: "string",
     array: true,
     nargs: 1,
-    describe: "Without a hub: LAYER=DIR, the directory in place of a layer's artifact; may be repeated",
+    describe:
+      "Without a hub: LAYER=DIR, the directory in place of a layer's artifact; may be repeated",
   },
   "show-secrets": { type: "boolean", default: false, describe: "Print the values of Secrets" },
   output: {
@@ -85,7 +86,9 @@ async function print(
   fleet: string,
   isWanted: (layer: string) => boolean,
 ): Promise<void> {
-  const all = await (args.file === undefined ? onHub(args, fleet) : offline(args, fleet, args.file));
+  const all = await (args.file === undefined
+    ? onHub(args, fleet)
+    : offline(args, fleet, args.file));
   const layers = all.filter(({ name }) => isWanted(name));
   if (layers.length === 0) throw new CapitanError("NotFound", `Fleet ${fleet} has no such layer`);
   const broken = layers.find(({ problem }) => problem !== undefined);
@@ -123,7 +126,9 @@ async function offline(
     throw new CapitanError("NotFound", `the files have no Fleet named ${name}`);
   const cluster = chosen(fleet, inputs.clusters, wanted);
   const means = offlineMeans(inputs, await directories(fleet, source));
-  return withResolved(means, fleet, (resolved: Resolved) => offlineLayers(resolved, inputs, cluster));
+  return withResolved(means, fleet, (resolved: Resolved) =>
+    offlineLayers(resolved, inputs, cluster),
+  );
 }
 
 /** The Cluster of this name, when the Fleet selects it. Throws NotFound. */

@@ -69,8 +69,7 @@ const patch = object({
         },
       },
       {
-        description:
-          "Which objects; all that are given must match.",
+        description: "Which objects; all that are given must match.",
       },
     ),
   },

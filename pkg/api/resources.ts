@@ -15,7 +15,13 @@ export const hubResources = {
   fleetMember: ours("FleetMember", "fleetmembers"),
   fleetRevision: ours("FleetRevision", "fleetrevisions"),
   secret: { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true },
-  configMap: { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps", namespaced: true },
+  configMap: {
+    group: "",
+    version: "v1",
+    kind: "ConfigMap",
+    plural: "configmaps",
+    namespaced: true,
+  },
   event: {
     group: "events.k8s.io",
     version: "v1",

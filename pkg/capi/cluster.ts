@@ -67,6 +67,6 @@ function topologyOf(topology: JsonMap): ClusterContext["topology"] {
   return {
     class: asString(asMap(topology["classRef"])["name"]) ?? null,
     version: asString(topology["version"]) ?? null,
-    variables: Object.fromEntries(variables) as JsonMap,
+    variables: Object.fromEntries(variables),
   };
 }

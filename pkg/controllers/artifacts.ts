@@ -26,10 +26,11 @@ export function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> 
   return semver === undefined ? { tag } : { semver };
 }
 
-
 /** A name of an artifact's bytes for one tenant: who may not pull it shall not find it here. */
-export const keyOfArtifact = (namespace: string, { url, digest }: Access & { readonly digest: string }) =>
-  `${namespace}/${url}@${digest}`;
+export const keyOfArtifact = (
+  namespace: string,
+  { url, digest }: Access & { readonly digest: string },
+) => `${namespace}/${url}@${digest}`;
 
 /** Artifacts of OCI registries: references become digests, digests become files. */
 export class Artifacts {

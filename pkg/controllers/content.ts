@@ -1,5 +1,11 @@
 import type { RevisionLayer } from "../api/index.ts";
-import { fileAt, filesUnder, refusePlaintext, sortFiles, type SortedFiles } from "../content/index.ts";
+import {
+  fileAt,
+  filesUnder,
+  refusePlaintext,
+  sortFiles,
+  type SortedFiles,
+} from "../content/index.ts";
 import { parseFiles } from "../engine/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { clusterKey, type ClusterContext } from "../fleet/index.ts";
@@ -95,13 +101,14 @@ export class Content {
     fleet: Named,
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
-    for (const line of [layer.path ?? "./", ...(layer.valuesFiles ?? [])]) checkPath(line, "path");
-    if (isTemplate(layer.path ?? "")) return [];
-    const sorted = sortFiles(filesIn(source, layer.path ?? "./"), isEncryptedFile);
+    const { path = "./", valuesFiles = [] } = layer;
+    for (const line of [path, ...valuesFiles]) checkPath(line, "path");
+    if (isTemplate(path)) return [];
+    const sorted = sortFiles(filesIn(source, path), isEncryptedFile);
     for (const [path, { content }] of sorted.templates)
       compileTemplate(content.toString("utf8"), path, layerShape);
     const opened = await this.#identities(layer, fleet, signal);
-    const fixed = digestOf([source.key, layer.path ?? "./", opened?.version]);
+    const fixed = digestOf([source.key, path, opened?.version]);
     const objects = await this.#keep(fixed, () => stillObjects(sorted, opened));
     if (objects.length === 0 && sorted.templates.size === 0)
       throw new CapitanError("ManifestInvalid", "the source contains no Kubernetes object");
@@ -164,10 +171,7 @@ export class Content {
   }
 
   /** Makes something once; who asks at the same time shares it, and what failed is not kept. */
-  #keep(
-    key: string,
-    make: () => Promise<readonly KubeObject[]>,
-  ): Promise<readonly KubeObject[]> {
+  #keep(key: string, make: () => Promise<readonly KubeObject[]>): Promise<readonly KubeObject[]> {
     const held = this.#held.get(key);
     if (held !== undefined) {
       // The youngest is last.

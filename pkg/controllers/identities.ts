@@ -40,7 +40,10 @@ export class Identities {
     if (held.some((secret) => generationOf(secret, cluster) !== undefined))
       return ageKeysOf(held, cluster);
     // Whoever was faster has made it: what is there then counts.
-    await this.#hub.createSecret(identitySecret(cluster, firstGeneration, this.#newIdentity()), signal);
+    await this.#hub.createSecret(
+      identitySecret(cluster, firstGeneration, this.#newIdentity()),
+      signal,
+    );
     return ageKeysOf(await this.#hub.identitySecrets(cluster, signal), cluster);
   }
 }
@@ -66,17 +69,17 @@ export function identitySecret(
 }
 
 /** The generation of an identity's Secret; undefined when it is none of this cluster. */
-export function generationOf({ metadata }: KubeObject, { name }: { readonly name: string }): number | undefined {
+export function generationOf(
+  { metadata }: KubeObject,
+  { name }: { readonly name: string },
+): number | undefined {
   const said = metadata.labels?.[labels.ageGeneration] ?? "";
   const generation = /^[1-9][0-9]{0,8}$/.test(said) ? Number(said) : undefined;
   return metadata.name === `${name}-age-${said}` ? generation : undefined;
 }
 
 /** What a cluster's Flux gets of its identities. Throws SecretInvalid, IdentityInvalid. */
-export async function ageKeysOf(
-  secrets: readonly KubeObject[],
-  cluster: Named,
-): Promise<AgeKeys> {
+export async function ageKeysOf(secrets: readonly KubeObject[], cluster: Named): Promise<AgeKeys> {
   const found = secrets.flatMap((secret) => {
     const generation = generationOf(secret, cluster);
     return generation === undefined ? [] : [{ secret, generation }];

@@ -6,4 +6,12 @@ export { Identities, ageKeysOf, generationOf, identitySecret } from "./identitie
 export { identitiesIn } from "./secrets.ts";
 export { changesIn, droppedBy, type Change, type Dropped } from "./dropped.ts";
 export { WorkQueue } from "./work-queue.ts";
-export type { Clock, ClusterHub, GitRepositories, Log, Metrics, RendererPort, Repositories } from "./ports.ts";
+export type {
+  Clock,
+  ClusterHub,
+  GitRepositories,
+  Log,
+  Metrics,
+  RendererPort,
+  Repositories,
+} from "./ports.ts";

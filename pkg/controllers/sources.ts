@@ -7,7 +7,14 @@ import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
 import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
 import { checkPath, Content, pathFor, type Audience, type SourceFiles } from "./content.ts";
 import { GitSources } from "./git-sources.ts";
-import type { ConfigMaps, GitRepositories, Named, RendererPort, Repositories, Secrets } from "./ports.ts";
+import type {
+  ConfigMaps,
+  GitRepositories,
+  Named,
+  RendererPort,
+  Repositories,
+  Secrets,
+} from "./ports.ts";
 import { dockerSecret, existingSecret } from "./secrets.ts";
 import { copyValues } from "./values.ts";
 
@@ -144,7 +151,16 @@ export class Sources {
 
   async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
     const { namespace = "" } = fleet.metadata;
-    const { name, wait, timeout, dependsOn = [], oci: _oci, git: _git, flux: _flux, ...rest } = layer;
+    const {
+      name,
+      wait,
+      timeout,
+      dependsOn = [],
+      oci: _oci,
+      git: _git,
+      flux: _flux,
+      ...rest
+    } = layer;
     const { inline: _inline, valuesFrom, deletionPolicy: _policy, ...copied } = rest;
     const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
@@ -165,7 +181,12 @@ export class Sources {
   ): Promise<Pick<RevisionLayer, "oci" | "git" | "flux" | "inline">> {
     if (oci !== undefined) {
       const { ref, ...access } = oci;
-      return { oci: { ...access, ...(await this.#artifacts.locate(namespace, access, refOf(ref), signal)) } };
+      return {
+        oci: {
+          ...access,
+          ...(await this.#artifacts.locate(namespace, access, refOf(ref), signal)),
+        },
+      };
     }
     if (git !== undefined)
       return { git: { ...git, ...(await this.#git.resolve(namespace, git, signal)) } };
@@ -193,7 +214,12 @@ export class Sources {
     }
     if (oci === undefined) return rest;
     const { ref, ...access } = oci;
-    const { digest, revision } = await this.#artifacts.locate(namespace, access, refOf(ref), signal);
+    const { digest, revision } = await this.#artifacts.locate(
+      namespace,
+      access,
+      refOf(ref),
+      signal,
+    );
     return { ...rest, oci: { ...access, ref: { digest }, revision } };
   }
 }

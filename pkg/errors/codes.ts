@@ -134,7 +134,8 @@ export const codes = {
   },
   DecryptionMissing: {
     retry: "never",
-    meaning: "A file of the layer is encrypted with SOPS, and the layer does not say how to open it.",
+    meaning:
+      "A file of the layer is encrypted with SOPS, and the layer does not say how to open it.",
     remedy:
       "Give the layer decryption: {provider: sops, secretRef: {name: manager-key}}, or let the cluster's own Flux decrypt it: flux.sync.decryption.",
   },
@@ -424,7 +425,8 @@ export const codes = {
     retry: "never",
     meaning:
       "A file of age identities has a line that is none. One such line makes Flux refuse all of them.",
-    remedy: "Correct the line that the message names: one AGE-SECRET-KEY a line, nothing around it.",
+    remedy:
+      "Correct the line that the message names: one AGE-SECRET-KEY a line, nothing around it.",
   },
   ControllerRuns: {
     retry: "never",

@@ -60,7 +60,8 @@ function guardDropping({ fleet, members, actions, dropped }: GuardFacts): Guarde
   const dropping = actions.flatMap((action) => {
     const from = current.get(action.name);
     if (action.kind !== "write" || action.spec.state !== "Present" || from === undefined) return [];
-    const keys = from === action.spec.revision ? [] : dropped(from, action.spec.revision, action.cluster.name);
+    const keys =
+      from === action.spec.revision ? [] : dropped(from, action.spec.revision, action.cluster.name);
     return keys.length === 0 ? [] : [{ action, keys, change: `${from} ${action.spec.revision}` }];
   });
   if (dropping.length <= clustersMax) return { actions, problem: undefined };

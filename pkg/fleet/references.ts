@@ -7,20 +7,26 @@ export function configMapsOf({ layers }: FleetSpec): ReadonlySet<string> {
 
 /** The Secrets of its namespace that a Fleet names, for whatever. */
 export function secretsOf({ layers }: FleetSpec): ReadonlySet<string> {
-  const refs = layers.flatMap(({ oci, flux, decryption }) => [
-    oci?.secretRef,
-    oci?.certSecretRef,
-    flux?.artifact.secretRef,
-    flux?.artifact.certSecretRef,
-    flux?.sync?.oci?.secretRef,
-    flux?.sync?.oci?.certSecretRef,
-    flux?.sync?.git?.secretRef,
-    flux?.imagePullSecret === undefined ? undefined : { name: flux.imagePullSecret },
-    decryption?.secretRef,
+  const places = layers.flatMap(({ oci, git, flux, decryption }) => [
+    oci,
+    git,
+    flux?.artifact,
+    flux?.sync?.oci,
+    flux?.sync?.git,
+    decryption,
+    flux?.imagePullSecret === undefined ? undefined : { secretRef: { name: flux.imagePullSecret } },
   ]);
-  const names = refs.flatMap((ref) => (ref === undefined ? [] : [ref.name]));
+  const names = places.flatMap(referred);
   return new Set([...names, ...valuesFrom(layers, "Secret")]);
 }
+
+type Place = {
+  readonly secretRef?: { readonly name: string } | undefined;
+  readonly certSecretRef?: { readonly name: string } | undefined;
+};
+
+const referred = (place: Place = {}) =>
+  [place.secretRef, place.certSecretRef].flatMap((ref) => (ref === undefined ? [] : [ref.name]));
 
 function valuesFrom(layers: FleetSpec["layers"], wanted: "ConfigMap" | "Secret"): string[] {
   return layers.flatMap(({ valuesFrom: from = [] }) =>

@@ -123,7 +123,10 @@ export class Hub {
     names: (spec: Fleet["spec"]) => ReadonlySet<string>,
   ): readonly Named[] {
     return this.fleets()
-      .filter(({ metadata, spec }) => metadata.namespace === object.namespace && names(spec).has(object.name))
+      .filter(
+        ({ metadata, spec }) =>
+          metadata.namespace === object.namespace && names(spec).has(object.name),
+      )
       .map(({ metadata }) => ({ namespace: object.namespace, name: metadata.name }));
   }
 

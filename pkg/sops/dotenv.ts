@@ -28,7 +28,8 @@ export function readDotenv(file: string): DotenvDocument {
     const end = start + line.length;
     const item = line === "" ? undefined : readLine(line, start, i + 1);
     if (item?.kind === "pair") {
-      if (seen.has(item.key)) throw unreadable(`line ${i + 1}: the key ${quoted(item.key)} is there twice`);
+      if (seen.has(item.key))
+        throw unreadable(`line ${i + 1}: the key ${quoted(item.key)} is there twice`);
       seen.add(item.key);
       if (seen.size > limits.leaves) throw tooLarge(`more than ${limits.leaves} values`);
     }
@@ -77,9 +78,11 @@ function lineOf(item: Pair | Comment): string {
 
 /** The lines of the metadata. */
 export function dotenvMetadata(metadata: MapNode): MapNode {
-  const items = flatten(metadata).map(
-    ([key, value]): Pair => ({ kind: "pair", key: `${prefix}${key}`, value: text(value) }),
-  );
+  const items = flatten(metadata).map(([key, value]): Pair => ({
+    kind: "pair",
+    key: `${prefix}${key}`,
+    value: text(value),
+  }));
   return { kind: "map", items };
 }
 

@@ -6,5 +6,12 @@ export { rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
 export { SopsError, type SopsStatus } from "./error.ts";
 export { formatOf, formats, type Format, type Layout } from "./store.ts";
 export type { Chance } from "./seal.ts";
-export { parseIdentities, parseRecipient, generateIdentity, generatePostQuantumIdentity, type Identity, type NewIdentity } from "./identity.ts";
+export {
+  parseIdentities,
+  parseRecipient,
+  generateIdentity,
+  generatePostQuantumIdentity,
+  type Identity,
+  type NewIdentity,
+} from "./identity.ts";
 export type { Rule } from "./rules.ts";

@@ -61,7 +61,8 @@ function optional(map: MapNode, key: string): string | undefined {
 function lastModifiedOf(map: MapNode): string {
   const node = valueOf(map, "lastmodified");
   // Unquoted in YAML it is a time, which sops does not take.
-  const value = node?.kind === "leaf" && node.value.type === "str" ? node.value.bytes.toString() : "";
+  const value =
+    node?.kind === "leaf" && node.value.type === "str" ? node.value.bytes.toString() : "";
   const normal = normalTime(value);
   if (normal === undefined) throw badMetadata("lastmodified is no quoted time of RFC 3339");
   return normal;
@@ -162,12 +163,20 @@ const ageList = (entries: readonly AgeEntry[]): Node => ({
 });
 
 /** The metadata of a new file, keys in order, as SOPS writes them. A binary file names no rule. */
-export function newMetadata(
-  { groups, threshold, rule, macOnlyEncrypted, mac, lastModified, version }: NewMetadata,
-): MapNode {
+export function newMetadata({
+  groups,
+  threshold,
+  rule,
+  macOnlyEncrypted,
+  mac,
+  lastModified,
+  version,
+}: NewMetadata): MapNode {
   const isSplit = groups.length > 1;
   const items = [
-    ...(isSplit ? [pair("key_groups", groupList(groups))] : [pair("age", ageList(groups[0] ?? []))]),
+    ...(isSplit
+      ? [pair("key_groups", groupList(groups))]
+      : [pair("age", ageList(groups[0] ?? []))]),
     pair("lastmodified", text(lastModified)),
     pair("mac", text(mac)),
     ...(macOnlyEncrypted ? [pair("mac_only_encrypted", { ...text(""), value: bool(true) })] : []),
@@ -195,5 +204,7 @@ const groupList = (groups: readonly (readonly AgeEntry[])[]): Node => ({
 export function refuseForeign({ groups }: Metadata, what: string): void {
   const foreign = [...new Set(groups.flatMap((group) => group.foreign))];
   if (foreign.length === 0) return;
-  throw badMetadata(`it has recipients of other kinds (${foreign.map(quoted).join(", ")}): cannot ${what}`);
+  throw badMetadata(
+    `it has recipients of other kinds (${foreign.map(quoted).join(", ")}): cannot ${what}`,
+  );
 }

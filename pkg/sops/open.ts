@@ -156,7 +156,8 @@ function openEntry(node: Leaf | Comment, visit: Visit, key: Buffer): Entry {
     const value = openComment(node, key, visit.aad);
     return value === undefined ? cleartext : { node, visit, value, sealed: true };
   }
-  if (node.value.type !== "str") throw atPath(visit, "is in cleartext where the rule wants it encrypted");
+  if (node.value.type !== "str")
+    throw atPath(visit, "is in cleartext where the rule wants it encrypted");
   try {
     const value = openValue(node.value.bytes.toString(), key, visit.aad);
     return { node, visit, value, sealed: true };
@@ -199,7 +200,8 @@ function checkMac(computed: string, { mac, lastModified }: Metadata, key: Buffer
   try {
     stored = openValue(mac, key, lastModified);
   } catch (error) {
-    if (error instanceof SopsError) throw mismatch("the MAC does not open: it, lastmodified or the key is another");
+    if (error instanceof SopsError)
+      throw mismatch("the MAC does not open: it, lastmodified or the key is another");
     throw error;
   }
   if (!sameKey(Buffer.from(computed), stored.bytes) || stored.type !== "str")
@@ -215,7 +217,9 @@ function findingsOf({ node, visit, sealed }: Entry): readonly string[] {
     return isBare ? [`a comment ${where} is in cleartext`] : [];
   }
   if (!sealed)
-    return [`${node.kind === "comment" ? "a comment" : "a value"} ${where} is encrypted and does not open here`];
+    return [
+      `${node.kind === "comment" ? "a comment" : "a value"} ${where} is encrypted and does not open here`,
+    ];
   const parsed = parseEnvelope(text.toString());
   return [
     ...(parsed?.rest.trim() === "" ? [] : [`text follows the value ${where}`]),
@@ -226,7 +230,11 @@ function findingsOf({ node, visit, sealed }: Entry): readonly string[] {
 /** Entries that name a recipient of ours must open with its identity, and give the same key. */
 async function keyFindings(
   { groups }: Metadata,
-  held: { readonly identities: readonly Identity[]; readonly dataKey: Buffer; readonly budget: Budget },
+  held: {
+    readonly identities: readonly Identity[];
+    readonly dataKey: Buffer;
+    readonly budget: Budget;
+  },
 ): Promise<readonly string[]> {
   // Shares differ from group to group, so only one group can be compared with the key itself.
   const entries = groups.length === 1 ? (groups[0]?.age ?? []) : [];

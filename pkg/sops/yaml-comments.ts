@@ -79,7 +79,7 @@ export function placeComments(
     insertions.set(items, list);
   };
   let next = 0;
-  for (let at = 0; at < comments.length; ) {
+  for (let at = 0; at < comments.length;) {
     const offset = comments[at]?.offset ?? 0;
     while (next < marks.length && (marks[next]?.start ?? 0) < offset) next++;
     const limit = marks[next]?.start ?? Infinity;
@@ -158,7 +158,8 @@ function groupsOf(comments: readonly Line[], gap: Gap, endLine: number): readonl
     isFirstEmpty = false;
   }
   const start = group[0];
-  const isDedented = nextColumn !== undefined && nextColumn < indent && nextColumn !== start?.column;
+  const isDedented =
+    nextColumn !== undefined && nextColumn < indent && nextColumn !== start?.column;
   close(isDedented);
   return groups;
 }

@@ -90,7 +90,10 @@ class Reader {
     this.#marking = marking;
   }
 
-  document(document: Document.Parsed): { readonly kind: "map"; readonly items: (Pair | Comment)[] } {
+  document(document: Document.Parsed): {
+    readonly kind: "map";
+    readonly items: (Pair | Comment)[];
+  } {
     const [problem] = document.errors;
     if (problem !== undefined)
       throw unreadable(`line ${this.#line(problem.pos[0])}: ${problem.code}: not valid YAML`);
@@ -165,7 +168,11 @@ class Reader {
     const span = spanOf(target);
     const value = this.#value(target);
     if (value.type !== "str")
-      throw new SopsError("SopsFileInvalid", 23, `line ${this.#line(span.start)}: a key that is no string`);
+      throw new SopsError(
+        "SopsFileInvalid",
+        23,
+        `line ${this.#line(span.start)}: a key that is no string`,
+      );
     return { name: target.source ?? "", span };
   }
 
@@ -186,7 +193,8 @@ class Reader {
       const place = { ...container, index: items.length, parent: at };
       if (!isNode(item)) items.push(nothing);
       else {
-        if (isMap(item) || isSeq(item)) this.#mark({ start: startOf(item), end: startOf(item) }, place, { opens: true });
+        if (isMap(item) || isSeq(item))
+          this.#mark({ start: startOf(item), end: startOf(item) }, place, { opens: true });
         items.push(this.#node(item, place, depth + 1));
       }
     }
@@ -231,7 +239,11 @@ class Reader {
   }
 }
 
-const nothing: Leaf = { kind: "leaf", value: { type: "null", bytes: Buffer.alloc(0) }, style: "plain" };
+const nothing: Leaf = {
+  kind: "leaf",
+  value: { type: "null", bytes: Buffer.alloc(0) },
+  style: "plain",
+};
 const isNode = (value: unknown): value is YamlNode =>
   isScalar(value) || isMap(value) || isSeq(value) || isAlias(value);
 const isEmpty = (node: YamlNode) =>

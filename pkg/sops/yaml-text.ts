@@ -9,9 +9,7 @@ export type ScalarText = {
   readonly tag?: string;
 };
 
-const oldBooleans = new Set(
-  "y Y yes Yes YES on On ON n N no No NO off Off OFF".split(" "),
-);
+const oldBooleans = new Set("y Y yes Yes YES on On ON n N no No NO off Off OFF".split(" "));
 const base60 = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
 
 /** A string in the style that go-yaml v3 chooses; bytes that are no UTF-8 as `!!binary`. */
@@ -78,8 +76,7 @@ function hasIndicators(text: string): boolean {
 }
 
 /** go-yaml's idea of what is printable; it has none for characters beyond U+FFFF in plain text. */
-const printable =
-  /[\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/;
+const printable = /[\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/;
 
 function isSpecial(text: string): boolean {
   for (const c of text) if (c !== "\t" && !(c.length === 1 && printable.test(c))) return true;

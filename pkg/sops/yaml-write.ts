@@ -26,7 +26,9 @@ const joined = (comments: readonly Buffer[]) =>
 
 const isComment = (item: { readonly kind: string }): item is Comment => item.kind === "comment";
 
-function commented<T extends { readonly kind: string }>(items: readonly (T | Comment)[]): Commented<T> {
+function commented<T extends { readonly kind: string }>(
+  items: readonly (T | Comment)[],
+): Commented<T> {
   const nodes: { node: T; head: string; line: string }[] = [];
   let heads: Buffer[] = [];
   let inlines: Buffer[] = [];
@@ -200,7 +202,8 @@ class Writer {
     const scalar = scalarText({ type: "str", bytes: Buffer.from(key) });
     const isMerge = key === "<<";
     const bytes = Buffer.byteLength(key);
-    const isSimple = !key.includes("\n") && !/[\u0085\u2028\u2029\r]/.test(key) && bytes <= simpleKeyBytesMax;
+    const isSimple =
+      !key.includes("\n") && !/[\u0085\u2028\u2029\r]/.test(key) && bytes <= simpleKeyBytesMax;
     if (!isSimple) this.#indicator("?", true, { indents: true });
     if (isMerge) this.#tag("!!merge");
     this.#scalar(scalar, "map", isSimple);

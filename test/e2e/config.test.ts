@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
 import { parse } from "yaml";
-import { createTopologyCluster, clusterInitialized, clusterKubeconfig } from "../../hack/lab/clusters.ts";
+import {
+  createTopologyCluster,
+  clusterInitialized,
+  clusterKubeconfig,
+} from "../../hack/lab/clusters.ts";
 import { auditOf, type Audit } from "../../hack/lab/audit.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { canonicalJson } from "../../pkg/json/index.ts";
@@ -53,7 +57,7 @@ after(async () => {
 const apply = (kind: "Secret" | "ConfigMap", name: string, more: object) =>
   hub.apply(
     kind === "Secret" ? resources.secret : resources.configMap,
-    { apiVersion: "v1", kind, metadata: { namespace, name }, ...more } as KubeObject,
+    { apiVersion: "v1", kind, metadata: { namespace, name }, ...more },
     { manager: "test" },
   );
 
@@ -114,7 +118,7 @@ function fleet(layer: object = {}): Promise<unknown> {
   const spec = { clusterSelector: { matchLabels: { fleet: "cfg" } }, layers: [config] };
   const metadata = { namespace, name: "cfg" };
   const object = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", metadata, spec };
-  return hub.apply(resources.fleet, object as KubeObject, { manager: "test" });
+  return hub.apply(resources.fleet, object, { manager: "test" });
 }
 
 async function dataOf(cluster: string, name: string, kind: "ConfigMap" | "Secret" = "ConfigMap") {
@@ -178,7 +182,10 @@ test("capitan render prints what is applied, byte for byte; Secrets only when as
   assert.ok(masked.stdout.includes("(masked)"));
   const yaml = await capitan([...args, "--show-secrets"]);
   const documents = yaml.stdout.split(/^---\n/m).filter((text) => text !== "");
-  assert.deepEqual(documents.map((text) => canonicalJson(parse(text))), objects.map((object) => canonicalJson(object)));
+  assert.deepEqual(
+    documents.map((text) => canonicalJson(parse(text))),
+    objects.map((object) => canonicalJson(object)),
+  );
 });
 
 /** What the controller writes on each of the two clusters because of a change, inventory left out, until `done` holds. */
@@ -242,8 +249,7 @@ test("every input fact changed once: only the clusters that it touches are writt
     ],
     [
       "a ConfigMap with values",
-      () =>
-        apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "owner: somebody\n" } }),
+      () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "owner: somebody\n" } }),
       shows("cfg-us", "owner", "somebody"),
       both,
     ],
@@ -253,7 +259,12 @@ test("every input fact changed once: only the clusters that it touches are writt
       shows("cfg-us", "limit", "eleven"),
       both,
     ],
-    ["values in the Fleet", () => fleet({ values: { level: "warn" } }), shows("cfg-us", "level", "warn"), both],
+    [
+      "values in the Fleet",
+      () => fleet({ values: { level: "warn" } }),
+      shows("cfg-us", "level", "warn"),
+      both,
+    ],
     [
       "a values file of one region",
       async () => {
@@ -284,21 +295,25 @@ test("every input fact changed once: only the clusters that it touches are writt
 });
 
 test("PlaintextSecret, DecryptionMissing, PathNotFound, ValuesInvalid, TemplateInvalid: said by the Fleet, and the last good state stays", async () => {
-  const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: audited}\nstringData: {a: b}\n";
+  const secret =
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: audited}\nstringData: {a: b}\n";
   const cases: readonly (readonly [code: string, make: () => Promise<unknown>])[] = [
     ["PlaintextSecret", () => push("stable", { "config/x.yaml": secret })],
     ["PathNotFound", () => fleet({ path: "./nowhere" })],
     ["TemplateInvalid", () => push("stable", { "config/bad.yaml.hbs": "a: {{#if x}}\n" })],
-    ["ValuesInvalid", () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } })],
+    [
+      "ValuesInvalid",
+      () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } }),
+    ],
     ["DecryptionMissing", () => fleet({ decryption: undefined, valuesFiles: undefined })],
   ];
   for (const [code, make] of cases) {
     await make();
     await capitan(["reconcile", "fleet", "cfg", "--no-wait"]);
-    await until(
-      async () => (await capitan(["describe", "fleet", "cfg"])).stdout.includes(code),
-      { deadlineMs: 30_000, what: code },
-    );
+    await until(async () => (await capitan(["describe", "fleet", "cfg"])).stdout.includes(code), {
+      deadlineMs: 30_000,
+      what: code,
+    });
     assert.equal((await dataOf("cfg-us", "app"))["region"], "us");
     await apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "owner: somebody\n" } });
     await push("stable");

@@ -7,7 +7,7 @@ import { serveArtifact, startKustomizeController } from "../../hack/lab/kustomiz
 import { stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
-import { asMap } from "../../pkg/json/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import {
@@ -100,7 +100,7 @@ stringData:
       () => client.get(resources.secret, { namespace: "default", name: "opened" }),
       { deadlineMs: 60_000, what: "kustomize-controller to apply the decrypted Secret" },
     );
-    const word = Buffer.from(String(asMap(opened["data"])["word"]), "base64").toString();
+    const word = Buffer.from(asString(asMap(opened["data"])["word"]) ?? "", "base64").toString();
     assert.equal(word, "only-for-this-cluster");
   } finally {
     server.close();
@@ -130,7 +130,7 @@ test("a planted identity that somebody takes away or changes is put back at once
 
 test("an identity that is there is used, never overwritten; further generations are planted beside it", async () => {
   const first = await hub.get(resources.secret, identity);
-  const copied = String(asMap(first?.["data"])["identity"]);
+  const copied = asString(asMap(first?.["data"])["identity"]) ?? "";
   await hub.create(resources.secret, {
     apiVersion: "v1",
     kind: "Secret",
