@@ -9,17 +9,22 @@ import {
 } from "../../hack/lab/clusters.ts";
 import { auditOf, type Audit } from "../../hack/lab/audit.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
+import { conditionOf } from "../../pkg/api/index.ts";
+import type { Code } from "../../pkg/errors/index.ts";
 import { canonicalJson } from "../../pkg/json/index.ts";
 import { connect, type KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { generateIdentity, type NewIdentity } from "../../pkg/sops/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
+import { configurationCodes, describes, seen } from "../harness/codes.ts";
 import { encrypted } from "../harness/secrets.ts";
 import {
   capitan,
+  fleetHas,
   fleetReady,
   memberHas,
+  memberOf,
   namespace,
   resources,
   sharedHub,
@@ -294,41 +299,97 @@ test("every input fact changed once: only the clusters that it touches are writt
     assert.deepEqual(await touchedBy(change, done), touched, what);
 });
 
-test("PlaintextSecret, DecryptionMissing, PathNotFound, ValuesInvalid, TemplateInvalid: said by the Fleet, and the last good state stays", async () => {
-  const secret =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: audited}\nstringData: {a: b}\n";
-  const cases: readonly (readonly [code: string, make: () => Promise<unknown>])[] = [
-    ["PlaintextSecret", () => push("stable", { "config/x.yaml": secret })],
-    ["PathNotFound", () => fleet({ path: "./nowhere" })],
-    ["TemplateInvalid", () => push("stable", { "config/bad.yaml.hbs": "a: {{#if x}}\n" })],
-    [
-      "ValuesInvalid",
-      () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } }),
-    ],
-    ["DecryptionMissing", () => fleet({ decryption: undefined, valuesFiles: undefined })],
-  ];
-  for (const [code, make] of cases) {
+/** What breaks the Fleet as a whole, and how. */
+const broken: readonly (readonly [code: Code, make: () => Promise<unknown>])[] = [
+  ["PlaintextSecret", () => push("stable", { "config/x.yaml": cleartext })],
+  ["PathNotFound", () => fleet({ path: "./nowhere" })],
+  ["TemplateInvalid", () => push("stable", { "config/bad.yaml.hbs": "a: {{#if x}}\n" })],
+  ["TemplateTooLarge", () => push("stable", { "config/bad.yaml.hbs": randomBytes(800_000).toString("hex") })],
+  ["InputInvalid", () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } })],
+  ["ValuesNotFound", () => fleet({ valuesFrom: [{ kind: "ConfigMap", name: "cfg-none" }] })],
+  ["DecryptionMissing", () => fleet({ decryption: undefined, valuesFiles: undefined })],
+  ["PatchInvalid", () => fleet({ patches: [{ target: { kind: "Secret" }, patch: "- op: fly" }] })],
+  ["SopsKeyMissing", () => secretsOf(generateIdentity(randomBytes).identity)],
+  ["IdentityInvalid", () => secretsOf("AGE-SECRET-KEY-1NONSENSE")],
+  ["SopsTampered", tampered],
+];
+
+const cleartext =
+  "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: audited}\nstringData: {a: b}\n";
+const secretsOf = (identity: string) =>
+  apply("Secret", "cfg-manager", { stringData: { "manager.agekey": identity } });
+
+/** A value of an encrypted file that is another one's. */
+async function tampered(): Promise<void> {
+  const text = `${cleartext.replace("stringData: {a: b}", "stringData:")}    a: one\n    b: two\n`;
+  const file = await encrypted(text, "x.yaml", [manager.recipient]);
+  const [a, b] = [...file.matchAll(/ENC\[[^\]]*\]/g)].map(([whole]) => whole);
+  const swapped = file.replace(a ?? "", "#").replace(b ?? "", a ?? "").replace("#", b ?? "");
+  await push("stable", { "config/x.yaml": swapped });
+}
+
+test("what breaks the source for all: the Fleet says so and what to do, and the last good state stays", async () => {
+  for (const [code, make] of broken) {
     await make();
     await capitan(["reconcile", "fleet", "cfg", "--no-wait"]);
-    await until(async () => (await capitan(["describe", "fleet", "cfg"])).stdout.includes(code), {
-      deadlineMs: 30_000,
-      what: code,
-    });
+    await fleetHas(hub, "cfg", code);
+    await describes(["fleet", "cfg"], code);
     assert.equal((await dataOf("cfg-us", "app"))["region"], "us");
+    await secretsOf(manager.identity);
     await apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "owner: somebody\n" } });
     await push("stable");
     await fleet();
     const ran = await capitan(["reconcile", "fleet", "cfg", "--timeout", "60s"]);
-    assert.equal(ran.code, 0, ran.stderr);
+    assert.equal(ran.code, 0, `${code}: ${ran.stderr}`);
+  }
+});
+
+test("what breaks one cluster alone: its member says so, the other goes on", async () => {
+  const cases: readonly (readonly [code: Code, make: () => Promise<unknown>])[] = [
+    ["PathUnsafe", () => fleet({ path: "./{{get cluster.annotations \"dir\"}}" })],
+    [
+      "PatchFailed",
+      () =>
+        fleet({
+          patches: [
+            {
+              target: { kind: "ConfigMap", name: "app" },
+              patch: "- {op: test, path: /data/cluster, value: cfg-us}",
+            },
+          ],
+        }),
+    ],
+  ];
+  await patchCluster("cfg-eu", { metadata: { annotations: { dir: "../x" } } });
+  await patchCluster("cfg-us", { metadata: { annotations: { dir: "config" } } });
+  for (const [code, make] of cases) {
+    await make();
+    await memberHas(hub, "cfg", "cfg-eu", code);
+    await describes(["member", "cfg-eu"], code);
+    const other = await memberOf(hub, "cfg", "cfg-us");
+    await until(
+      async () =>
+        conditionOf((await memberOf(hub, "cfg", "cfg-us"))?.status?.conditions, "Ready")?.status ===
+        "True",
+      { deadlineMs: 20_000, what: `${other?.metadata.name ?? ""} to stay ready` },
+    );
+    await fleet();
+    await fleetReady(hub, "cfg");
   }
 });
 
 test("a fact that one cluster lacks stops that cluster alone, and the message names file, line and what there is", async () => {
   await patchCluster("cfg-eu", { metadata: { labels: { "example.com/region": null } } });
-  const member = await memberHas(hub, "cfg", "cfg-eu", "TemplateFailed");
+  const member = await memberHas(hub, "cfg", "cfg-eu", "InputMissing");
+  await describes(["member", "cfg-eu"], "InputMissing");
   const ready = member.status?.conditions?.find(({ type }) => type === "Ready");
   assert.match(ready?.message ?? "", /example\.com\/region/);
   assert.equal((await dataOf("cfg-us", "app"))["cluster"], "cfg-us");
   await patchCluster("cfg-eu", { metadata: { labels: { "example.com/region": "eu" } } });
   await fleetReady(hub, "cfg");
+});
+
+test("every error code about configuration was made true above", () => {
+  const missing = configurationCodes.filter((code) => !seen.has(code));
+  assert.deepEqual(missing, []);
 });

@@ -17,7 +17,7 @@ import type { LabFile } from "../../hack/lab/state.ts";
 import { ensureTools } from "../../hack/lab/tools.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import { layerOf, pushFiles, pushLayer } from "../harness/artifacts.ts";
-import { commandCodes, describes, ownershipCodes, seen } from "../harness/codes.ts";
+import { commandCodes, configurationCodes, describes, ownershipCodes, seen } from "../harness/codes.ts";
 import {
   applyFleet,
   capitan,
@@ -838,7 +838,7 @@ test("HubConfigInvalid, NotFound and FileInvalid: the CLI says them too", async 
 
 test("every error code that exists was made true above, or is in the tests of ownership", () => {
   const all = Object.keys(codes) as Code[];
-  const elsewhere = new Set([...ownershipCodes, ...commandCodes]);
+  const elsewhere = new Set([...ownershipCodes, ...configurationCodes, ...commandCodes]);
   const missing = all.filter((code) => !seen.has(code) && !elsewhere.has(code));
   assert.deepEqual(missing, []);
 });

@@ -17,6 +17,24 @@ export const ownershipCodes: readonly Code[] = [
   "ServerIdentityRefused",
 ];
 
+/** The codes about what a layer is made from; `test/e2e/config.test.ts` makes them true. */
+export const configurationCodes: readonly Code[] = [
+  "DecryptionMissing",
+  "IdentityInvalid",
+  "InputInvalid",
+  "InputMissing",
+  "PatchFailed",
+  "PatchInvalid",
+  "PathNotFound",
+  "PathUnsafe",
+  "PlaintextSecret",
+  "SopsKeyMissing",
+  "SopsTampered",
+  "TemplateInvalid",
+  "TemplateTooLarge",
+  "ValuesNotFound",
+];
+
 /** The codes that only a command says; `test/e2e/production.test.ts` makes them true. */
 export const commandCodes: readonly Code[] = ["ControllerRuns"];
 
