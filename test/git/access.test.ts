@@ -238,8 +238,8 @@ test("G4 TLS is never left", async () => {
   );
   server.listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
-  servers.push(server as unknown as Server);
-  const url = `https://127.0.0.1:${portOf(server as unknown as Server)}/r`;
+  servers.push(server);
+  const url = `https://127.0.0.1:${portOf(server)}/r`;
   const work = resolve(url, { ...login, "ca.crt": ca.cert });
   await refuses(work, "GitUnreachable", /redirects to http:\/\/127\.0\.0\.1:\d+, which is refused/);
   assert.deepEqual(plain.asked, []);
