@@ -54,7 +54,13 @@ const required = [
   "O4",
   "O6",
   "O7",
+  "O5",
   "O8",
+  "G1",
+  "G2",
+  "G4",
+  "G5",
+  "G6",
 ];
 
 function ids(letter: string, count: number): readonly string[] {

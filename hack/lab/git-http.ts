@@ -57,7 +57,7 @@ async function backend(
 ): Promise<void> {
   const child = spawn("git", ["http-backend"], {
     env: environment(request, options),
-    stdio: ["pipe", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "ignore"],
   });
   // A client may hang up before everything is written, and the program may end before all is read.
   const sent = pipeline(request, child.stdin).catch(() => undefined);

@@ -24,6 +24,7 @@ import {
 
 type Client = InstanceType<typeof ssh2.Client>;
 type Channel = ssh2.ClientChannel;
+type Opened = { readonly channel: Channel; readonly packets: PacketReader };
 
 /** What the server may write on its error channel before we stop to listen. */
 const saidBytesMax = 4 * 1024;
@@ -38,8 +39,7 @@ export class SshTransport implements GitTransport {
   readonly #credentials: SshCredentials;
   readonly #hostKeys: HostKeys;
   readonly #client: Client = new ssh2.Client();
-  #channel: Channel | undefined;
-  #packets: PacketReader | undefined;
+  #opened: Opened | undefined;
   #said = "";
   #broken: string | undefined;
 
@@ -67,19 +67,18 @@ export class SshTransport implements GitTransport {
   async request(asked: GitRequest): Promise<GitReply> {
     const { url, headers, body = [], signal } = asked;
     const isGreeting = url.endsWith(`/info/refs?service=${service}`);
-    const isService = isGreeting || url.endsWith(`/${service}`);
-    if (isGreeting) await this.#open(headers?.["git-protocol"], signal);
-    const [packets, channel] = [this.#packets, this.#channel];
-    if (!isService || packets === undefined || channel === undefined)
-      throw new CapitanError("InternalError", `${this.#url}: not a request for ${service}`);
-    for await (const piece of body) channel.write(piece);
+    if (isGreeting) this.#opened = await this.#open(headers?.["git-protocol"], signal);
+    const opened = this.#opened;
+    if (opened === undefined)
+      throw new CapitanError("InternalError", `${this.#url}: asked before it was greeted`);
+    for await (const piece of body) opened.channel.write(piece);
     return {
       url,
       method: isGreeting ? "GET" : "POST",
       statusCode: 200,
       statusMessage: "OK",
       headers: { "content-type": contentType(isGreeting) },
-      body: isGreeting ? this.#greeting(packets) : allOf(packets),
+      body: isGreeting ? this.#greeting(opened.packets) : allOf(opened.packets),
     };
   }
 
@@ -101,21 +100,25 @@ export class SshTransport implements GitTransport {
     return new CapitanError(some ? "GitUnreachable" : "GitNotFound", `${this.#url}: ${why}`);
   }
 
-  async #open(protocol: string | undefined, signal: AbortSignal | undefined): Promise<void> {
+  async #open(protocol: string | undefined, signal: AbortSignal | undefined): Promise<Opened> {
     await this.#connect(signal);
     const env = protocol === undefined ? {} : { GIT_PROTOCOL: protocol };
     const command = `${service} ${quoted(this.#location.path)}`;
     const channel = await new Promise<Channel>((resolve, reject) => {
-      this.#client.once("close", () => reject(this.#unreachable("the connection was closed")));
-      this.#client.exec(command, { env }, (error, opened) =>
-        error === undefined ? resolve(opened) : reject(this.#unreachable(messageOf(error))),
-      );
+      const failed = (error: unknown) => reject(this.#unreachable(messageOf(error)));
+      this.#client.once("close", () => failed(this.#broken ?? "the connection ended"));
+      try {
+        this.#client.exec(command, { env }, (error, opened) =>
+          error === undefined ? resolve(opened) : failed(error),
+        );
+      } catch (error) {
+        failed(error);
+      }
     });
     channel.stderr.on("data", (data: Buffer) => {
       if (this.#said.length < saidBytesMax) this.#said += data.toString("utf8");
     });
-    this.#channel = channel;
-    this.#packets = new PacketReader(this.#read(channel), this.#url);
+    return { channel, packets: new PacketReader(this.#read(channel), this.#url) };
   }
 
   async #connect(signal: AbortSignal | undefined): Promise<void> {
@@ -131,7 +134,9 @@ export class SshTransport implements GitTransport {
     signal?.addEventListener("abort", abort, { once: true });
     await new Promise<void>((resolve, reject) => {
       client.once("ready", resolve);
-      client.once("close", () => reject(refusal ?? this.#unreachable("the connection ended")));
+      client.once("close", () =>
+        reject(refusal ?? this.#unreachable(this.#broken ?? "the connection ended")),
+      );
       client.on("error", (error) => {
         this.#broken ??= messageOf(error);
         reject(refusal ?? this.#failure(error));

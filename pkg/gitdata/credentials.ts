@@ -18,6 +18,11 @@ export type SshCredentials = {
   readonly knownHosts: string;
 };
 
+const pem = /^-----BEGIN ([A-Z ]*PRIVATE KEY)-----\n([^-]*)-----END /;
+const identityLengthMax = 32 * 1024;
+/** ssh-keygen's own number is 16. */
+const roundsMax = 256;
+
 /**
  * Reads `data` of a Secret in Flux's form for a GitRepository: for https `username` and `password`
  * or `bearerToken`, and `ca.crt` (or `caFile`); for ssh `identity` and `known_hosts`, and `password`
@@ -50,7 +55,30 @@ function sshOf(values: Values, what: string): SshCredentials {
   const [identity, knownHosts] = [values.get("identity"), values.get("known_hosts")];
   if (identity === undefined || knownHosts === undefined)
     throw invalid(what, "for ssh it needs identity and known_hosts");
+  checkIdentity(identity, what);
   return { identity, passphrase: values.get("password"), knownHosts };
+}
+
+/**
+ * A key of OpenSSH says itself how much work its passphrase takes (PROTOCOL.key: name, cipher, "bcrypt",
+ * salt and rounds), and all else stands still meanwhile.
+ */
+function checkIdentity(identity: string, what: string): void {
+  const [, kind = "", body = ""] = pem.exec(identity.trim()) ?? [];
+  if (kind === "" || identity.length > identityLengthMax)
+    throw invalid(what, "identity is not a private key in OpenSSH's or PEM form");
+  if (!kind.startsWith("OPENSSH ")) return;
+  const key = Buffer.from(body, "base64");
+  let offset = "openssh-key-v1\0".length;
+  const texts = [0, 1, 2].map(() => {
+    const length = key.length < offset + 4 ? 0 : key.readUInt32BE(offset);
+    const text = key.subarray(offset + 4, offset + 4 + length);
+    offset += 4 + length;
+    return text;
+  });
+  const options = texts[2] ?? Buffer.alloc(0);
+  if (options.length >= 4 && options.readUInt32BE(options.length - 4) > roundsMax)
+    throw invalid(what, `the passphrase of identity takes more than ${roundsMax} rounds`);
 }
 
 function authorizationOf(values: Values, what: string): string | undefined {

@@ -85,7 +85,7 @@ function highestTag(range: string, refs: readonly ServerRef[], what: string): st
 function checkedName(name: string): string {
   const isBad =
     name.length > nameLengthMax ||
-    /^[-/.]|[/.]$|\.lock$|\.\.|\/[/.]|\.lock\/|@\{|[\s~^:?*[\\]/.test(name) ||
+    /^[-/.]|[/.]$|\.lock$|\.\.|\/[-/.]|\.lock\/|@\{|[\s~^:?*[\\]/.test(name) ||
     name === "" ||
     Array.from(name).some((c) => c < " " || c === "\u007f");
   if (isBad) throw invalid(name, "cannot be the name of a branch or tag");

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import ssh2 from "ssh2";
 import { startGitHttp } from "../../hack/lab/git-http.ts";
 import { startGitSsh } from "../../hack/lab/git-ssh.ts";
 import type { GitCredentials, GitRef } from "../../pkg/gitdata/index.ts";
-import { GitLab, openGit, temporary, textOf } from "../harness/git.ts";
+import { GitLab, newKeyPair, openGit, temporary, textOf } from "../harness/git.ts";
 
-const deployKey = ssh2.utils.generateKeyPairSync("ed25519");
-const hostKey = ssh2.utils.generateKeyPairSync("ed25519");
+const deployKey = newKeyPair("ed25519");
+const hostKey = newKeyPair("ed25519");
 const repository = "fleet/config.git";
 
 let lab: GitLab;

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import ssh2 from "ssh2";
 import {
   GitRepository,
   PackCache,
@@ -52,6 +53,8 @@ export class GitLab {
         if (error === null) resolve(stdout.trimEnd());
         else reject(new Error(`git ${args.join(" ")}: ${stderr}`, { cause: error }));
       });
+      // A command that reads nothing may be gone by now; whether it did its work, its exit code says.
+      child.stdin?.on("error", () => undefined);
       child.stdin?.end(input ?? "");
     });
   }
@@ -136,6 +139,27 @@ export function openGit(
     }),
     ...options,
   });
+}
+
+export type KeyPair = { readonly private: string; readonly public: string };
+
+/**
+ * A key pair in OpenSSH's form. ssh2 drops a leading zero of a public ed25519 key now and then, and
+ * then cannot read the pair itself: such a one is thrown away.
+ */
+export function newKeyPair(kind: "ed25519" | "ecdsa" | "rsa", passphrase?: string): KeyPair {
+  for (;;) {
+    const pair = makeKeyPair(kind, passphrase);
+    if (!(ssh2.utils.parseKey(pair.private, passphrase) instanceof Error)) return pair;
+  }
+}
+
+function makeKeyPair(kind: "ed25519" | "ecdsa" | "rsa", passphrase: string | undefined): KeyPair {
+  if (kind === "rsa") return ssh2.utils.generateKeyPairSync("rsa", { bits: 2048 });
+  if (kind === "ecdsa") return ssh2.utils.generateKeyPairSync("ecdsa", { bits: 256 });
+  if (passphrase === undefined) return ssh2.utils.generateKeyPairSync("ed25519");
+  const lock = { passphrase, cipher: "aes256-ctr", rounds: 16 };
+  return ssh2.utils.generateKeyPairSync("ed25519", lock);
 }
 
 /** A directory that goes with the test. */
