@@ -184,11 +184,11 @@ function openComment(node: Comment, key: Buffer, aad: string): Value | undefined
   }
 }
 
-/** What takes the place of a node in the plaintext. In a list an encrypted comment is an item. */
+/** What takes the place of a node in the plaintext. As with SOPS, no decrypted comment is inline any more. */
 function plainNode({ node, value, sealed }: Entry): Leaf | Comment {
   if (!sealed) return node;
   if (value.type === "comment")
-    return { kind: "comment", bytes: value.bytes, inline: node.kind === "comment" && node.inline };
+    return { kind: "comment", bytes: value.bytes, inline: false };
   return { kind: "leaf", value, style: "plain" };
 }
 

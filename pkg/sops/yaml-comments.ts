@@ -19,7 +19,9 @@ export type Mark = {
   readonly place: Place;
   readonly opens: boolean;
   /** Where a comment on the same line goes, when not in front of the item. */
-  readonly within?: Item[] | undefined;
+  within?: Item[];
+  /** The map that is this item of a list: comments above it, with an empty line between, are the map's. */
+  inner?: Item[];
 };
 
 type Found = { readonly offset: number; readonly text: string };
@@ -81,7 +83,7 @@ export function placeComments(
   let next = 0;
   for (let at = 0; at < comments.length; ) {
     const offset = comments[at]?.offset ?? 0;
-    while (next < marks.length && (marks[next]?.start ?? 0) < offset) next++;
+    while (next < marks.length && (marks[next]?.start ?? 0) <= offset) next++;
     const limit = marks[next]?.start ?? Infinity;
     const gap: Line[] = [];
     for (; at < comments.length && (comments[at]?.offset ?? 0) < limit; at++) {
@@ -117,7 +119,9 @@ function placeGap(gap: Gap): void {
   let comments = gap.gap;
   const [first] = comments;
   const endLine = before === undefined ? -1 : lines.at(Math.max(before.end - 1, 0)).line;
-  if (before !== undefined && first?.line === endLine) {
+  // Behind the | of a block scalar, whose text is still to come, or at the end of a line.
+  const isBehind = first !== undefined && (first.line === endLine || first.offset < (before?.end ?? 0));
+  if (before !== undefined && isBehind) {
     if (before.within === undefined)
       insert(before.place.items, before.place.index, first, !before.opens);
     else insert(before.within, 0, first);
@@ -125,8 +129,10 @@ function placeGap(gap: Gap): void {
   }
   for (const { group, isFoot } of groupsOf(comments, gap, endLine)) {
     const place = isFoot ? footPlace(group, before) : undefined;
+    const isApart = (lineOf(after, lines) ?? 0) > (group.at(-1)?.line ?? 0) + 1;
     for (const comment of group) {
       if (place !== undefined) insert(place.items, place.index + 1, comment);
+      else if (after?.inner !== undefined && isApart) insert(after.inner, 0, comment);
       else if (after !== undefined) insert(after.place.items, after.place.index, comment);
       else insert(root, root.length, comment);
     }
