@@ -14,6 +14,7 @@ import { getClusters } from "./get-clusters.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
 import { getRevisions } from "./get-revisions.ts";
+import { initKeys } from "./init-keys.ts";
 import { install } from "./install.ts";
 import { listArtifacts } from "./list-artifacts.ts";
 import { listRepositories } from "./list-repositories.ts";
@@ -21,6 +22,14 @@ import { planFleet } from "./plan-fleet.ts";
 import { pullArtifact } from "./pull-artifact.ts";
 import { pushArtifact } from "./push-artifact.ts";
 import { reconcileFleet, reconcileMember } from "./reconcile.ts";
+import { secretsDecrypt } from "./secrets-decrypt.ts";
+import { secretsEdit } from "./secrets-edit.ts";
+import { secretsEncrypt } from "./secrets-encrypt.ts";
+import { secretsInspect } from "./secrets-inspect.ts";
+import { secretsRotate } from "./secrets-rotate.ts";
+import { secretsSet } from "./secrets-set.ts";
+import { secretsUpdatekeys } from "./secrets-updatekeys.ts";
+import { secretsVerify } from "./secrets-verify.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { tagArtifact } from "./tag-artifact.ts";
@@ -41,6 +50,7 @@ const of = <T>(module: CommandModule<object, T>): CommandModule =>
 export const commands: readonly Command[] = [
   { module: of(install) },
   { module: of(uninstall) },
+  { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },
   { module: of(check) },
   {
     verb: "get",
@@ -95,6 +105,20 @@ export const commands: readonly Command[] = [
     verb: "discover",
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
+  },
+  {
+    verb: "secrets",
+    describe: "Work with files encrypted by SOPS",
+    nouns: [
+      of(secretsEncrypt),
+      of(secretsDecrypt),
+      of(secretsEdit),
+      of(secretsSet),
+      of(secretsUpdatekeys),
+      of(secretsRotate),
+      of(secretsVerify),
+      of(secretsInspect),
+    ],
   },
   { module: of(completion) },
   { module: of(version) },

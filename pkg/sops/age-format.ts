@@ -51,7 +51,11 @@ function parseStanzas(text: string): readonly Stanza[] | undefined {
     else last.body += line;
   }
   if (stanzas.length === 0 || stanzas.length > stanzasMax) return undefined;
-  return stanzas.map(({ type, args, body }) => ({ type, args, body: raw64(body) ?? Buffer.alloc(0) }));
+  return stanzas.map(({ type, args, body }) => ({
+    type,
+    args,
+    body: raw64(body) ?? Buffer.alloc(0),
+  }));
 }
 
 /** Base64 without padding, as age writes it; undefined when it is not. */
@@ -63,7 +67,10 @@ export function raw64(text: string): Buffer | undefined {
 const to64 = (bytes: Buffer) => bytes.toString("base64").replace(/=+$/, "");
 
 /** Opens the payload, one chunk, with a file key that fits the header; undefined when it does not fit. */
-export function openPayload({ header, mac, payload }: AgeFile, fileKey: Buffer): Buffer | undefined {
+export function openPayload(
+  { header, mac, payload }: AgeFile,
+  fileKey: Buffer,
+): Buffer | undefined {
   const expected = createHmac("sha256", hkdf(fileKey, Buffer.alloc(0), "header"))
     .update(header)
     .digest();
@@ -81,7 +88,9 @@ export function sealAge(
 ): Buffer {
   const line = `-> ${[stanza.type, ...stanza.args].join(" ")}\n`;
   const header = Buffer.from(`${version}${line}${to64(stanza.body)}\n---`);
-  const mac = createHmac("sha256", hkdf(fileKey, Buffer.alloc(0), "header")).update(header).digest();
+  const mac = createHmac("sha256", hkdf(fileKey, Buffer.alloc(0), "header"))
+    .update(header)
+    .digest();
   const nonce = random(nonceBytes);
   const payload = sealChaCha(hkdf(fileKey, nonce, "payload"), lastChunk, plaintext);
   return Buffer.concat([header, Buffer.from(` ${to64(mac)}\n`), nonce, payload]);

@@ -10,7 +10,8 @@ function polymod(values: readonly number[]): number {
   for (const value of values) {
     const top = sum >>> 25;
     sum = ((sum & 0x1ffffff) << 5) ^ value;
-    for (const [i, generator] of generators.entries()) if (((top >>> i) & 1) === 1) sum ^= generator;
+    for (const [i, generator] of generators.entries())
+      if (((top >>> i) & 1) === 1) sum ^= generator;
   }
   return sum >>> 0;
 }

@@ -27,12 +27,12 @@ export function readDotenv(file: string): DotenvDocument {
   for (const [i, line] of file.split("\n").entries()) {
     const end = start + line.length;
     const item = line === "" ? undefined : readLine(line, start, i + 1);
-    if (item?.kind === "pair") {
-      if (seen.has(item.key)) throw unreadable(`line ${i + 1}: the key ${quoted(item.key)} is there twice`);
-      seen.add(item.key);
-      if (seen.size > limits.leaves) throw tooLarge(`more than ${limits.leaves} values`);
-    }
-    if (item?.kind === "pair" && item.key.startsWith(prefix)) {
+    const key = item?.kind === "pair" ? item.key : undefined;
+    if (key !== undefined && seen.has(key))
+      throw unreadable(`line ${i + 1}: the key ${quoted(key)} is there twice`);
+    if (key !== undefined) seen.add(key);
+    if (seen.size > limits.leaves) throw tooLarge(`more than ${limits.leaves} values`);
+    if (item?.kind === "pair" && isReservedName(item.key)) {
       metadata.push({ ...item, key: item.key.slice(prefix.length) });
       lines.push({ start, end: Math.min(end + 1, file.length) });
     } else if (item !== undefined) items.push(item);
@@ -77,9 +77,11 @@ function lineOf(item: Pair | Comment): string {
 
 /** The lines of the metadata. */
 export function dotenvMetadata(metadata: MapNode): MapNode {
-  const items = flatten(metadata).map(
-    ([key, value]): Pair => ({ kind: "pair", key: `${prefix}${key}`, value: text(value) }),
-  );
+  const items = flatten(metadata).map(([key, value]): Pair => ({
+    kind: "pair",
+    key: `${prefix}${key}`,
+    value: text(value),
+  }));
   return { kind: "map", items };
 }
 

@@ -59,5 +59,9 @@ function thresholdOf({ groups, threshold }: EncryptOptions): number {
   if (groups.length < 2) return 1;
   const wanted = threshold ?? groups.length;
   if (wanted >= 2 && wanted <= groups.length) return wanted;
-  throw new SopsError("SopsConfigInvalid", 1, `the threshold ${wanted} does not fit ${groups.length} key groups`);
+  throw new SopsError(
+    "SopsConfigInvalid",
+    1,
+    `the threshold ${wanted} does not fit ${groups.length} key groups`,
+  );
 }

@@ -26,7 +26,11 @@ function flattenNode(name: string, node: Node): readonly (readonly [string, stri
 }
 
 /** A place that lines lead to: a text, or more places by name or by number. */
-type Slot = { text?: string; readonly keys: Map<string, Slot>; readonly indices: Map<number, Slot> };
+type Slot = {
+  text?: string;
+  readonly keys: Map<string, Slot>;
+  readonly indices: Map<number, Slot>;
+};
 
 const slot = (): Slot => ({ keys: new Map(), indices: new Map() });
 
@@ -55,7 +59,8 @@ function place(root: Slot, name: string, value: string): void {
 }
 
 function indexOf(step: string): number {
-  if (!/^\d{1,5}$/.test(step)) throw badMetadata("a list of the metadata has an item without a number");
+  if (!/^\d{1,5}$/.test(step))
+    throw badMetadata("a list of the metadata has an item without a number");
   return Number(step);
 }
 
@@ -67,7 +72,8 @@ function child<K>(slots: Map<K, Slot>, key: K): Slot {
 
 function nodeOf(at: Slot, name: string): Node {
   const kinds = [at.text !== undefined, at.keys.size > 0, at.indices.size > 0];
-  if (kinds.filter(Boolean).length > 1) throw badMetadata(`lines of the metadata contradict each other at ${name}`);
+  if (kinds.filter(Boolean).length > 1)
+    throw badMetadata(`lines of the metadata contradict each other at ${name}`);
   if (at.text !== undefined) return text(at.text);
   if (at.indices.size === 0) {
     const items = [...at.keys]
@@ -75,7 +81,8 @@ function nodeOf(at: Slot, name: string): Node {
       .map(([key, value]): Pair => ({ kind: "pair", key, value: nodeOf(value, key) }));
     return { kind: "map", items };
   }
-  if (at.indices.size > limits.recipients) throw tooLarge(`more than ${limits.recipients} recipients`);
+  if (at.indices.size > limits.recipients)
+    throw tooLarge(`more than ${limits.recipients} recipients`);
   return {
     kind: "list",
     items: Array.from({ length: at.indices.size }, (_, i) => {

@@ -34,8 +34,7 @@ const hybridSecretPrefix = "age-secret-key-pq-";
  */
 export function parseRecipient(text: string): Recipient {
   const bytes = decodeBech32(text, "age");
-  if (bytes?.length === 32)
-    return { kind: "x25519", text, bytes, key: publicKeyOf(bytes) };
+  if (bytes?.length === 32) return { kind: "x25519", text, bytes, key: publicKeyOf(bytes) };
   if (decodeBech32(text, "age1pq") !== undefined) {
     const encrypter = new Encrypter();
     try {

@@ -81,7 +81,8 @@ class Reader {
       const line = trimStart(raw);
       const offset = start + raw.length - line.length;
       if (line === "") continue;
-      if (line.startsWith("#") || line.startsWith(";")) this.#comments.push({ text: line, start: offset });
+      if (line.startsWith("#") || line.startsWith(";"))
+        this.#comments.push({ text: line, start: offset });
       else if (line.startsWith("[")) this.#header(line, offset);
       else this.#pair(line, offset);
     }
@@ -158,7 +159,10 @@ class Reader {
       const close = line.indexOf(quote, quote.length);
       const rest = close < 0 ? -1 : line.slice(close + quote.length).search(/[=:]/);
       if (rest < 0) throw this.#wrong("a key that is not closed");
-      return { name: trim(line.slice(quote.length, close)), length: close + quote.length + rest + 1 };
+      return {
+        name: trim(line.slice(quote.length, close)),
+        length: close + quote.length + rest + 1,
+      };
     }
     const end = line.search(/[=:]/);
     if (end <= 0) throw this.#wrong("no key and value");
@@ -170,7 +174,8 @@ class Reader {
   #value(rest: string, offset: number): Leaf {
     const line = trimStart(rest);
     const start = offset + rest.length - line.length;
-    const quote = line.length > 3 && line.startsWith('"""') ? '"""' : line.startsWith("`") ? "`" : "";
+    const quote =
+      line.length > 3 && line.startsWith('"""') ? '"""' : line.startsWith("`") ? "`" : "";
     if (quote !== "") return this.#quoted(line, start, quote);
     const text = trimEnd(line);
     if (text.endsWith("\\")) return this.#continued(text.slice(0, -1), start);

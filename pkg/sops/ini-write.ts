@@ -40,7 +40,8 @@ function entriesOf(items: readonly (Pair | Comment)[]): {
       else if (last !== undefined) last.comment = item.bytes.toString();
     } else if (item.value.kind !== "leaf") {
       throw unreadable(`an INI file has no place for what is under ${quoted(item.key)}`);
-    } else entries.push({ key: item.key, value: plainText(item.value.value).toString(), comment: "" });
+    } else
+      entries.push({ key: item.key, value: plainText(item.value.value).toString(), comment: "" });
   }
   return { comment, entries };
 }
@@ -49,7 +50,8 @@ function commentText(comment: string, trims: boolean): string {
   return comment
     .split("\n")
     .map((line) => {
-      if (line.startsWith("#") || line.startsWith(";")) return `${line[0]} ${trim(line.slice(1))}\n`;
+      if (line.startsWith("#") || line.startsWith(";"))
+        return `${line[0]} ${trim(line.slice(1))}\n`;
       return `; ${trims ? trim(line) : line}\n`;
     })
     .join("");
@@ -74,8 +76,10 @@ function quotedValue(value: string): string {
 
 /** The metadata as a section. */
 export function iniMetadata(metadata: MapNode): Pair {
-  const items = flatten(metadata).map(
-    ([key, value]): Pair => ({ kind: "pair", key, value: text(value.replaceAll("\n", "\\n")) }),
-  );
+  const items = flatten(metadata).map(([key, value]): Pair => ({
+    kind: "pair",
+    key,
+    value: text(value.replaceAll("\n", "\\n")),
+  }));
   return { kind: "pair", key: "sops", value: { kind: "map", items } };
 }

@@ -32,10 +32,7 @@ export function parseMetadata(map: MapNode): Metadata {
   const groups = groupsOf(map);
   const count = groups.reduce((sum, { age }) => sum + age.length, 0);
   if (count > limits.recipients) throw tooLarge(`more than ${limits.recipients} recipients`);
-  const asked = Number(optional(map, "shamir_threshold") ?? "0");
-  const threshold = groups.length === 1 ? 1 : asked === 0 ? groups.length : asked;
-  if (!Number.isInteger(threshold) || threshold < 1 || threshold > groups.length)
-    throw badMetadata("shamir_threshold does not fit the number of key groups");
+  const threshold = thresholdOf(map, groups.length);
   const version = optional(map, "version") ?? "";
   if (!semver.test(version)) throw badMetadata("the metadata have no usable version");
   const only = optional(map, "mac_only_encrypted") ?? "";
@@ -50,6 +47,14 @@ export function parseMetadata(map: MapNode): Metadata {
   };
 }
 
+function thresholdOf(map: MapNode, groups: number): number {
+  const asked = Number(optional(map, "shamir_threshold") ?? "0");
+  if (groups === 1) return 1;
+  const threshold = asked === 0 ? groups : asked;
+  if (Number.isInteger(threshold) && threshold >= 1 && threshold <= groups) return threshold;
+  throw badMetadata("shamir_threshold does not fit the number of key groups");
+}
+
 /** The text of a scalar; undefined when it is not there or null. */
 function optional(map: MapNode, key: string): string | undefined {
   const node = valueOf(map, key);
@@ -61,7 +66,8 @@ function optional(map: MapNode, key: string): string | undefined {
 function lastModifiedOf(map: MapNode): string {
   const node = valueOf(map, "lastmodified");
   // Unquoted in YAML it is a time, which sops does not take.
-  const value = node?.kind === "leaf" && node.value.type === "str" ? node.value.bytes.toString() : "";
+  const value =
+    node?.kind === "leaf" && node.value.type === "str" ? node.value.bytes.toString() : "";
   const normal = normalTime(value);
   if (normal === undefined) throw badMetadata("lastmodified is no quoted time of RFC 3339");
   return normal;
@@ -162,12 +168,20 @@ const ageList = (entries: readonly AgeEntry[]): Node => ({
 });
 
 /** The metadata of a new file, keys in order, as SOPS writes them. A binary file names no rule. */
-export function newMetadata(
-  { groups, threshold, rule, macOnlyEncrypted, mac, lastModified, version }: NewMetadata,
-): MapNode {
+export function newMetadata({
+  groups,
+  threshold,
+  rule,
+  macOnlyEncrypted,
+  mac,
+  lastModified,
+  version,
+}: NewMetadata): MapNode {
   const isSplit = groups.length > 1;
   const items = [
-    ...(isSplit ? [pair("key_groups", groupList(groups))] : [pair("age", ageList(groups[0] ?? []))]),
+    ...(isSplit
+      ? [pair("key_groups", groupList(groups))]
+      : [pair("age", ageList(groups[0] ?? []))]),
     pair("lastmodified", text(lastModified)),
     pair("mac", text(mac)),
     ...(macOnlyEncrypted ? [pair("mac_only_encrypted", { ...text(""), value: bool(true) })] : []),
@@ -195,5 +209,7 @@ const groupList = (groups: readonly (readonly AgeEntry[])[]): Node => ({
 export function refuseForeign({ groups }: Metadata, what: string): void {
   const foreign = [...new Set(groups.flatMap((group) => group.foreign))];
   if (foreign.length === 0) return;
-  throw badMetadata(`it has recipients of other kinds (${foreign.map(quoted).join(", ")}): cannot ${what}`);
+  throw badMetadata(
+    `it has recipients of other kinds (${foreign.map(quoted).join(", ")}): cannot ${what}`,
+  );
 }

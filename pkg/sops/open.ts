@@ -156,7 +156,8 @@ function openEntry(node: Leaf | Comment, visit: Visit, key: Buffer): Entry {
     const value = openComment(node, key, visit.aad);
     return value === undefined ? cleartext : { node, visit, value, sealed: true };
   }
-  if (node.value.type !== "str") throw atPath(visit, "is in cleartext where the rule wants it encrypted");
+  if (node.value.type !== "str")
+    throw atPath(visit, "is in cleartext where the rule wants it encrypted");
   try {
     const value = openValue(node.value.bytes.toString(), key, visit.aad);
     return { node, visit, value, sealed: true };
@@ -187,8 +188,7 @@ function openComment(node: Comment, key: Buffer, aad: string): Value | undefined
 /** What takes the place of a node in the plaintext. As with SOPS, no decrypted comment is inline any more. */
 function plainNode({ node, value, sealed }: Entry): Leaf | Comment {
   if (!sealed) return node;
-  if (value.type === "comment")
-    return { kind: "comment", bytes: value.bytes, inline: false };
+  if (value.type === "comment") return { kind: "comment", bytes: value.bytes, inline: false };
   return { kind: "leaf", value, style: "plain" };
 }
 
@@ -199,34 +199,43 @@ function checkMac(computed: string, { mac, lastModified }: Metadata, key: Buffer
   try {
     stored = openValue(mac, key, lastModified);
   } catch (error) {
-    if (error instanceof SopsError) throw mismatch("the MAC does not open: it, lastmodified or the key is another");
+    if (error instanceof SopsError)
+      throw mismatch("the MAC does not open: it, lastmodified or the key is another");
     throw error;
   }
   if (!sameKey(Buffer.from(computed), stored.bytes) || stored.type !== "str")
     throw mismatch("the MAC is of other values");
 }
 
-function findingsOf({ node, visit, sealed }: Entry): readonly string[] {
+function findingsOf(entry: Entry): readonly string[] {
+  const { node, visit } = entry;
   const text = node.kind === "comment" ? node.bytes : node.value.bytes;
-  const isSealed = text.length > 20 && looksEncrypted(text.toString("latin1", 0, 20));
   const where = `under ${quoted(visit.aad)}`;
-  if (!isSealed) {
-    const isBare = node.kind === "comment" && visit.encrypted && text.length > 0;
-    return isBare ? [`a comment ${where} is in cleartext`] : [];
-  }
-  if (!sealed)
-    return [`${node.kind === "comment" ? "a comment" : "a value"} ${where} is encrypted and does not open here`];
+  if (looksEncrypted(text.toString("latin1", 0, 20)))
+    return entry.sealed
+      ? envelopeFindings(text, where)
+      : [`a value or comment ${where} is encrypted and does not open here`];
+  const isBare = node.kind === "comment" && visit.encrypted && text.length > 0;
+  return isBare ? [`a comment ${where} is in cleartext`] : [];
+}
+
+function envelopeFindings(text: Buffer, where: string): readonly string[] {
   const parsed = parseEnvelope(text.toString());
+  if (parsed === undefined) return [];
   return [
-    ...(parsed?.rest.trim() === "" ? [] : [`text follows the value ${where}`]),
-    ...(parsed?.iv.length === 32 ? [] : [`the value ${where} has an IV that sops cannot write`]),
+    ...(parsed.rest.trim() === "" ? [] : [`text follows the value ${where}`]),
+    ...(parsed.iv.length === 32 ? [] : [`the value ${where} has an IV that sops cannot write`]),
   ];
 }
 
 /** Entries that name a recipient of ours must open with its identity, and give the same key. */
 async function keyFindings(
   { groups }: Metadata,
-  held: { readonly identities: readonly Identity[]; readonly dataKey: Buffer; readonly budget: Budget },
+  held: {
+    readonly identities: readonly Identity[];
+    readonly dataKey: Buffer;
+    readonly budget: Budget;
+  },
 ): Promise<readonly string[]> {
   // Shares differ from group to group, so only one group can be compared with the key itself.
   const entries = groups.length === 1 ? (groups[0]?.age ?? []) : [];

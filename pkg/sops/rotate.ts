@@ -52,14 +52,22 @@ function changedGroups({ groups }: Metadata, { add = [], remove = [] }: Recipien
   });
 }
 
-function resealEdits({ source, entries }: Opened, dataKey: Buffer, { random }: Chance): readonly Edit[] {
+function resealEdits(
+  { source, entries }: Opened,
+  dataKey: Buffer,
+  { random }: Chance,
+): readonly Edit[] {
   return entries.flatMap(({ node, visit, value, sealed }) => {
     if (!sealed) return [];
     const plain = value.type === "bytes" ? ({ ...value, type: "str" } as const) : value;
     const edit = editOf(source, node, sealValue(plain, dataKey, visit.aad, random));
     if (edit !== undefined) return [edit];
     const where = quoted(visit.aad);
-    throw new SopsError("SopsFileInvalid", 2, `the value under ${where} cannot be replaced where it stands`);
+    throw new SopsError(
+      "SopsFileInvalid",
+      2,
+      `the value under ${where} cannot be replaced where it stands`,
+    );
   });
 }
 
@@ -83,9 +91,16 @@ export async function updateKeys(
   const { metadata, source, metadataMap } = opened;
   const recipients = parseGroups(options.groups);
   if (options.groups.length !== metadata.groups.length)
-    throw new SopsError("SopsFileInvalid", 1, "another number of key groups needs a new file: decrypt and encrypt");
+    throw new SopsError(
+      "SopsFileInvalid",
+      1,
+      "another number of key groups needs a new file: decrypt and encrypt",
+    );
   const isSame = metadata.groups.every(({ age }, i) =>
-    sameNames(age.map(({ recipient }) => recipient), options.groups[i] ?? []),
+    sameNames(
+      age.map(({ recipient }) => recipient),
+      options.groups[i] ?? [],
+    ),
   );
   const isSound = opened.findings.every((finding) => !finding.startsWith("the entry of"));
   if (isSame && isSound) return { file: bytes, changed: false, groups: options.groups };
@@ -96,7 +111,11 @@ export async function updateKeys(
   const fresh = await wrapGroups(opened.dataKey, missing, metadata.threshold, chance);
   const groups = fresh.map((entries) => [...entries, ...kept.values()]);
   const file = splice(source, source.place(changeMetadata(metadataMap, { groups })));
-  return { file, changed: true, groups: groups.map((group) => group.map((entry) => entry.recipient)) };
+  return {
+    file,
+    changed: true,
+    groups: groups.map((group) => group.map((entry) => entry.recipient)),
+  };
 }
 
 const sameNames = (a: readonly string[], b: readonly string[]) =>

@@ -34,8 +34,7 @@ export async function wrapGroups(
   threshold: number,
   { random }: Chance,
 ): Promise<readonly (readonly AgeEntry[])[]> {
-  const shares =
-    groups.length === 1 ? [dataKey] : split(dataKey, groups.length, threshold, random);
+  const shares = groups.length === 1 ? [dataKey] : split(dataKey, groups.length, threshold, random);
   return Promise.all(
     groups.map((group, i) =>
       Promise.all(
@@ -67,7 +66,8 @@ export function sealDocuments(
   const hash = newMac(macOnlyEncrypted);
   const sealed = documents.map((document) =>
     walk(document, rule, (node, visit) => {
-      if (node.kind === "leaf" && (visit.encrypted || !macOnlyEncrypted)) hash.update(node.value.bytes);
+      if (node.kind === "leaf" && (visit.encrypted || !macOnlyEncrypted))
+        hash.update(node.value.bytes);
       return visit.encrypted ? sealNode(node, visit, seal) : node;
     }),
   );
@@ -76,8 +76,9 @@ export function sealDocuments(
 
 /** A comment in a list becomes an item of it, as with SOPS; one in a map stays a comment. */
 function sealNode(node: Leaf | Comment, visit: Visit, seal: Sealer): Leaf | Comment {
-  const value: Value =
-    node.kind === "leaf" ? node.value : { type: "comment", bytes: node.bytes };
-  const bytes = Buffer.from(seal(value.type === "bytes" ? { ...value, type: "str" } : value, visit));
+  const value: Value = node.kind === "leaf" ? node.value : { type: "comment", bytes: node.bytes };
+  const bytes = Buffer.from(
+    seal(value.type === "bytes" ? { ...value, type: "str" } : value, visit),
+  );
   return { kind: "leaf", value: { type: "str", bytes }, style: "plain" };
 }

@@ -54,7 +54,10 @@ export function combine(shares: readonly Buffer[]): Buffer | undefined {
   const isFit = shares.every((share) => share.length === length + 1) && !xs.includes(0);
   if (!isFit || length < 1 || new Set(xs).size !== xs.length) return undefined;
   const weights = xs.map((x, i) =>
-    xs.reduce((weight, other, j) => (i === j ? weight : times(weight, times(other, inverse(x ^ other)))), 1),
+    xs.reduce(
+      (weight, other, j) => (i === j ? weight : times(weight, times(other, inverse(x ^ other)))),
+      1,
+    ),
   );
   const secret = Buffer.alloc(length);
   for (let at = 0; at < length; at++)

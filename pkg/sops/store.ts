@@ -70,7 +70,11 @@ export function readPlain(bytes: Buffer, format: Format): readonly MapNode[] {
 
 function refuseReserved({ metadata }: Source): void {
   if (metadata !== undefined)
-    throw new SopsError("AlreadyEncrypted", 203, "the key sops is kept for metadata, so the file counts as encrypted");
+    throw new SopsError(
+      "AlreadyEncrypted",
+      203,
+      "the key sops is kept for metadata, so the file counts as encrypted",
+    );
 }
 
 type Read = Pick<Source, "documents" | "metadata" | "place" | "repeats">;
@@ -175,7 +179,11 @@ export function splice({ text, encoding }: Source, edits: readonly Edit[]): Buff
 }
 
 /** Puts an encrypted value where another one stands, in the same style; undefined when it has no place of its own. */
-export function editOf({ format, text }: Source, node: Leaf | Comment, value: string): Edit | undefined {
+export function editOf(
+  { format, text }: Source,
+  node: Leaf | Comment,
+  value: string,
+): Edit | undefined {
   const { span } = node;
   if (span === undefined) return undefined;
   if (node.kind === "comment") return { ...span, text: value };

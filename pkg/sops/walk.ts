@@ -34,7 +34,11 @@ function walkMap(map: MapNode, path: Path, job: Job): MapNode {
     const below = { ...inner, prefix: `${path.prefix}${item.key}:`, matched };
     const value = walkNode(item.value, below, job);
     if (value.kind === "comment")
-      throw new SopsError("SopsTampered", 25, `a comment is the value under ${JSON.stringify(below.prefix)}`);
+      throw new SopsError(
+        "SopsTampered",
+        25,
+        `a comment is the value under ${JSON.stringify(below.prefix)}`,
+      );
     clear(inner);
     return value === item.value ? item : { kind: "pair", key: item.key, value };
   });
@@ -68,7 +72,11 @@ function walkComment(comment: Comment, path: Path, job: Job): Comment {
   const walked = walkListComment(comment, path, job);
   if (walked.kind === "comment") return walked;
   const { inline } = comment;
-  return { kind: "comment", bytes: walked.kind === "leaf" ? walked.value.bytes : comment.bytes, inline };
+  return {
+    kind: "comment",
+    bytes: walked.kind === "leaf" ? walked.value.bytes : comment.bytes,
+    inline,
+  };
 }
 
 function walkListComment(comment: Comment, path: Path, job: Job): Node | Comment {

@@ -5,9 +5,9 @@ import {
   isScalar,
   isSeq,
   Parser,
-  Scalar,
   type Document,
   type Node as YamlNode,
+  type Scalar,
   type CST,
   type YAMLMap,
   type YAMLSeq,
@@ -97,7 +97,10 @@ class Reader {
     this.#marking = marking;
   }
 
-  document(document: Document.Parsed): { readonly kind: "map"; readonly items: (Pair | Comment)[] } {
+  document(document: Document.Parsed): {
+    readonly kind: "map";
+    readonly items: (Pair | Comment)[];
+  } {
     const [problem] = document.errors;
     if (problem !== undefined)
       throw unreadable(`line ${this.#line(problem.pos[0])}: ${problem.code}: not valid YAML`);
@@ -165,7 +168,8 @@ class Reader {
       const mark = this.#mark(span, place, !isScalar(value) || value.source === "");
       const child = isNode(value) ? this.#node(value, place, depth + 1) : nothing;
       // Behind an anchor, a comment belongs to what the anchor is on.
-      if (mark !== undefined && hasAnchor(value) && child.kind !== "leaf") mark.within = child.items as Item[];
+      if (mark !== undefined && hasAnchor(value) && child.kind !== "leaf")
+        mark.within = child.items as Item[];
       if (parent === undefined && name === "sops") this.#found(span, node, value, child);
       items.push({ kind: "pair", key: name, value: child });
     }
@@ -207,7 +211,8 @@ class Reader {
         const here = { start: startOf(item), end: startOf(item) };
         const mark = isMap(item) || isSeq(item) ? this.#mark(here, place, true) : undefined;
         const child = this.#node(item, place, depth + 1);
-        if (mark !== undefined && child.kind === "map" && place.index > 0) mark.inner = child.items as Item[];
+        if (mark !== undefined && child.kind === "map" && place.index > 0)
+          mark.inner = child.items as Item[];
         items.push(child);
       }
     }
@@ -250,7 +255,11 @@ class Reader {
 }
 
 const hasAnchor = (value: unknown) => (isMap(value) || isSeq(value)) && value.anchor !== undefined;
-const nothing: Leaf = { kind: "leaf", value: { type: "null", bytes: Buffer.alloc(0) }, style: "plain" };
+const nothing: Leaf = {
+  kind: "leaf",
+  value: { type: "null", bytes: Buffer.alloc(0) },
+  style: "plain",
+};
 const isNode = (value: unknown): value is YamlNode =>
   isScalar(value) || isMap(value) || isSeq(value) || isAlias(value);
 const isEmpty = (node: YamlNode) =>

@@ -52,9 +52,10 @@ function resolveNumber(text: string): Value | undefined {
 
 /** As Go's ParseInt with base 0: a leading 0 is octal, 0x, 0o and 0b in any case. */
 function integerOf(plain: string): bigint | undefined {
-  const match = /^([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[oO]([0-7]+)|0[bB]([01]+)|0([0-7]*)|([1-9][0-9]*))$/.exec(
-    plain,
-  );
+  const match =
+    /^([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[oO]([0-7]+)|0[bB]([01]+)|0([0-7]*)|([1-9][0-9]*))$/.exec(
+      plain,
+    );
   if (match === null) return undefined;
   const [, sign, hex, octal, binary, zero, decimalDigits] = match;
   const prefixed = [
@@ -79,15 +80,19 @@ const two = (text: string) => text.padStart(2, "0");
 /** The four forms of go-yaml; undefined when it is none, or a day that does not exist. */
 function timestampOf(text: string): string | undefined {
   const match =
-    /^(\d{4})-(\d\d?)-(\d\d?)(?:([Tt ])(\d\d?):(\d\d?):(\d\d?)(?:[.,](\d+))?(Z|[-+]\d\d:\d\d)?)?$/.exec(text);
+    /^(\d{4})-(\d\d?)-(\d\d?)(?:([Tt ])(\d\d?):(\d\d?):(\d\d?)(?:[.,](\d+))?(Z|[-+]\d\d:\d\d)?)?$/.exec(
+      text,
+    );
   if (match === null) return undefined;
-  const [, year, month = "", day = "", separator, ...time] = match;
+  const [, year, month = "", day = "", separator] = match;
+  const [hour = "", minute = "", second = ""] = match.slice(5, 8);
+  const [fraction, zone] = match.slice(8);
   const date = `${year}-${two(month)}-${two(day)}`;
   if (separator === undefined) return parseTime(`${date}T00:00:00Z`);
-  const [hour = "", minute = "", second = "", fraction, zone] = time;
   if ((zone === undefined) !== (separator === " ")) return undefined;
+  const time = [hour, minute, second].map(two).join(":");
   const rest = fraction === undefined ? "" : `.${fraction}`;
-  return parseTime(`${date}T${two(hour)}:${two(minute)}:${two(second)}${rest}${zone ?? "Z"}`);
+  return parseTime(`${date}T${time}${rest}${zone ?? "Z"}`);
 }
 
 /** A scalar with a tag of its own. Throws SopsFileInvalid when text and tag do not fit. */

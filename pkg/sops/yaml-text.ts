@@ -9,9 +9,7 @@ export type ScalarText = {
   readonly tag?: string;
 };
 
-const oldBooleans = new Set(
-  "y Y yes Yes YES on On ON n N no No NO off Off OFF".split(" "),
-);
+const oldBooleans = new Set("y Y yes Yes YES on On ON n N no No NO off Off OFF".split(" "));
 const base60 = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
 
 /** A string in the style that go-yaml v3 chooses; bytes that are no UTF-8 as `!!binary`. */
@@ -52,6 +50,9 @@ function needsQuotes(text: string): boolean {
 
 const isBreak = (c: string) => "\n\r\u0085\u2028\u2029".includes(c);
 
+/** A blank at an end, or a line break anywhere. */
+const bounded = /^ | $|[\n\r\u0085\u2028\u2029]/;
+
 type Facts = { readonly isPlain: boolean; readonly isSingle: boolean; readonly isLiteral: boolean };
 
 /** Which styles can hold a text, by libyaml's rules. */
@@ -60,15 +61,11 @@ function analyse(text: string): Facts {
   const special = isSpecial(text);
   const breakSpace = /[\n\r\u0085\u2028\u2029] /.test(text);
   const spaceBreak = / [\n\r\u0085\u2028\u2029]/.test(text);
-  const first = text[0] ?? "";
-  const last = text.at(-1) ?? "";
-  const isEdged = [first, last].some((c) => c === " " || isBreak(c));
-  const hasBreaks = Array.from(text).some(isBreak);
-  const isSingle = !breakSpace && !spaceBreak && !special && !text.includes("\t");
+  const isSingle = ![breakSpace, spaceBreak, special, text.includes("\t")].includes(true);
   return {
-    isPlain: isSingle && !isEdged && !hasBreaks && !hasIndicators(text),
+    isPlain: isSingle && !bounded.test(text) && !hasIndicators(text),
     isSingle,
-    isLiteral: last !== " " && !spaceBreak && !special,
+    isLiteral: !text.endsWith(" ") && !spaceBreak && !special,
   };
 }
 
@@ -78,8 +75,7 @@ function hasIndicators(text: string): boolean {
 }
 
 /** go-yaml's idea of what is printable; it has none for characters beyond U+FFFF in plain text. */
-const printable =
-  /[\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/;
+const printable = /[\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd]/;
 
 function isSpecial(text: string): boolean {
   for (const c of text) if (c !== "\t" && !(c.length === 1 && printable.test(c))) return true;

@@ -49,10 +49,17 @@ export class RealSops {
 
   async #ask({ file, rule, ...request }: Request): Promise<Answer> {
     const rules = rule === undefined ? {} : { rule: { [rule.kind]: rule.pattern } };
-    this.#child.stdin.write(`${JSON.stringify({ ...request, ...rules, file: file.toString("base64") })}\n`);
+    this.#child.stdin.write(
+      `${JSON.stringify({ ...request, ...rules, file: file.toString("base64") })}\n`,
+    );
     const line = await this.#lines.next();
     if (line.done === true) throw new Error("sops-batch has ended");
-    const { status, file: answered = "", tree, error = "" } = JSON.parse(line.value) as {
+    const {
+      status,
+      file: answered = "",
+      tree,
+      error = "",
+    } = JSON.parse(line.value) as {
       status: number;
       file?: string;
       tree?: unknown;
