@@ -7,8 +7,10 @@ type Item = Pair | Comment | Node;
 export type Place = {
   readonly items: Item[];
   readonly index: number;
-  /** The column of a block container; undefined for one in braces or brackets. */
+  /** The column of a block container; undefined for one in braces or brackets, and for a list as far left as its key. */
   readonly indent: number | undefined;
+  /** Where each item begins, in a block container. */
+  readonly column: number | undefined;
   readonly parent: Place | undefined;
 };
 
@@ -43,11 +45,20 @@ export function commentsOf(tokens: readonly CST.Token[]): readonly Found[] {
 
 /** Line and column of offsets in a text. */
 export class Lines {
+  readonly #text: string;
   readonly #starts: number[] = [0];
 
   constructor(text: string) {
+    this.#text = text;
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1))
       this.#starts.push(at + 1);
+  }
+
+  /** The column of a key or item with the tags and anchors in front of it. */
+  columnOf(offset: number): number {
+    const { column } = this.at(offset);
+    const line = this.#text.slice(offset - column, offset);
+    return line.replace(/(?:[!&][^ ]* +)+$/, "").length;
   }
 
   /** Both from 0. */
@@ -135,7 +146,7 @@ function gapsOf(comments: readonly Found[], marks: readonly Mark[], lines: Lines
 /** A list item begins at its dash, which is where the list is. */
 function placeOf({ start, place }: Mark, lines: Lines) {
   const { line, column } = lines.at(start);
-  return { line, column: place.indent ?? column };
+  return { line, column: place.column ?? column };
 }
 
 type Placed = {
@@ -182,7 +193,7 @@ function groupsOf(comments: readonly Line[], gap: Gap): readonly Group[] {
   const indent = gap.before === undefined ? 0 : indentOf(gap.before.place);
   const groups: Group[] = [];
   let group: Line[] = [];
-  let isFirst = comments[0] !== undefined && comments[0].line <= gap.endLine + 1;
+  let isFirst = isClose(comments, gap);
   const close = (isFoot: boolean) => {
     if (group.length > 0) groups.push({ lines: group, isFoot });
     group = [];
@@ -198,6 +209,10 @@ function groupsOf(comments: readonly Line[], gap: Gap): readonly Group[] {
   close(gap.next !== undefined && isDedented(group, gap.next.column, indent));
   return groups;
 }
+
+/** Whether there is no empty line between what is before and the comments. */
+const isClose = ([first]: readonly Line[], { endLine }: Gap) =>
+  first !== undefined && first.line <= endLine + 1;
 
 /** Whether something further left follows that is not in line with the comments. */
 function isDedented(group: readonly Line[], column: number, indent: number): boolean {

@@ -72,7 +72,7 @@ function compose(text: string): {
 }
 
 type Item = Pair | Comment | Node;
-type Container = { readonly items: Item[]; readonly indent: number | undefined };
+type Container = Pick<Place, "items" | "indent" | "column">;
 /** The item of a container that a node belongs to. */
 type At = Place | undefined;
 
@@ -157,27 +157,34 @@ class Reader {
   }
 
   #fillMap(node: YAMLMap, items: (Pair | Comment)[], parent: At, depth = 0): void {
-    const container = this.#container(items, node);
+    const container = this.#container(items, node, parent);
     const seen = new Set<string>();
     for (const { key, value } of node.items as { key: unknown; value: unknown }[]) {
       const { name, span } = this.#key(key);
       if (seen.has(name))
         throw unreadable(`line ${this.#line(span.start)}: the key ${quoted(name)} is there twice`);
       seen.add(name);
-      const place = { ...container, index: items.length, parent };
-      const mark = this.#mark(span, place, !isScalar(value) || value.source === "");
-      const child = isNode(value) ? this.#node(value, place, depth + 1) : nothing;
-      // Behind an anchor, a comment belongs to what the anchor is on.
-      if (mark !== undefined && hasAnchor(value) && child.kind !== "leaf")
-        mark.within = child.items as Item[];
-      if (parent === undefined && name === "sops") this.#found(span, node, value, child);
+      const child = this.#pair(value, span, { ...container, index: items.length, parent }, depth);
+      if (parent === undefined && name === "sops") this.#found(span, node, value);
       items.push({ kind: "pair", key: name, value: child });
     }
   }
 
-  #container(items: Container["items"], node: YAMLMap | YAMLSeq): Container {
-    const isBlock = node.flow !== true && this.#marking;
-    return { items, indent: isBlock ? this.#lines.at(node.range?.[0] ?? 0).column : undefined };
+  #pair(value: unknown, key: Span, place: Place, depth: number): Node {
+    const mark = this.#mark(key, place, !isScalar(value) || value.source === "");
+    const child = isNode(value) ? this.#node(value, place, depth + 1) : nothing;
+    // Behind an anchor, a comment belongs to what the anchor is on.
+    if (mark !== undefined && hasAnchor(value) && child.kind !== "leaf")
+      mark.within = child.items as Item[];
+    return child;
+  }
+
+  #container(items: Item[], node: YAMLMap | YAMLSeq, parent: At): Container {
+    if (node.flow === true || !this.#marking)
+      return { items, indent: undefined, column: undefined };
+    const column = this.#lines.columnOf(startOf(node));
+    const isAtKey = isSeq(node) && parent?.column === column;
+    return { items, column, indent: isAtKey ? undefined : column };
   }
 
   #key(key: unknown): { readonly name: string; readonly span: Span } {
@@ -192,18 +199,21 @@ class Reader {
   }
 
   /** Remembers where the metadata stands, and how its own keys are indented. */
-  #found(key: Span, map: YAMLMap, value: unknown, child: Node): void {
-    const end = isNode(value) ? (value.range?.[1] ?? key.end) : key.end;
-    const first = isMap(value) ? (value.items[0]?.key as YamlNode | undefined) : undefined;
+  #found(key: Span, map: YAMLMap, value: unknown): void {
+    if (!isMap(value)) return;
+    const first = value.items[0]?.key;
     const base = this.#lines.at(key.start).column;
-    const indent = this.#lines.at(first?.range?.[0] ?? 0).column - base;
-    const isFlow = map.flow === true || (isMap(value) && value.flow === true);
-    if (child.kind === "map") this.metadata = { start: key.start, end, isFlow, indent };
+    this.metadata = {
+      start: key.start,
+      end: value.range?.[1] ?? key.end,
+      isFlow: map.flow === true || value.flow === true,
+      indent: isScalar(first) ? this.#lines.at(startOf(first)).column - base : 0,
+    };
   }
 
   #list(node: YAMLSeq, at: Place, depth: number): ListNode {
     const items: (Node | Comment)[] = [];
-    const container = this.#container(items, node);
+    const container = this.#container(items, node, at);
     for (const item of node.items) {
       const place = { ...container, index: items.length, parent: at };
       if (!isNode(item)) items.push(nothing);

@@ -299,13 +299,13 @@ function yamlFlow(dice: Dice, depth: number): string {
 }
 
 /** Comment lines above something, blank lines among them. */
-function yamlAbove(dice: Dice, indent: number): string {
+function yamlAbove(dice: Dice, indent: number, mayGap: boolean): string {
   if (!dice.chance(14)) return dice.chance(4) ? "\n" : "";
   const lines = Array.from(
     { length: 1 + dice.roll(2) },
     () => `${" ".repeat(indent)}# note ${dice.roll(100)}\n`,
   );
-  const gap = dice.chance(15) ? "\n" : "";
+  const gap = mayGap && dice.chance(15) ? "\n" : "";
   const before = dice.chance(20) ? "\n" : "";
   return dice.feature("comment", before + lines.join("") + gap);
 }
@@ -321,7 +321,7 @@ function yamlMap(dice: Dice, scope: Scope, count: number): string {
   let out = "";
   for (let i = 0; i < count; i++) {
     const pad = " ".repeat(indent);
-    out += yamlAbove(dice, indent);
+    out += yamlAbove(dice, indent, i > 0);
     if (i === 0 && depth < 4 && scope.anchors.length > 0 && dice.chance(15)) {
       out += dice.feature("merge", `${pad}<<: *${dice.pick(scope.anchors)}\n`);
       taken.add("<<");
@@ -341,7 +341,7 @@ function yamlValue(dice: Dice, scope: Scope): string {
       ? dice.feature("anchor", `a${anchors.length}x${dice.roll(1e6)}`)
       : "";
     const anchor = name === "" ? "" : ` &${name}`;
-    const map = `${anchor}${inline(dice)}\n${yamlMap(dice, inner, 1 + dice.roll(3))}`;
+    const map = `${anchor}${anchor === "" ? inline(dice) : ""}\n${yamlMap(dice, inner, 1 + dice.roll(3))}`;
     if (name !== "") anchors.push(name);
     return dice.feature("nesting", map);
   }
@@ -363,7 +363,7 @@ function yamlList(dice: Dice, scope: Scope, count: number): string {
   const { indent, depth } = scope;
   let out = "";
   for (let i = 0; i < count; i++) {
-    out += `${yamlAbove(dice, indent)}${" ".repeat(indent)}-`;
+    out += `${yamlAbove(dice, indent, false)}${" ".repeat(indent)}-`;
     if (depth > 0 && dice.chance(25)) {
       const map = yamlMap(
         dice,
