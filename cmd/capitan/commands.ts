@@ -15,6 +15,7 @@ import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
 import { getRecipients } from "./get-recipients.ts";
 import { getRevisions } from "./get-revisions.ts";
+import { initKeys } from "./init-keys.ts";
 import { install } from "./install.ts";
 import { listArtifacts } from "./list-artifacts.ts";
 import { listRepositories } from "./list-repositories.ts";
@@ -23,6 +24,14 @@ import { pullArtifact } from "./pull-artifact.ts";
 import { pushArtifact } from "./push-artifact.ts";
 import { reconcileFleet, reconcileMember } from "./reconcile.ts";
 import { renderFleet, renderLayer } from "./render-fleet.ts";
+import { secretsDecrypt } from "./secrets-decrypt.ts";
+import { secretsEdit } from "./secrets-edit.ts";
+import { secretsEncrypt } from "./secrets-encrypt.ts";
+import { secretsInspect } from "./secrets-inspect.ts";
+import { secretsRotate } from "./secrets-rotate.ts";
+import { secretsSet } from "./secrets-set.ts";
+import { secretsUpdatekeys } from "./secrets-updatekeys.ts";
+import { secretsVerify } from "./secrets-verify.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { tagArtifact } from "./tag-artifact.ts";
@@ -43,6 +52,7 @@ const of = <T>(module: CommandModule<object, T>): CommandModule =>
 export const commands: readonly Command[] = [
   { module: of(install) },
   { module: of(uninstall) },
+  { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },
   { module: of(check) },
   {
     verb: "get",
@@ -102,6 +112,20 @@ export const commands: readonly Command[] = [
     verb: "discover",
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
+  },
+  {
+    verb: "secrets",
+    describe: "Work with files encrypted by SOPS",
+    nouns: [
+      of(secretsEncrypt),
+      of(secretsDecrypt),
+      of(secretsEdit),
+      of(secretsSet),
+      of(secretsUpdatekeys),
+      of(secretsRotate),
+      of(secretsVerify),
+      of(secretsInspect),
+    ],
   },
   { module: of(completion) },
   { module: of(version) },

@@ -89,6 +89,21 @@ const testTools = {
     fromPath: false,
     sources: ["main.go"],
   },
+  sops: {
+    module: "sops",
+    package: "github.com/getsops/sops/v3/cmd/sops",
+    flags: "",
+    coldSeconds: 120,
+    fromPath: false,
+  },
+  "sops-batch": {
+    module: "sops",
+    package: ".",
+    flags: "",
+    coldSeconds: 120,
+    fromPath: false,
+    sources: ["main.go"],
+  },
 } as const satisfies Record<string, Pin>;
 
 type LabTool = keyof typeof labTools;

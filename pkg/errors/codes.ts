@@ -411,6 +411,11 @@ export const codes = {
     meaning: "A .sops.yaml cannot be read, or none of its rules is for the file.",
     remedy: "Correct creation_rules, or name the recipients with --age.",
   },
+  AlreadyExists: {
+    retry: "never",
+    meaning: "The hub already has what the command would make; it was not changed.",
+    remedy: "Keep it. If it is to be another one, delete it first, when nothing needs it any more.",
+  },
   AlreadyEncrypted: {
     retry: "never",
     meaning: "The file is encrypted already, or uses a name that SOPS keeps for its metadata.",

@@ -1,4 +1,4 @@
-import { openPayload, parseAge, sealAge } from "./age-format.ts";
+import { openPayload, parseAge, sealAge, type AgeFile } from "./age-format.ts";
 import { decodeArmor, encodeArmor } from "./armor.ts";
 import { tooLarge } from "./error.ts";
 import type { Identity, Recipient } from "./identity.ts";
@@ -33,22 +33,37 @@ export async function unwrapKey(
   const file = armored === undefined ? undefined : parseAge(armored);
   if (armored === undefined || file === undefined) return undefined;
   for (const identity of identities) {
-    if (identity.kind === "hybrid") {
-      if (!file.stanzas.some(({ type }) => type === "mlkem768x25519")) continue;
-      spend(budget);
-      const key = await openHybrid(identity.decrypter, armored);
-      if (key !== undefined) return key;
-      continue;
-    }
-    for (const stanza of file.stanzas) {
-      if (stanza.type !== "X25519") continue;
-      spend(budget);
-      const fileKey = unwrapX25519(stanza, identity);
-      const key = fileKey === undefined ? undefined : openPayload(file, fileKey);
-      if (key !== undefined) return key;
-    }
+    const key =
+      identity.kind === "hybrid"
+        ? await unwrapHybrid(file, armored, identity, budget)
+        : unwrapPlain(file, identity, budget);
+    if (key !== undefined) return key;
   }
   return undefined;
+}
+
+type IdentityOf<K> = Extract<Identity, { readonly kind: K }>;
+
+function unwrapPlain(file: AgeFile, identity: IdentityOf<"x25519">, budget: Budget) {
+  for (const stanza of file.stanzas) {
+    if (stanza.type !== "X25519") continue;
+    spend(budget);
+    const fileKey = unwrapX25519(stanza, identity);
+    const key = fileKey === undefined ? undefined : openPayload(file, fileKey);
+    if (key !== undefined) return key;
+  }
+  return undefined;
+}
+
+async function unwrapHybrid(
+  file: AgeFile,
+  armored: Buffer,
+  { decrypter }: IdentityOf<"hybrid">,
+  budget: Budget,
+): Promise<Buffer | undefined> {
+  if (!file.stanzas.some(({ type }) => type === "mlkem768x25519")) return undefined;
+  spend(budget);
+  return openHybrid(decrypter, armored);
 }
 
 function spend(budget: Budget): void {

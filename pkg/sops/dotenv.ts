@@ -23,25 +23,34 @@ export function readDotenv(file: string): DotenvDocument {
   const metadata: Pair[] = [];
   const lines: Span[] = [];
   const seen = new Set<string>();
-  let start = 0;
-  for (const [i, line] of file.split("\n").entries()) {
-    const end = start + line.length;
-    const item = line === "" ? undefined : readLine(line, start, i + 1);
-    if (item?.kind === "pair") {
-      if (seen.has(item.key))
-        throw unreadable(`line ${i + 1}: the key ${quoted(item.key)} is there twice`);
-      seen.add(item.key);
-      if (seen.size > limits.leaves) throw tooLarge(`more than ${limits.leaves} values`);
+  for (const { item, line, number } of readLines(file)) {
+    if (item.kind === "comment") {
+      items.push(item);
+      continue;
     }
-    if (item?.kind === "pair" && item.key.startsWith(prefix)) {
+    if (seen.has(item.key))
+      throw unreadable(`line ${number}: the key ${quoted(item.key)} is there twice`);
+    seen.add(item.key);
+    if (seen.size > limits.leaves) throw tooLarge(`more than ${limits.leaves} values`);
+    if (isReservedName(item.key)) {
       metadata.push({ ...item, key: item.key.slice(prefix.length) });
-      lines.push({ start, end: Math.min(end + 1, file.length) });
-    } else if (item !== undefined) items.push(item);
-    start = end + 1;
+      lines.push(line);
+    } else items.push(item);
   }
   const root: MapNode = { kind: "map", items };
   if (metadata.length === 0) return { root, lines };
   return { root, lines, metadata: unflatten({ kind: "map", items: metadata }) };
+}
+
+/** Every line that is not empty, its end included, and its number. */
+function* readLines(file: string) {
+  let start = 0;
+  for (const [i, text] of file.split("\n").entries()) {
+    const end = Math.min(start + text.length + 1, file.length);
+    const number = i + 1;
+    if (text !== "") yield { item: readLine(text, start, number), line: { start, end }, number };
+    start += text.length + 1;
+  }
 }
 
 function readLine(line: string, start: number, number: number): Pair | Comment {

@@ -3,6 +3,8 @@ export { decryptFile, verifyFile, recipientsOf, isEncrypted } from "./files.ts";
 export type { Decrypted, FileRecipients } from "./files.ts";
 export { encryptFile, type EncryptOptions } from "./encrypt.ts";
 export { rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
+export { editFile, setValue, type Edited } from "./edit.ts";
+export { parseSopsConfig, creationRuleFor, type CreationRule, type SopsConfig } from "./config.ts";
 export { SopsError, type SopsStatus } from "./error.ts";
 export { formatOf, formats, type Format, type Layout } from "./store.ts";
 export type { Chance } from "./seal.ts";
@@ -14,4 +16,4 @@ export {
   type Identity,
   type NewIdentity,
 } from "./identity.ts";
-export type { Rule } from "./rules.ts";
+export { ruleKinds, type Rule } from "./rules.ts";

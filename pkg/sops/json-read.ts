@@ -18,7 +18,7 @@ export function readJson(text: string): JsonDocument {
   return metadata === undefined ? { root } : { root, metadata };
 }
 
-const stringPattern = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
+const stringPattern = /"(?:[^"\\\p{Cc}]|[\u007f-\u009f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
 const numberPattern = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?/y;
 const wordPattern = /true|false|null/y;
 const spacePattern = /[ \t\r\n]*/y;

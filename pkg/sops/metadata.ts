@@ -32,10 +32,7 @@ export function parseMetadata(map: MapNode): Metadata {
   const groups = groupsOf(map);
   const count = groups.reduce((sum, { age }) => sum + age.length, 0);
   if (count > limits.recipients) throw tooLarge(`more than ${limits.recipients} recipients`);
-  const asked = Number(optional(map, "shamir_threshold") ?? "0");
-  const threshold = groups.length === 1 ? 1 : asked === 0 ? groups.length : asked;
-  if (!Number.isInteger(threshold) || threshold < 1 || threshold > groups.length)
-    throw badMetadata("shamir_threshold does not fit the number of key groups");
+  const threshold = thresholdOf(map, groups.length);
   const version = optional(map, "version") ?? "";
   if (!semver.test(version)) throw badMetadata("the metadata have no usable version");
   const only = optional(map, "mac_only_encrypted") ?? "";
@@ -48,6 +45,14 @@ export function parseMetadata(map: MapNode): Metadata {
     lastModified: lastModifiedOf(map),
     version,
   };
+}
+
+function thresholdOf(map: MapNode, groups: number): number {
+  const asked = Number(optional(map, "shamir_threshold") ?? "0");
+  if (groups === 1) return 1;
+  const threshold = asked === 0 ? groups : asked;
+  if (Number.isInteger(threshold) && threshold >= 1 && threshold <= groups) return threshold;
+  throw badMetadata("shamir_threshold does not fit the number of key groups");
 }
 
 /** The text of a scalar; undefined when it is not there or null. */

@@ -185,11 +185,10 @@ function openComment(node: Comment, key: Buffer, aad: string): Value | undefined
   }
 }
 
-/** What takes the place of a node in the plaintext. In a list an encrypted comment is an item. */
+/** What takes the place of a node in the plaintext. As with SOPS, no decrypted comment is inline any more. */
 function plainNode({ node, value, sealed }: Entry): Leaf | Comment {
   if (!sealed) return node;
-  if (value.type === "comment")
-    return { kind: "comment", bytes: value.bytes, inline: node.kind === "comment" && node.inline };
+  if (value.type === "comment") return { kind: "comment", bytes: value.bytes, inline: false };
   return { kind: "leaf", value, style: "plain" };
 }
 
@@ -208,22 +207,24 @@ function checkMac(computed: string, { mac, lastModified }: Metadata, key: Buffer
     throw mismatch("the MAC is of other values");
 }
 
-function findingsOf({ node, visit, sealed }: Entry): readonly string[] {
+function findingsOf(entry: Entry): readonly string[] {
+  const { node, visit } = entry;
   const text = node.kind === "comment" ? node.bytes : node.value.bytes;
-  const isSealed = text.length > 20 && looksEncrypted(text.toString("latin1", 0, 20));
   const where = `under ${quoted(visit.aad)}`;
-  if (!isSealed) {
-    const isBare = node.kind === "comment" && visit.encrypted && text.length > 0;
-    return isBare ? [`a comment ${where} is in cleartext`] : [];
-  }
-  if (!sealed)
-    return [
-      `${node.kind === "comment" ? "a comment" : "a value"} ${where} is encrypted and does not open here`,
-    ];
+  if (looksEncrypted(text.toString("latin1", 0, 20)))
+    return entry.sealed
+      ? envelopeFindings(text, where)
+      : [`a value or comment ${where} is encrypted and does not open here`];
+  const isBare = node.kind === "comment" && visit.encrypted && text.length > 0;
+  return isBare ? [`a comment ${where} is in cleartext`] : [];
+}
+
+function envelopeFindings(text: Buffer, where: string): readonly string[] {
   const parsed = parseEnvelope(text.toString());
+  if (parsed === undefined) return [];
   return [
-    ...(parsed?.rest.trim() === "" ? [] : [`text follows the value ${where}`]),
-    ...(parsed?.iv.length === 32 ? [] : [`the value ${where} has an IV that sops cannot write`]),
+    ...(parsed.rest.trim() === "" ? [] : [`text follows the value ${where}`]),
+    ...(parsed.iv.length === 32 ? [] : [`the value ${where} has an IV that sops cannot write`]),
   ];
 }
 

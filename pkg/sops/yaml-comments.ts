@@ -7,8 +7,10 @@ type Item = Pair | Comment | Node;
 export type Place = {
   readonly items: Item[];
   readonly index: number;
-  /** The column of a block container; undefined for one in braces or brackets. */
+  /** The column of a block container; undefined for one in braces or brackets, and for a list as far left as its key. */
   readonly indent: number | undefined;
+  /** Where each item begins, in a block container. */
+  readonly column: number | undefined;
   readonly parent: Place | undefined;
 };
 
@@ -19,7 +21,9 @@ export type Mark = {
   readonly place: Place;
   readonly opens: boolean;
   /** Where a comment on the same line goes, when not in front of the item. */
-  readonly within?: Item[] | undefined;
+  within?: Item[];
+  /** The map that is this item of a list: comments above it, with an empty line between, are the map's. */
+  inner?: Item[];
 };
 
 type Found = { readonly offset: number; readonly text: string };
@@ -41,11 +45,20 @@ export function commentsOf(tokens: readonly CST.Token[]): readonly Found[] {
 
 /** Line and column of offsets in a text. */
 export class Lines {
+  readonly #text: string;
   readonly #starts: number[] = [0];
 
   constructor(text: string) {
+    this.#text = text;
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1))
       this.#starts.push(at + 1);
+  }
+
+  /** The column of a key or item with the tags and anchors in front of it. */
+  columnOf(offset: number): number {
+    const { column } = this.at(offset);
+    const line = this.#text.slice(offset - column, offset);
+    return line.replace(/(?:[!&][^ ]* +)+$/, "").length;
   }
 
   /** Both from 0. */
@@ -71,104 +84,148 @@ export function placeComments(
   root: Item[],
 ): void {
   const insertions = new Map<Item[], Insertion[]>();
-  const insert = (items: Item[], index: number, found: Found, inline = false) => {
-    const bytes = Buffer.from(found.text.slice(1).replace(/\r$/, ""));
-    const span = { start: found.offset + 1, end: found.offset + found.text.length };
-    const list = insertions.get(items) ?? [];
-    list.push({ index, comment: { kind: "comment", bytes, inline, span } });
-    insertions.set(items, list);
-  };
-  let next = 0;
-  for (let at = 0; at < comments.length;) {
-    const offset = comments[at]?.offset ?? 0;
-    while (next < marks.length && (marks[next]?.start ?? 0) < offset) next++;
-    const limit = marks[next]?.start ?? Infinity;
-    const gap: Line[] = [];
-    for (; at < comments.length && (comments[at]?.offset ?? 0) < limit; at++) {
-      const found = comments[at];
-      if (found !== undefined) gap.push({ ...found, ...lines.at(found.offset) });
+  for (const gap of gapsOf(comments, marks, lines)) {
+    for (const { items, index, line, inline } of placed(gap, root)) {
+      const list = insertions.get(items) ?? [];
+      list.push({ index, comment: commentOf(line, inline) });
+      insertions.set(items, list);
     }
-    placeGap({ gap, before: marks[next - 1], after: marks[next], lines, root, insert });
   }
   for (const [items, list] of insertions) weave(items, list);
+}
+
+function commentOf({ offset, text }: Found, inline: boolean): Comment {
+  const bytes = Buffer.from(text.slice(1).replace(/\r$/, ""));
+  return { kind: "comment", bytes, inline, span: { start: offset + 1, end: offset + text.length } };
 }
 
 function weave(items: Item[], insertions: readonly Insertion[]): void {
   const woven: Item[] = [];
   let at = 0;
   for (const { index, comment } of insertions.toSorted((a, b) => a.index - b.index)) {
-    while (at < index && at < items.length) woven.push(items[at++] as Item);
-    woven.push(comment);
+    const stop = Math.min(index, items.length);
+    woven.push(...items.slice(at, stop), comment);
+    at = Math.max(at, stop);
   }
   items.splice(0, items.length, ...woven, ...items.slice(at));
 }
 
+/** The comments between two marks. */
 type Gap = {
-  readonly gap: readonly Line[];
+  readonly lines: readonly Line[];
   readonly before: Mark | undefined;
   readonly after: Mark | undefined;
-  readonly lines: Lines;
-  readonly root: Item[];
-  readonly insert: (items: Item[], index: number, found: Found, inline?: boolean) => void;
+  /** The line on which what is before ends; -1 at the beginning. */
+  readonly endLine: number;
+  /** The line and column at which what is after begins. */
+  readonly next: { readonly line: number; readonly column: number } | undefined;
 };
 
-function placeGap(gap: Gap): void {
-  const { before, after, lines, insert, root } = gap;
-  let comments = gap.gap;
-  const [first] = comments;
-  const endLine = before === undefined ? -1 : lines.at(Math.max(before.end - 1, 0)).line;
-  if (before !== undefined && first?.line === endLine) {
-    if (before.within === undefined)
-      insert(before.place.items, before.place.index, first, !before.opens);
-    else insert(before.within, 0, first);
-    comments = comments.slice(1);
+function gapsOf(comments: readonly Found[], marks: readonly Mark[], lines: Lines): readonly Gap[] {
+  const gaps = new Map<number, Line[]>();
+  let next = 0;
+  for (const comment of comments) {
+    for (let mark = marks[next]; mark !== undefined && mark.start <= comment.offset;)
+      mark = marks[++next];
+    const gap = gaps.get(next) ?? [];
+    gap.push({ ...comment, ...lines.at(comment.offset) });
+    gaps.set(next, gap);
   }
-  for (const { group, isFoot } of groupsOf(comments, gap, endLine)) {
-    const place = isFoot ? footPlace(group, before) : undefined;
-    for (const comment of group) {
-      if (place !== undefined) insert(place.items, place.index + 1, comment);
-      else if (after !== undefined) insert(after.place.items, after.place.index, comment);
-      else insert(root, root.length, comment);
-    }
-  }
+  return [...gaps].map(([index, gap]) => {
+    const [before, after] = [marks[index - 1], marks[index]];
+    return {
+      lines: gap,
+      before,
+      after,
+      endLine: before === undefined ? -1 : lines.at(Math.max(before.end - 1, 0)).line,
+      next: after === undefined ? undefined : placeOf(after, lines),
+    };
+  });
 }
 
-type Group = { readonly group: readonly Line[]; readonly isFoot: boolean };
+/** A list item begins at its dash, which is where the list is. */
+function placeOf({ start, place }: Mark, lines: Lines) {
+  const { line, column } = lines.at(start);
+  return { line, column: place.column ?? column };
+}
 
-/** Runs of comment lines, each told apart: does it end what is above it, or introduce what follows? */
-function groupsOf(comments: readonly Line[], gap: Gap, endLine: number): readonly Group[] {
+type Placed = {
+  readonly items: Item[];
+  readonly index: number;
+  readonly line: Line;
+  readonly inline: boolean;
+};
+
+function placed(gap: Gap, root: Item[]): readonly Placed[] {
+  const behind = lineComment(gap);
+  const rest = behind === undefined ? gap.lines : gap.lines.slice(1);
+  const others = groupsOf(rest, gap).flatMap((group) => {
+    const { items, index } = targetOf(group, gap, root);
+    return group.lines.map((line) => ({ items, index, line, inline: false }));
+  });
+  return behind === undefined ? others : [behind, ...others];
+}
+
+/** A comment at the end of a line, or behind the | of a block scalar, whose text is still to come. */
+function lineComment({ lines, before, endLine }: Gap): Placed | undefined {
+  const [line] = lines;
+  if (line === undefined || before === undefined) return undefined;
+  if (line.line !== endLine && line.offset >= before.end) return undefined;
+  if (before.within !== undefined) return { items: before.within, index: 0, line, inline: false };
+  const { items, index } = before.place;
+  return { items, index, line, inline: !before.opens };
+}
+
+/** Comment lines that stay together. A foot ends what is above it, any other introduces what follows. */
+type Group = { readonly lines: readonly Line[]; readonly isFoot: boolean };
+
+function targetOf(group: Group, { before, after, next }: Gap, root: Item[]) {
+  const place = group.isFoot ? footPlace(group.lines, before) : undefined;
+  if (place !== undefined) return { items: place.items, index: place.index + 1 };
+  if (after === undefined) return { items: root, index: root.length };
+  const last = group.lines.at(-1)?.line ?? 0;
+  const isApart = next !== undefined && next.line > last + 1;
+  if (after.inner !== undefined && isApart) return { items: after.inner, index: 0 };
+  return { items: after.place.items, index: after.place.index };
+}
+
+function groupsOf(comments: readonly Line[], gap: Gap): readonly Group[] {
   const indent = gap.before === undefined ? 0 : indentOf(gap.before.place);
-  const nextColumn = gap.after === undefined ? undefined : columnOf(gap.after, gap.lines);
   const groups: Group[] = [];
   let group: Line[] = [];
-  let isFirstEmpty = (comments[0]?.line ?? 0) <= endLine + 1;
+  let isFirst = isClose(comments, gap);
   const close = (isFoot: boolean) => {
-    if (group.length > 0) groups.push({ group, isFoot });
+    if (group.length > 0) groups.push({ lines: group, isFoot });
     group = [];
   };
   for (const [i, comment] of comments.entries()) {
-    const start = group[0] ?? comment;
-    if (comment.column < indent && comment.column !== start.column) close(true);
+    if (isDedented(group, comment.column, indent)) close(true);
     group.push(comment);
-    const following = comments[i + 1]?.line ?? lineOf(gap.after, gap.lines);
-    if (following !== undefined && following <= comment.line + 1) continue;
-    const head = group[0] ?? comment;
-    const isBelow = head.line === endLine + 1 && gap.before?.opens === false;
-    if (isFirstEmpty && (isBelow || head.column < indent)) close(true);
-    isFirstEmpty = false;
+    const following = comments[i + 1] ?? gap.next;
+    if (following !== undefined && following.line <= comment.line + 1) continue;
+    if (isFirst && endsAbove(group, gap, indent)) close(true);
+    isFirst = false;
   }
-  const start = group[0];
-  const isDedented =
-    nextColumn !== undefined && nextColumn < indent && nextColumn !== start?.column;
-  close(isDedented);
+  close(gap.next !== undefined && isDedented(group, gap.next.column, indent));
   return groups;
 }
 
-const lineOf = (mark: Mark | undefined, lines: Lines) =>
-  mark === undefined ? undefined : lines.at(mark.start).line;
+/** Whether there is no empty line between what is before and the comments. */
+const isClose = ([first]: readonly Line[], { endLine }: Gap) =>
+  first !== undefined && first.line <= endLine + 1;
 
-/** A list item begins at its dash, which is where the list is. */
-const columnOf = ({ start, place }: Mark, lines: Lines) => place.indent ?? lines.at(start).column;
+/** Whether something further left follows that is not in line with the comments. */
+function isDedented(group: readonly Line[], column: number, indent: number): boolean {
+  const [start] = group;
+  return start !== undefined && column < indent && column !== start.column;
+}
+
+/** Comments right below something, with an empty line after them, or further left than it. */
+function endsAbove(group: readonly Line[], { before, endLine }: Gap, indent: number): boolean {
+  const [start] = group;
+  if (start === undefined) return false;
+  return (start.line === endLine + 1 && before?.opens === false) || start.column < indent;
+}
 
 function indentOf(place: Place): number {
   let at: Place | undefined = place;

@@ -5,9 +5,9 @@ import {
   isScalar,
   isSeq,
   Parser,
-  Scalar,
   type Document,
   type Node as YamlNode,
+  type Scalar,
   type CST,
   type YAMLMap,
   type YAMLSeq,
@@ -71,19 +71,26 @@ function compose(text: string): {
   }
 }
 
-type Container = { readonly items: (Pair | Comment | Node)[]; readonly indent: number | undefined };
+type Item = Pair | Comment | Node;
+type Container = Pick<Place, "items" | "indent" | "column">;
 /** The item of a container that a node belongs to. */
 type At = Place | undefined;
+
+/** What an anchor is on, and what each alias to it adds. */
+type Anchored = { readonly node: Node; readonly leaves: number; readonly height: number };
+
+const tooDeep = () => tooLarge(`it is nested more than ${limits.depth} deep`);
+const tooManyLeaves = () => tooLarge(`more than ${limits.leaves} values`);
 
 /** Turns one document into a tree. */
 class Reader {
   readonly marks: Mark[] = [];
   metadata: MetadataPlace | undefined;
   #leaves = 0;
+  #height = 0;
   readonly #lines: Lines;
   readonly #marking: boolean;
-  readonly #anchors = new Map<string, YamlNode>();
-  readonly #open = new Set<YamlNode>();
+  readonly #anchors = new Map<string, Anchored>();
 
   constructor(lines: Lines, marking: boolean) {
     this.#lines = lines;
@@ -110,12 +117,17 @@ class Reader {
   }
 
   #node(node: YamlNode, at: Place, depth: number): Node {
-    if (depth > limits.depth) throw tooLarge(`it is nested more than ${limits.depth} deep`);
-    if (isAlias(node)) return this.#alias(node.source, at, depth);
-    if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
-    this.#open.add(node);
+    this.#height = Math.max(this.#height, depth);
+    if (depth > limits.depth) throw tooDeep();
+    if (isAlias(node)) return this.#alias(node.source, depth);
+    if (node.anchor === undefined) return this.#content(node, at, depth);
+    const before = this.#leaves;
+    const outer = this.#height;
+    this.#height = depth;
     const result = this.#content(node, at, depth);
-    this.#open.delete(node);
+    const cost = { leaves: this.#leaves - before, height: this.#height - depth };
+    this.#anchors.set(node.anchor, { node: result, ...cost });
+    this.#height = Math.max(this.#height, outer);
     return result;
   }
 
@@ -126,86 +138,102 @@ class Reader {
     throw unreadable("something that is neither map, list nor scalar");
   }
 
-  #alias(name: string, at: Place, depth: number): Node {
+  /** What an alias stands for is in the tree again, and counted again. */
+  #alias(name: string, depth: number): Node {
     const target = this.#anchors.get(name);
-    if (target === undefined || this.#open.has(target))
-      throw unreadable(`the alias ${quoted(name)} leads nowhere`);
-    return this.#content(target, at, depth + 1);
+    if (target === undefined) throw unreadable(`the alias ${quoted(name)} leads nowhere`);
+    this.#leaves += target.leaves;
+    this.#height = Math.max(this.#height, depth + target.height);
+    if (this.#leaves > limits.leaves) throw tooManyLeaves();
+    if (depth + target.height > limits.depth) throw tooDeep();
+    return target.node;
   }
 
   #map(node: YAMLMap, at: Place, depth: number): MapNode {
     const items: (Pair | Comment)[] = [];
     this.#fillMap(node, items, at, depth);
-    if (node.flow === true) this.#mark(node, at, { opens: false, closes: items });
+    if (node.flow === true && at !== undefined) this.#markEnd(node, at, items);
     return { kind: "map", items };
   }
 
   #fillMap(node: YAMLMap, items: (Pair | Comment)[], parent: At, depth = 0): void {
-    const container = this.#container(items, node);
+    const container = this.#container(items, node, parent);
     const seen = new Set<string>();
     for (const { key, value } of node.items as { key: unknown; value: unknown }[]) {
       const { name, span } = this.#key(key);
       if (seen.has(name))
         throw unreadable(`line ${this.#line(span.start)}: the key ${quoted(name)} is there twice`);
       seen.add(name);
-      const place = { ...container, index: items.length, parent };
-      this.#mark(span, place, { opens: !isScalar(value) });
-      const child = isNode(value) ? this.#node(value, place, depth + 1) : nothing;
-      if (parent === undefined && name === "sops") this.#found(span, node, value, child);
+      const child = this.#pair(value, span, { ...container, index: items.length, parent }, depth);
+      if (parent === undefined && name === "sops") this.#found(span, node, value);
       items.push({ kind: "pair", key: name, value: child });
     }
   }
 
-  #container(items: Container["items"], node: YAMLMap | YAMLSeq): Container {
-    const isBlock = node.flow !== true && this.#marking;
-    return { items, indent: isBlock ? this.#lines.at(node.range?.[0] ?? 0).column : undefined };
+  #pair(value: unknown, key: Span, place: Place, depth: number): Node {
+    const mark = this.#mark(key, place, !isScalar(value) || value.source === "");
+    const child = isNode(value) ? this.#node(value, place, depth + 1) : nothing;
+    // Behind an anchor, a comment belongs to what the anchor is on.
+    if (mark !== undefined && hasAnchor(value) && child.kind !== "leaf")
+      mark.within = child.items as Item[];
+    return child;
+  }
+
+  #container(items: Item[], node: YAMLMap | YAMLSeq, parent: At): Container {
+    if (node.flow === true || !this.#marking)
+      return { items, indent: undefined, column: undefined };
+    const column = this.#lines.columnOf(startOf(node));
+    const isAtKey = isSeq(node) && parent?.column === column;
+    return { items, column, indent: isAtKey ? undefined : column };
   }
 
   #key(key: unknown): { readonly name: string; readonly span: Span } {
-    const target = isAlias(key) ? this.#anchors.get(key.source) : key;
-    if (!isScalar(target)) throw unreadable("a key that is no scalar");
-    if (target.anchor !== undefined) this.#anchors.set(target.anchor, target);
-    const span = spanOf(target);
-    const value = this.#value(target);
+    if (!isScalar(key)) throw unreadable("a key that is no scalar");
+    const span = spanOf(key);
+    const value = this.#value(key);
+    const where = `line ${this.#line(span.start)}`;
+    if (key.anchor !== undefined) throw unreadable(`${where}: a key with an anchor`);
     if (value.type !== "str")
-      throw new SopsError(
-        "SopsFileInvalid",
-        23,
-        `line ${this.#line(span.start)}: a key that is no string`,
-      );
-    return { name: target.source ?? "", span };
+      throw new SopsError("SopsFileInvalid", 23, `${where}: a key that is no string`);
+    return { name: key.source ?? "", span };
   }
 
   /** Remembers where the metadata stands, and how its own keys are indented. */
-  #found(key: Span, map: YAMLMap, value: unknown, child: Node): void {
-    const end = isNode(value) ? (value.range?.[1] ?? key.end) : key.end;
-    const first = isMap(value) ? (value.items[0]?.key as YamlNode | undefined) : undefined;
+  #found(key: Span, map: YAMLMap, value: unknown): void {
+    if (!isMap(value)) return;
+    const first = value.items[0]?.key;
     const base = this.#lines.at(key.start).column;
-    const indent = this.#lines.at(first?.range?.[0] ?? 0).column - base;
-    const isFlow = map.flow === true || (isMap(value) && value.flow === true);
-    if (child.kind === "map") this.metadata = { start: key.start, end, isFlow, indent };
+    this.metadata = {
+      start: key.start,
+      end: value.range?.[1] ?? key.end,
+      isFlow: map.flow === true || value.flow === true,
+      indent: isScalar(first) ? this.#lines.at(startOf(first)).column - base : 0,
+    };
   }
 
   #list(node: YAMLSeq, at: Place, depth: number): ListNode {
     const items: (Node | Comment)[] = [];
-    const container = this.#container(items, node);
+    const container = this.#container(items, node, at);
     for (const item of node.items) {
       const place = { ...container, index: items.length, parent: at };
       if (!isNode(item)) items.push(nothing);
       else {
-        if (isMap(item) || isSeq(item))
-          this.#mark({ start: startOf(item), end: startOf(item) }, place, { opens: true });
-        items.push(this.#node(item, place, depth + 1));
+        const here = { start: startOf(item), end: startOf(item) };
+        const mark = isMap(item) || isSeq(item) ? this.#mark(here, place, true) : undefined;
+        const child = this.#node(item, place, depth + 1);
+        if (mark !== undefined && child.kind === "map" && place.index > 0)
+          mark.inner = child.items as Item[];
+        items.push(child);
       }
     }
-    if (node.flow === true) this.#mark(node, at, { opens: false, closes: items });
+    if (node.flow === true && at !== undefined) this.#markEnd(node, at, items);
     return { kind: "list", items };
   }
 
   #leaf(node: Scalar, at: Place): Leaf {
-    if (++this.#leaves > limits.leaves) throw tooLarge(`more than ${limits.leaves} values`);
+    if (++this.#leaves > limits.leaves) throw tooManyLeaves();
     const span = spanOf(node);
-    this.#mark(span, at, { opens: false });
+    if (span.end > span.start) this.#mark(span, at, false);
     return { kind: "leaf", value: this.#value(node), span, style: styleOf(node) };
   }
 
@@ -221,24 +249,22 @@ class Reader {
     }
   }
 
-  #mark(
-    what: YamlNode | Span,
-    place: At,
-    { opens, closes }: { opens: boolean; closes?: Container["items"] },
-  ): void {
-    if (!this.#marking || place === undefined) return;
-    if (closes === undefined) {
-      const { start, end } = what as Span;
-      this.marks.push({ start, end, place, opens });
-      return;
-    }
-    // The closing bracket: a comment behind it belongs to the value, one in front of it into it.
-    const end = (what as YamlNode).range?.[1] ?? 0;
-    const within = place.items === closes ? undefined : closes;
-    this.marks.push({ start: end - 1, end, place, opens, within });
+  #mark({ start, end }: Span, place: At, opens: boolean): Mark | undefined {
+    if (!this.#marking || place === undefined) return undefined;
+    const mark: Mark = { start, end, place, opens };
+    this.marks.push(mark);
+    return mark;
+  }
+
+  /** The closing bracket: a comment behind it belongs into the container. */
+  #markEnd({ range }: YamlNode, place: Place, items: Item[]): void {
+    const end = range?.[1] ?? 0;
+    const mark = this.#mark({ start: end - 1, end }, place, false);
+    if (mark !== undefined) mark.within = items;
   }
 }
 
+const hasAnchor = (value: unknown) => (isMap(value) || isSeq(value)) && value.anchor !== undefined;
 const nothing: Leaf = {
   kind: "leaf",
   value: { type: "null", bytes: Buffer.alloc(0) },

@@ -75,7 +75,7 @@ function floatOf(plain: string): Value | undefined {
   return Number.isFinite(value) ? named("float", decimal(value)) : undefined;
 }
 
-const two = (text: string) => text.padStart(2, "0");
+const two = (text = "") => text.padStart(2, "0");
 
 /** The four forms of go-yaml; undefined when it is none, or a day that does not exist. */
 function timestampOf(text: string): string | undefined {
@@ -84,13 +84,14 @@ function timestampOf(text: string): string | undefined {
       text,
     );
   if (match === null) return undefined;
-  const [, year, month = "", day = "", separator, ...time] = match;
-  const date = `${year}-${two(month)}-${two(day)}`;
+  const [, year, month, day, separator] = match;
+  const [fraction, zone] = match.slice(8);
+  const date = [year, month, day].map(two).join("-");
   if (separator === undefined) return parseTime(`${date}T00:00:00Z`);
-  const [hour = "", minute = "", second = "", fraction, zone] = time;
   if ((zone === undefined) !== (separator === " ")) return undefined;
+  const time = match.slice(5, 8).map(two).join(":");
   const rest = fraction === undefined ? "" : `.${fraction}`;
-  return parseTime(`${date}T${two(hour)}:${two(minute)}:${two(second)}${rest}${zone ?? "Z"}`);
+  return parseTime(`${date}T${time}${rest}${zone ?? "Z"}`);
 }
 
 /** A scalar with a tag of its own. Throws SopsFileInvalid when text and tag do not fit. */

@@ -50,6 +50,9 @@ function needsQuotes(text: string): boolean {
 
 const isBreak = (c: string) => "\n\r\u0085\u2028\u2029".includes(c);
 
+/** A blank at an end, or a line break anywhere. */
+const bounded = /^ | $|[\n\r\u0085\u2028\u2029]/;
+
 type Facts = { readonly isPlain: boolean; readonly isSingle: boolean; readonly isLiteral: boolean };
 
 /** Which styles can hold a text, by libyaml's rules. */
@@ -58,15 +61,11 @@ function analyse(text: string): Facts {
   const special = isSpecial(text);
   const breakSpace = /[\n\r\u0085\u2028\u2029] /.test(text);
   const spaceBreak = / [\n\r\u0085\u2028\u2029]/.test(text);
-  const first = text[0] ?? "";
-  const last = text.at(-1) ?? "";
-  const isEdged = [first, last].some((c) => c === " " || isBreak(c));
-  const hasBreaks = Array.from(text).some(isBreak);
-  const isSingle = !breakSpace && !spaceBreak && !special && !text.includes("\t");
+  const isSingle = ![breakSpace, spaceBreak, special, text.includes("\t")].includes(true);
   return {
-    isPlain: isSingle && !isEdged && !hasBreaks && !hasIndicators(text),
+    isPlain: isSingle && !bounded.test(text) && !hasIndicators(text),
     isSingle,
-    isLiteral: last !== " " && !spaceBreak && !special,
+    isLiteral: !text.endsWith(" ") && !spaceBreak && !special,
   };
 }
 

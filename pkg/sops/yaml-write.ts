@@ -1,5 +1,5 @@
 import type { Comment, Leaf, ListNode, MapNode, Node, Value } from "./tree.ts";
-import { digitsOf, numberOf } from "./value.ts";
+import { decimal, digitsOf, numberOf } from "./value.ts";
 import { scalarText, type ScalarText } from "./yaml-text.ts";
 
 /** SOPS' own indentation when nothing is configured. */
@@ -358,15 +358,11 @@ function valueText(value: Value): ScalarText {
 export function floatText(value: number, e: "e" | "E"): string {
   if (Number.isNaN(value)) return ".nan";
   if (!Number.isFinite(value)) return value > 0 ? ".inf" : "-.inf";
-  if (value === 0) return Object.is(value, -0) ? "-0" : "0";
-  const { sign, digits, point } = digitsOf(value);
+  const { digits, point } = digitsOf(value);
   const exponent = point - 1;
-  if (exponent >= -4 && exponent < 6) {
-    if (point <= 0) return `${sign}0.${"0".repeat(-point)}${digits}`;
-    if (point >= digits.length) return sign + digits.padEnd(point, "0");
-    return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`;
-  }
+  if (exponent >= -4 && exponent < 6) return decimal(value);
   const fraction = digits.length > 1 ? `.${digits.slice(1)}` : "";
   const power = `${Math.abs(exponent)}`.padStart(2, "0");
+  const sign = value < 0 ? "-" : "";
   return `${sign}${digits[0]}${fraction}${e}${exponent < 0 ? "-" : "+"}${power}`;
 }

@@ -5,7 +5,10 @@ go 1.26.0
 
 tool github.com/getsops/sops/v3/cmd/sops
 
-require github.com/getsops/sops/v3 v3.13.3
+require (
+	github.com/getsops/sops/v3 v3.13.3
+	github.com/sirupsen/logrus v1.9.4
+)
 
 require (
 	cel.dev/expr v0.25.2 // indirect
@@ -101,7 +104,6 @@ require (
 	github.com/planetscale/vtprotobuf v0.6.1-0.20240319094008-0393e58bdf10 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/ryanuber/go-glob v1.0.0 // indirect
-	github.com/sirupsen/logrus v1.9.4 // indirect
 	github.com/spiffe/go-spiffe/v2 v2.8.1 // indirect
 	github.com/tjfoc/gmsm v1.4.1 // indirect
 	github.com/urfave/cli v1.22.17 // indirect

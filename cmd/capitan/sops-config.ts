@@ -1,0 +1,65 @@
+import { access, readFile } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import type { Options } from "yargs";
+import { messageOf } from "../../pkg/errors/index.ts";
+import {
+  creationRuleFor,
+  parseSopsConfig,
+  SopsError,
+  type CreationRule,
+  type Layout,
+  type SopsConfig,
+} from "../../pkg/sops/index.ts";
+
+const fileName = ".sops.yaml";
+const parentsMax = 100;
+
+/** Options of the commands that read `.sops.yaml`. */
+export const configOptions = {
+  config: {
+    type: "string",
+    describe: "The .sops.yaml; SOPS_CONFIG, or the nearest one above the working directory",
+  },
+} as const satisfies Record<string, Options>;
+
+export type ConfigArguments = { readonly config?: string | undefined };
+
+/** A `.sops.yaml` and where it is, which is what its patterns are about. */
+export type FoundConfig = { readonly config: SopsConfig; readonly directory: string };
+
+/** Finds and reads `.sops.yaml` as sops does; undefined when there is none. Throws SopsConfigInvalid. */
+export async function findConfig(args: ConfigArguments): Promise<FoundConfig | undefined> {
+  const path = args.config ?? process.env["SOPS_CONFIG"] ?? (await nearest());
+  if (path === undefined || path === "") return undefined;
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new SopsError("SopsConfigInvalid", 1, messageOf(error));
+  });
+  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)) };
+}
+
+async function nearest(): Promise<string | undefined> {
+  let directory = process.cwd();
+  for (let i = 0; i < parentsMax; i++) {
+    const path = join(directory, fileName);
+    const isThere = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return path;
+    if (dirname(directory) === directory) return undefined;
+    directory = dirname(directory);
+  }
+  return undefined;
+}
+
+/** The rule for a file. Throws SopsConfigInvalid when no `.sops.yaml` has one. */
+export function ruleFor(found: FoundConfig | undefined, path: string): CreationRule {
+  if (found === undefined)
+    throw new SopsError("SopsConfigInvalid", 1, `no ${fileName} above the working directory`);
+  const below = relative(found.directory, resolve(path));
+  const isBelow = below !== ".." && !below.startsWith(`..${sep}`);
+  return creationRuleFor(found.config, isBelow ? below : resolve(path));
+}
+
+/** How files are to be laid out. */
+export const layoutOf = (found: FoundConfig | undefined): Layout => found?.config.layout ?? {};
