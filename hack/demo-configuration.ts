@@ -62,7 +62,7 @@ async function pushConfiguration(lab: LabFile): Promise<void> {
   await cp(join(root, "clusters", "demo", "configuration"), dir, { recursive: true });
   const offline = join(lab.dir, "manager.agekey");
   await rm(offline, { force: true });
-  await capitan(lab, ["init", "keys", "--namespace", "fleet", "--file", offline]);
+  await capitan(lab, ["init", "keys", "--namespace", "fleet", "--out", offline]);
   const rules = await capitan(lab, ["get", "recipients", "--namespace", "fleet", "-o", "sops"]);
   const config = join(lab.dir, "sops.yaml");
   await writeFile(config, rules.replaceAll(/^ *encrypted_regex:.*\n/gm, ""));

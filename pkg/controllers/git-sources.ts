@@ -3,6 +3,9 @@ import type { ArtifactFiles } from "../oci/index.ts";
 import type { GitPort, GitRepositories, Secrets } from "./ports.ts";
 import { existingSecret, nameOfSecret } from "./secrets.ts";
 
+/** Commits whose files are kept in memory. */
+const heldMax = 32;
+
 /** A repository as a Fleet names it. */
 export type GitAddress = {
   readonly url: string;
@@ -15,6 +18,7 @@ export type GitAddress = {
 export class GitSources {
   readonly #secrets: Secrets;
   readonly #repositories: GitRepositories;
+  readonly #held = new Map<string, Promise<ArtifactFiles>>();
 
   constructor(secrets: Secrets, repositories: GitRepositories) {
     this.#secrets = secrets;
@@ -27,8 +31,25 @@ export class GitSources {
     return repository.resolve(git.ref ?? {}, signal);
   }
 
-  /** The files of a commit below a directory. Throws CapitanError. */
-  async files(
+  /** The files of a commit below a directory; who asks at once shares one fetch. Throws CapitanError. */
+  files(
+    namespace: string,
+    git: GitAddress & { readonly commit: string },
+    path: string,
+    signal: AbortSignal,
+  ): Promise<ArtifactFiles> {
+    const key = `${namespace}/${git.url}@${git.commit}:${path}`;
+    const held = this.#held.get(key);
+    if (held !== undefined) return held;
+    const fetched = this.#fetch(namespace, git, path, signal);
+    this.#held.set(key, fetched);
+    fetched.catch(() => this.#held.delete(key));
+    const [oldest] = this.#held.keys();
+    if (this.#held.size > heldMax && oldest !== undefined) this.#held.delete(oldest);
+    return fetched;
+  }
+
+  async #fetch(
     namespace: string,
     git: GitAddress & { readonly commit: string },
     path: string,

@@ -8,6 +8,17 @@ import type { ArtifactFiles } from "../oci/index.ts";
 import type { GitAccess } from "./ports.ts";
 import { Sources } from "./sources.ts";
 
+const cluster = {
+  name: "c",
+  namespace: "fleet",
+  labels: {},
+  annotations: {},
+  version: null,
+  topology: { class: null, version: null, variables: {} },
+  controlPlaneEndpoint: { host: null, port: null },
+  kinds: { infrastructure: null, controlPlane: null },
+};
+const audience = { fleet: { namespace: "fleet", name: "f" }, cluster };
 const commit = "1".repeat(40);
 const digest = `sha256:${"2".repeat(64)}`;
 const signal = new AbortController().signal;
@@ -27,10 +38,12 @@ function world(secrets: Readonly<Record<string, KubeObject>> = {}, isDown = fals
     pull: () => Promise.resolve(artifact),
     close: () => Promise.resolve(),
   };
-  const sources = new Sources(
-    { secret: ({ name }) => Promise.resolve(secrets[name]) },
-    () => registry,
-    (_location, access) => {
+  const sources = new Sources({
+    secrets: { secret: ({ name }) => Promise.resolve(secrets[name]) },
+    configMaps: { configMap: () => Promise.resolve(undefined) },
+    renderer: { render: () => Promise.reject(new Error("there is no template here")) },
+    repositories: () => registry,
+    gitRepositories: (_location, access) => {
       accesses.push(access);
       if (isDown) throw new CapitanError("GitUnreachable", "down");
       return {
@@ -44,7 +57,7 @@ function world(secrets: Readonly<Record<string, KubeObject>> = {}, isDown = fals
         },
       };
     },
-  );
+  });
   return { sources, asked, accesses };
 }
 
@@ -92,7 +105,7 @@ test("a Git layer is pinned to its commit, and read by it with the Secret beside
     ["fleet", "Bearer t", "Secret fleet/git"],
   );
   assert.ok(layer !== undefined);
-  const { artifact } = await sources.load("fleet", layer, signal);
+  const { artifact } = await sources.load(layer, audience, signal);
   assert.deepEqual(
     artifact?.map(({ metadata }) => metadata.name),
     ["c"],
@@ -126,15 +139,15 @@ test("path is a directory of an OCI artifact too", async () => {
   const { layers } = await sources.resolve(fleetOf({ oci, path: "./dir" }), signal);
   const [layer] = layers;
   assert.ok(layer !== undefined);
-  const { artifact } = await sources.load("fleet", layer, signal);
+  const { artifact } = await sources.load(layer, audience, signal);
   assert.deepEqual(
     artifact?.map(({ metadata }) => metadata.name),
     ["b"],
   );
   for (const path of ["./nope", "./../dir", "/dir"])
     await assert.rejects(sources.resolve(fleetOf({ oci, path }), signal), {
-      code: "ArtifactNotFound",
-      message: `layer l0: oci://r.example/a@${digest} has no directory ${JSON.stringify(path)}`,
+      code: "PathNotFound",
+      message: `layer l0: the source has no file at ${JSON.stringify(path)}`,
     });
 });
 
