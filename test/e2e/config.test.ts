@@ -304,7 +304,10 @@ const broken: readonly (readonly [code: Code, make: () => Promise<unknown>])[] =
   ["PlaintextSecret", () => push("stable", { "config/x.yaml": cleartext })],
   ["PathNotFound", () => fleet({ path: "./nowhere" })],
   ["TemplateInvalid", () => push("stable", { "config/bad.yaml.hbs": "a: {{#if x}}\n" })],
-  ["TemplateTooLarge", () => push("stable", { "config/bad.yaml.hbs": randomBytes(800_000).toString("hex") })],
+  [
+    "TemplateTooLarge",
+    () => push("stable", { "config/bad.yaml.hbs": randomBytes(800_000).toString("hex") }),
+  ],
   ["InputInvalid", () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } })],
   ["ValuesNotFound", () => fleet({ valuesFrom: [{ kind: "ConfigMap", name: "cfg-none" }] })],
   ["DecryptionMissing", () => fleet({ decryption: undefined, valuesFiles: undefined })],
@@ -324,7 +327,10 @@ async function tampered(): Promise<void> {
   const text = `${cleartext.replace("stringData: {a: b}", "stringData:")}    a: one\n    b: two\n`;
   const file = await encrypted(text, "x.yaml", [manager.recipient]);
   const [a, b] = [...file.matchAll(/ENC\[[^\]]*\]/g)].map(([whole]) => whole);
-  const swapped = file.replace(a ?? "", "#").replace(b ?? "", a ?? "").replace("#", b ?? "");
+  const swapped = file
+    .replace(a ?? "", "#")
+    .replace(b ?? "", a ?? "")
+    .replace("#", b ?? "");
   await push("stable", { "config/x.yaml": swapped });
 }
 
@@ -346,7 +352,7 @@ test("what breaks the source for all: the Fleet says so and what to do, and the 
 
 test("what breaks one cluster alone: its member says so, the other goes on", async () => {
   const cases: readonly (readonly [code: Code, make: () => Promise<unknown>])[] = [
-    ["PathUnsafe", () => fleet({ path: "./{{get cluster.annotations \"dir\"}}" })],
+    ["PathUnsafe", () => fleet({ path: './{{get cluster.annotations "dir"}}' })],
     [
       "PatchFailed",
       () =>

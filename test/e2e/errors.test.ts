@@ -17,7 +17,13 @@ import type { LabFile } from "../../hack/lab/state.ts";
 import { ensureTools } from "../../hack/lab/tools.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import { layerOf, pushFiles, pushLayer } from "../harness/artifacts.ts";
-import { commandCodes, configurationCodes, describes, ownershipCodes, seen } from "../harness/codes.ts";
+import {
+  commandCodes,
+  configurationCodes,
+  describes,
+  ownershipCodes,
+  seen,
+} from "../harness/codes.ts";
 import {
   applyFleet,
   capitan,
