@@ -88,7 +88,7 @@ async function demo({ keep, json }: { keep: boolean; json: boolean }): Promise<v
         region,
         tier,
         password,
-        `${change.writes[name] ?? 0} objects`,
+        objects(change.writes[name] ?? 0),
       ]),
     );
     progress.done(`done after ${seconds} s`);
@@ -236,6 +236,9 @@ async function memberOf(hub: KubeClient, cluster: ClusterName): Promise<FleetMem
     (object as unknown as FleetMember).spec.clusterRef.name === cluster.name;
   return items.find(isMember) as FleetMember | undefined;
 }
+
+const objects = (count: number) =>
+  count === 0 ? "nothing" : `${count} object${count === 1 ? "" : "s"}`;
 
 function print(headers: readonly string[], rows: readonly (readonly string[])[]): void {
   const cells = [headers, ...rows];

@@ -96,12 +96,12 @@ const refused: readonly (readonly [what: string, spec: object, field: RegExp])[]
   [
     "a path that leads out",
     layer({ oci: { url: "oci://a/b" }, path: "./../x" }),
-    /must stay inside/,
+    /must be a relative path inside the source/,
   ],
   [
     "a path of what has none",
     layer({ inline: [configMap("a")], path: "./x" }),
-    /path is a directory of oci or git/,
+    /path, values and decryption need a source with files: oci or git/,
   ],
   ["flux without a version", layer({ flux: { artifact: { url: "oci://a/b" } } }), /flux\.version/],
   ["an interval that is no duration", { ...good, interval: "soon" }, /spec\.interval/],
@@ -218,7 +218,11 @@ test("the controller's rights have no wildcard and no write on Clusters; the API
   assert.equal(await may("get", "", "secrets", namespace), true);
   assert.equal(await may("get", "", "secrets", "default"), false);
   assert.equal(await may("list", "", "secrets"), false);
-  assert.equal(await may("create", "", "secrets", namespace), false);
+  // Identities of clusters are made, never written again.
+  assert.equal(await may("create", "", "secrets", namespace), true);
+  assert.equal(await may("create", "", "secrets", "default"), false);
+  for (const verb of ["update", "patch", "delete"])
+    assert.equal(await may(verb, "", "secrets", namespace), false);
   assert.equal(await may("update", "", "secrets"), false);
   assert.equal(await may("create", "apps", "deployments"), false);
   assert.equal(await may("patch", "capitan.dev", "fleetmembers", namespace), true);
