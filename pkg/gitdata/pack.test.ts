@@ -77,11 +77,13 @@ const onBase = (content: Buffer) => packOf([base, refDelta(hashOf("hello world")
 const good = packOf([base]);
 const flipped = Buffer.from(good);
 flipped[14] = (flipped[14] ?? 0) ^ 1;
+const misnamed = Buffer.concat([good.subarray(0, -1), Buffer.from([(good.at(-1) ?? 0) ^ 1])]);
 const broken: readonly (readonly [string, Buffer])[] = [
   ["is empty", Buffer.alloc(0)],
   ["is no pack", Buffer.from("x".repeat(100))],
   ["is cut off", good.subarray(0, -1)],
   ["has another byte", flipped],
+  ["has another hash", misnamed],
   ["says that it has more objects", packOf([base], 2)],
   ["says a smaller size", packOf([{ ...base, size: 5 }])],
   ["says a larger size", packOf([{ ...base, size: 50 }])],
