@@ -207,7 +207,7 @@ const failing: readonly (readonly [name: string, patch: unknown, code: string, m
     ],
     [
       "too many operations",
-      Array(257).fill({ op: "remove", path: "/a" }),
+      Array.from({ length: 257 }, () => ({ op: "remove", path: "/a" })),
       "PatchInvalid",
       /more than 256/,
     ],
