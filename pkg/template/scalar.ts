@@ -5,6 +5,7 @@ const words = /^(?:y|n|yes|no|on|off|true|false|null|~|<<|=)?$/i;
 const numbers = [
   /^[-+]?(?:0x[0-9a-f]+|0o?[0-7]+|0b[01]+|[0-9]+)$/i,
   /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:e[-+]?[0-9]*)?$/i,
+  /^[-+]?\.?(?:e[-+]?[0-9]+)?$/i,
   /^[-+]?0x[0-9a-f.]+p[-+]?[0-9]+$/i,
   /^[-+]?\.(?:inf|nan)$/i,
   /^[-+]?[0-9]+(?::[0-9]{1,2})+(?:\.[0-9]*)?$/,
@@ -14,7 +15,7 @@ const numbers = [
 /** Whether a scalar without quotes would be read as something else than a string by any YAML reader. */
 export function readsAsOther(text: string): boolean {
   if (words.test(text)) return true;
-  if (!/^[-+.0-9]/.test(text)) return false;
+  if (!/^[-+.0-9e]/i.test(text)) return false;
   const digits = text.replaceAll("_", "");
   return numbers.some((pattern) => pattern.test(digits));
 }
