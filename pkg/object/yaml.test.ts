@@ -25,6 +25,7 @@ const scalars: readonly (readonly [text: string, value: unknown])[] = [
   ["1.2.3", "1.2.3"],
   [".", "."],
   ["e3", "e3"],
+  ["0b_", "0b_"],
   ["-.", "-."],
   ["", null],
   ['"on"', "on"],

@@ -131,11 +131,11 @@ function kubernetesTags(tags: Tags): Tags {
   return [octal, noDigits, ...kept];
 }
 
-/** The library takes `.` and `e3` for numbers of YAML 1.1, which are not numbers then. */
+/** The library takes `.`, `e3` and `0x_` for numbers of YAML 1.1, which are not numbers then. */
 const noDigits: ScalarTag = {
   tag: "tag:yaml.org,2002:str",
   default: true,
-  test: /^(?=.*[.eE])[-+]?[._]*(?:[eE][-+]?[0-9]+)?$/,
+  test: /^(?:(?=.*[.eE])[-+]?[._]*(?:[eE][-+]?[0-9]+)?|[-+]?0[bx]_+)$/,
   resolve: (text) => text,
 };
 

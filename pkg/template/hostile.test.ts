@@ -282,6 +282,11 @@ test("T6 __proto__ in values, by merge key, alias or merging, is a field and pol
   assert.throws(() => render("{{y}}", merged), { code: "InputMissing" });
 });
 
+test("T6 values of any source are refused when they are too deep", () => {
+  const deep = JSON.parse(`${'{"a":'.repeat(3_000)}1${"}".repeat(3_000)}`) as JsonMap;
+  assert.throws(() => mergeValues([{}, deep]), { code: "InputInvalid", message: /^values: / });
+});
+
 const merges: readonly (readonly [name: string, given: readonly JsonMap[], want: JsonMap])[] = [
   ["nothing", [], {}],
   ["later ones win", [{ a: 1, b: 1 }, { a: 2 }, { a: 3 }], { a: 3, b: 1 }],
@@ -336,7 +341,7 @@ const paths: readonly (readonly [text: string, values: JsonMap, result: string |
 ];
 for (const [text, context, result] of paths) {
   test(`the path ${JSON.stringify(text.slice(0, 40))} with ${JSON.stringify(context).slice(0, 40)} ${typeof result === "string" ? "is a path" : "is PathUnsafe"}`, () => {
-    const work = () => renderPath(text, "sync.path", "open", context as Json);
+    const work = () => renderPath(text, "sync.path", "open", context);
     if (typeof result === "string") assert.equal(work(), result);
     else assert.throws(work, { code: "PathUnsafe", message: result });
   });

@@ -3,7 +3,7 @@ const words = /^(?:y|n|yes|no|on|off|true|false|null|~|<<|=)?$/i;
 
 /** Numbers of YAML 1.1 and 1.2 and of Go's parser: decimal, octal, hexadecimal, binary, base 60, dates. */
 const numbers = [
-  /^[-+]?(?:0x[0-9a-f]+|0o?[0-7]+|0b[01]+|[0-9]+)$/i,
+  /^[-+]?(?:0x[0-9a-f]*|0o?[0-7]*|0b[01]*|[0-9]+)$/i,
   /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:e[-+]?[0-9]*)?$/i,
   /^[-+]?\.?(?:e[-+]?[0-9]+)?$/i,
   /^[-+]?0x[0-9a-f.]+p[-+]?[0-9]+$/i,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseYaml } from "../object/index.ts";
-import type { Json, JsonMap } from "../json/index.ts";
+import type { JsonMap } from "../json/index.ts";
 import { compileTemplate, helpers, layerShape, limits, renderTemplate } from "./index.ts";
 import type { LayerContext } from "./index.ts";
 
@@ -21,10 +21,7 @@ const context = (values: JsonMap = {}, labels: Record<string, string> = {}): Lay
 });
 
 const render = (text: string, values?: JsonMap) =>
-  renderTemplate(
-    compileTemplate(text, "a.yaml.hbs", layerShape),
-    context(values) as unknown as Json,
-  );
+  renderTemplate(compileTemplate(text, "a.yaml.hbs", layerShape), context(values));
 
 const rendered: readonly (readonly [text: string, want: string, values?: JsonMap])[] = [
   ["plain text, $labels and {single} braces", "plain text, $labels and {single} braces"],
