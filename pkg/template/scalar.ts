@@ -30,11 +30,11 @@ export function fitsInQuotes(text: string): boolean {
 
 /**
  * Whether a string without quotes is one scalar or a part of one wherever it stands, in flow style
- * and as a key too. What the scalar is read as is another question: `readsAsOther`.
+ * and as a key too; in flow style, Go's reader stops at a `?`. What the scalar is read as is another question: `readsAsOther`.
  */
 export function fitsPlain(text: string): boolean {
   if (control.test(text) || !/^[\p{L}\p{N}_./]/u.test(text)) return false;
-  return !/[,[\]{}]|:(?:\s|$)|\s#|\s$|^\.\.\.|[^\S ]/.test(text);
+  return !/[,?[\]{}]|:(?:\s|$)|\s#|\s$|^\.\.\.|[^\S ]/.test(text);
 }
 
 /** Whether a string can be written without quotes and is read as this very string. */
