@@ -7,6 +7,7 @@ import type { Keeper } from "./bench/contender.ts";
 import { measureDrift } from "./bench/drift.ts";
 import { newLabDir, prepareGround, type Ground } from "./bench/ground.ts";
 import { measureMemory } from "./bench/memory.ts";
+import { measureTemplates } from "./bench/templates.ts";
 import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
 import { kustomizeController } from "./bench/peers/kustomize-controller.ts";
 import { jsonOf, tablesOf } from "./bench/report.ts";
@@ -20,6 +21,7 @@ const usage = `usage: npm run bench [-- OPTIONS]
   --runs N      measured rounds, of which the median counts (5)
   --peers       also kustomize-controller and ClusterResourceSet on the same API servers
   --profile DIR also a CPU profile of the controller, which slows it a little
+  --templates   only how fast templates are rendered, without a laboratory
   --json        one last line of JSON on stdout
   --help        this text
 `;
@@ -28,6 +30,7 @@ type Options = {
   readonly clusters: number;
   readonly runs: number;
   readonly peers: boolean;
+  readonly templates: boolean;
   readonly json: boolean;
   readonly profile: string | undefined;
 };
@@ -50,6 +53,12 @@ async function bench(dir: string, { clusters, runs, ...options }: Options): Prom
   if (options.json) process.stdout.write(`${JSON.stringify(jsonOf(results))}\n`);
 }
 
+async function benchTemplates(): Promise<void> {
+  const { clusters, files, threads, ms, filesPerSecond } = await measureTemplates();
+  const what = `templates of ${clusters} clusters, ${files} files each, ${threads} threads`;
+  process.stdout.write(`${what}: ${ms} ms, ${filesPerSecond} files a second\n`);
+}
+
 async function startPeers(ground: Ground): Promise<readonly Keeper[]> {
   return [await kustomizeController(ground), clusterResourceSet(ground)];
 }
@@ -62,15 +71,16 @@ function optionsOf(args: readonly string[]): Options | undefined {
       clusters: { type: "string", default: "8" },
       runs: { type: "string", default: "5" },
       peers: { type: "boolean", default: false },
+      templates: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       profile: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return undefined;
-  const { peers, json, profile } = values;
+  const { peers, templates, json, profile } = values;
   const counts = { clusters: counted(values.clusters), runs: counted(values.runs) };
-  return { ...counts, peers, json, profile };
+  return { ...counts, peers, templates, json, profile };
 }
 
 function counted(text: string): number {
@@ -82,6 +92,7 @@ function counted(text: string): number {
 
 async function main(): Promise<void> {
   const options = optionsOrExit();
+  if (options.templates) return benchTemplates();
   const dir = await newLabDir();
   const end = () => stopLab(dir).then(() => rm(dir, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const)

@@ -48,6 +48,7 @@ const required = [
   ...ids("E", 12),
   ...ids("R", 10),
   ...ids("P", 4),
+  ...ids("T", 7),
   "L2",
   "O1",
   "O2",

@@ -128,8 +128,16 @@ function kubernetesTags(tags: Tags): Tags {
       !dropped.has(("format" in tag && tag.format) || "")
     );
   });
-  return [octal, ...kept];
+  return [octal, noDigits, ...kept];
 }
+
+/** The library takes `.`, `e3` and `0x_` for numbers of YAML 1.1, which are not numbers then. */
+const noDigits: ScalarTag = {
+  tag: "tag:yaml.org,2002:str",
+  default: true,
+  test: /^(?:(?=.*[.eE])[-+]?[._]*(?:[eE][-+]?[0-9]+)?|[-+]?0[bx]_+)$/,
+  resolve: (text) => text,
+};
 
 const octal: ScalarTag = {
   tag: "tag:yaml.org,2002:int",

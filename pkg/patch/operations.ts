@@ -1,4 +1,4 @@
-import { asString, canonicalJson, isJsonMap, type Json } from "../json/index.ts";
+import { asString, canonicalJson, isJsonMap, type Json, type JsonMap } from "../json/index.ts";
 import {
   edited,
   indexOf,
@@ -27,35 +27,35 @@ const nodesMax = 200_000;
 /** Reads one operation. Gives what is wrong with it, when something is. */
 export function parseOperation(value: Json): Operation | string {
   if (!isJsonMap(value)) return "is no map";
-  const { path: pointer } = value;
-  const op = asString(value["op"]) ?? "";
-  if (typeof pointer !== "string") return "has no path";
+  const pointer = asString(value["path"]);
+  if (pointer === undefined) return "has no path";
   const path = parsePointer(pointer);
-  if (path === undefined) return `has a path that does not begin with / (or has a bad ~)`;
-  const text = `${op.slice(0, 10)} ${pointer.slice(0, 200)}`;
+  if (path === undefined) return "has a path that does not begin with / (or has a bad ~)";
+  const op = asString(value["op"]) ?? "";
+  return withContent(op, { path, text: `${op.slice(0, 10)} ${pointer.slice(0, 200)}` }, value);
+}
+
+type Common = { readonly path: Steps; readonly text: string };
+
+function withContent(op: string, common: Common, content: JsonMap): Operation | string {
+  const { value } = content;
   switch (op) {
     case "remove":
-      return { op, path, text };
+      return { op, ...common };
     case "add":
     case "replace":
     case "test":
-      return value["value"] === undefined
-        ? `(${text}) has no value`
-        : { op, path, text, value: value["value"] };
+      return value === undefined ? `(${common.text}) has no value` : { op, ...common, value };
     case "move":
     case "copy":
-      return moved(op, { path, text }, value["from"]);
+      return moved(op, common, asString(content["from"]));
     default:
       return "has an op that is none of add, remove, replace, move, copy, test";
   }
 }
 
-function moved(
-  op: "move" | "copy",
-  common: { readonly path: Steps; readonly text: string },
-  pointer: Json | undefined,
-): Operation | string {
-  const from = typeof pointer === "string" ? parsePointer(pointer) : undefined;
+function moved(op: "move" | "copy", common: Common, pointer = "-"): Operation | string {
+  const from = parsePointer(pointer);
   if (from === undefined) return `(${common.text}) has no usable from`;
   const isInside = common.path.length > from.length && from.every((s, i) => s === common.path[i]);
   if (op === "move" && isInside) return `(${common.text}) moves something into itself`;

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { asMap } from "../json/index.ts";
-import type { KubeObject } from "../object/index.ts";
-import { applyPatches, parsePatches, type PatchTarget } from "./index.ts";
+import { parseYaml, type KubeObject } from "../object/index.ts";
+import { applyPatches, parsePatches, type PatchSpec, type PatchTarget } from "./index.ts";
 
 const object = (extra: object = {}): KubeObject => ({
   apiVersion: "apps/v1",
@@ -207,7 +209,7 @@ const failing: readonly (readonly [name: string, patch: unknown, code: string, m
     ],
     [
       "too many operations",
-      Array(257).fill({ op: "remove", path: "/a" }),
+      Array.from({ length: 257 }, () => ({ op: "remove", path: "/a" })),
       "PatchInvalid",
       /more than 256/,
     ],
@@ -335,4 +337,16 @@ test("each patch sees what the one before has made", () => {
   const { objects, unmatched } = applyPatches([object()], patches);
   assert.equal(asMap(objects[0]?.["spec"])["replicas"], 5);
   assert.deepEqual(unmatched, []);
+});
+
+test("the patches in docs/templates.md can be read", async () => {
+  const page = await readFile(join(import.meta.dirname, "../../docs/templates.md"), "utf8");
+  const text = /```yaml\n(patches:[\s\S]*?)```/.exec(page)?.[1] ?? "";
+  const specs = asMap(parseYaml(text, "page"))["patches"] as unknown as readonly PatchSpec[];
+  const patches = parsePatches(specs, "patches");
+  const { objects } = applyPatches(
+    [object({ metadata: { name: "web-1", labels: { tier: "api" } } })],
+    patches,
+  );
+  assert.equal(asMap(objects[0]?.["spec"])["replicas"], 2);
 });

@@ -31,19 +31,17 @@ export type Edit = {
 /** The document with one edit; what is not on the way is shared. Undefined when the way is not there. */
 export function edited(document: Json, steps: readonly string[], edit: Edit): Json | undefined {
   const [step = "", ...rest] = steps;
-  if (Array.isArray(document)) {
-    const list = document as readonly Json[];
-    if (rest.length === 0) return edit.inList(list, step);
-    const index = indexOf(step, list.length - 1);
-    const inner = list[index];
-    const changed = inner === undefined ? undefined : edited(inner, rest, edit);
-    return changed === undefined ? undefined : list.with(index, changed);
-  }
-  if (!isJsonMap(document)) return undefined;
-  if (rest.length === 0) return edit.inMap(document, step);
-  const inner = Object.hasOwn(document, step) ? document[step] : undefined;
+  if (rest.length === 0) return editedHere(document, step, edit);
+  const inner = valueAt(document, [step]);
   const changed = inner === undefined ? undefined : edited(inner, rest, edit);
-  return changed === undefined ? undefined : withField(document, step, changed);
+  if (changed === undefined) return undefined;
+  if (isJsonMap(document)) return withField(document, step, changed);
+  return (document as readonly Json[]).with(Number(step), changed);
+}
+
+function editedHere(document: Json, step: string, edit: Edit): Json | undefined {
+  if (Array.isArray(document)) return edit.inList(document as readonly Json[], step);
+  return isJsonMap(document) ? edit.inMap(document, step) : undefined;
 }
 
 /** The index that a step names, up to `max`; -1 when it names none. */
@@ -54,7 +52,7 @@ export function indexOf(step: string, max: number): number {
 
 /** The map with a field more or another; `__proto__` is a name like any other. */
 export function withField(map: JsonMap, key: string, value: Json): JsonMap {
-  return Object.fromEntries([...new Map([...Object.entries(map), [key, value] as const])]);
+  return Object.fromEntries([...Object.entries(map), [key, value] as const]);
 }
 
 /** The map without a field. */

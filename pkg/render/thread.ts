@@ -1,4 +1,4 @@
-import { Worker } from "node:worker_threads";
+import { Worker, type WorkerOptions } from "node:worker_threads";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import { ready, type Answer, type Task } from "./messages.ts";
 
@@ -53,21 +53,24 @@ export class Thread {
 }
 
 async function start(memoryMbMax: number): Promise<Worker> {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-    env: {},
-    execArgv: [],
-    resourceLimits: {
-      maxOldGenerationSizeMb: memoryMbMax,
-      maxYoungGenerationSizeMb: youngMbMax,
-      stackSizeMb: stackMb,
-    },
-  });
+  const program = new URL("./worker.ts", import.meta.url);
+  const worker = new Worker(program, threadOptions(memoryMbMax));
   // An error that comes while nobody waits is seen by who asks next, as the end of the thread.
   worker.on("error", () => undefined);
   const first = await reply(worker, { timeMsMax: startMsMax, memoryMbMax }, () => undefined);
   if (first !== ready) throw new CapitanError("InternalError", "a rendering thread did not start");
   worker.unref();
   return worker;
+}
+
+/** What a thread may have: so much memory, and none of the process's environment and options. */
+export function threadOptions(memoryMbMax: number): WorkerOptions {
+  const resourceLimits = {
+    maxOldGenerationSizeMb: memoryMbMax,
+    maxYoungGenerationSizeMb: youngMbMax,
+    stackSizeMb: stackMb,
+  };
+  return { env: {}, execArgv: [], resourceLimits };
 }
 
 async function end(started: Promise<Worker>): Promise<void> {

@@ -3,6 +3,6 @@ export { layerShape, type ClusterInput, type LayerContext, type Shape } from "./
 export { compileTemplate, renderTemplate, type Template } from "./template.ts";
 export { isTemplatePath, renderedPaths, renderAll } from "./layer.ts";
 export { renderPath } from "./path.ts";
-export { checkValues, mergeValues, parseValues } from "./values.ts";
+export { mergeValues, parseValues } from "./values.ts";
 export { limits } from "./limits.ts";
 export { helpers } from "./helpers.ts";

@@ -1,8 +1,8 @@
 /** One scalar of a line: where, and whether it is inside quotes. */
 export type Scalar = { readonly start: number; readonly end: number; readonly isQuoted: boolean };
 
-/** What stands before a scalar: blanks, `- `, `? `, `: `, flow style's signs, tags and anchors. */
-const before = /(?:\s|[-?:](?=\s|$)|[,[\]{}]|[&!][^\s,[\]{}]*(?=\s))+/y;
+/** What stands before a scalar: blanks, `- `, `? `, `: `, a colon right after what was quoted, flow style's signs, tags, anchors. */
+const before = /(?:\s|[-?:](?=\s|$)|:(?<=["'\]}]:)|[,[\]{}]|[&!][^\s,[\]{}]*(?=\s))+/y;
 const quoted = /"(?:[^"\\]|\\.)*"?|'(?:[^']|'')*'?/y;
 /** A comment is no scalar; it is taken for one that is never anything but text. */
 const comment = /#.*/y;

@@ -3,8 +3,9 @@ const words = /^(?:y|n|yes|no|on|off|true|false|null|~|<<|=)?$/i;
 
 /** Numbers of YAML 1.1 and 1.2 and of Go's parser: decimal, octal, hexadecimal, binary, base 60, dates. */
 const numbers = [
-  /^[-+]?(?:0x[0-9a-f]+|0o?[0-7]+|0b[01]+|[0-9]+)$/i,
+  /^[-+]?(?:0x[0-9a-f]*|0o?[0-7]*|0b[01]*|[0-9]+)$/i,
   /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:e[-+]?[0-9]*)?$/i,
+  /^[-+]?\.?(?:e[-+]?[0-9]+)?$/i,
   /^[-+]?0x[0-9a-f.]+p[-+]?[0-9]+$/i,
   /^[-+]?\.(?:inf|nan)$/i,
   /^[-+]?[0-9]+(?::[0-9]{1,2})+(?:\.[0-9]*)?$/,
@@ -14,7 +15,7 @@ const numbers = [
 /** Whether a scalar without quotes would be read as something else than a string by any YAML reader. */
 export function readsAsOther(text: string): boolean {
   if (words.test(text)) return true;
-  if (!/^[-+.0-9]/.test(text)) return false;
+  if (!/^[-+.0-9e]/i.test(text)) return false;
   const digits = text.replaceAll("_", "");
   return numbers.some((pattern) => pattern.test(digits));
 }
@@ -29,11 +30,11 @@ export function fitsInQuotes(text: string): boolean {
 
 /**
  * Whether a string without quotes is one scalar or a part of one wherever it stands, in flow style
- * and as a key too. What the scalar is read as is another question: `readsAsOther`.
+ * and as a key too; in flow style, Go's reader stops at a `?`. What the scalar is read as is another question: `readsAsOther`.
  */
 export function fitsPlain(text: string): boolean {
   if (control.test(text) || !/^[\p{L}\p{N}_./]/u.test(text)) return false;
-  return !/[,[\]{}]|:(?:\s|$)|\s#|\s$|^\.\.\.|[^\S ]/.test(text);
+  return !/[,?[\]{}]|:(?:\s|$)|\s#|\s$|^\.\.\.|[^\S ]/.test(text);
 }
 
 /** Whether a string can be written without quotes and is read as this very string. */

@@ -7,11 +7,11 @@ const valuesDepthMax = 64;
 
 /**
  * Merges values, later ones win: maps merge, lists replace, null deletes. What is given is not changed.
- * Throws InputInvalid when they are nested too deeply; `where` is for the message.
+ * Throws InputInvalid when they are nested too deeply.
  */
 export function mergeValues(sources: readonly JsonMap[]): JsonMap {
   return sources.reduce<JsonMap>((merged, source) => {
-    const result = mergePatch(merged, source);
+    const result = mergePatch(merged, checkDepth(source, "values"));
     return isJsonMap(result) ? result : {};
   }, {});
 }
@@ -22,11 +22,10 @@ export function parseValues(text: string, file: string): JsonMap {
   if (value === null) return {};
   if (!isJsonMap(value))
     throw new CapitanError("InputInvalid", `${file}: values are a map of names and values`);
-  return checkValues(value, file);
+  return checkDepth(value, file);
 }
 
-/** Refuses values that are nested too deeply. `where` is for the message. Throws InputInvalid. */
-export function checkValues(values: JsonMap, where: string): JsonMap {
+function checkDepth(values: JsonMap, where: string): JsonMap {
   if (isWithin(values, valuesDepthMax)) return values;
   const what = `more than ${valuesDepthMax} maps and lists inside each other`;
   throw new CapitanError("InputInvalid", `${where}: ${what}`);

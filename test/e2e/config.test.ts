@@ -334,7 +334,7 @@ async function tampered(): Promise<void> {
   await push("stable", { "config/x.yaml": swapped });
 }
 
-test("what breaks the source for all: the Fleet says so and what to do, and the last good state stays", async () => {
+test("S11 what breaks the source for all: the Fleet says so and what to do, and the last good state stays", async () => {
   for (const [code, make] of broken) {
     await make();
     await capitan(["reconcile", "fleet", "cfg", "--no-wait"]);
