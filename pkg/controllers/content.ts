@@ -211,7 +211,7 @@ export function checkPath(text: string, field: string): void {
 /** A path of a layer for one cluster; without braces it stays as it is. Throws PathUnsafe, InputMissing, TemplateInvalid. */
 export function pathFor(text: string, field: string, audience: Audience): string {
   if (!isTemplate(text)) return text;
-  return renderPath(text, field, pathShape, contextOf(audience) as unknown as JsonMap);
+  return renderPath(text, field, pathShape, contextOf(audience));
 }
 
 /** What is the same for every cluster: plain manifests, and those that had to be opened. */

@@ -178,7 +178,9 @@ test("L1 L3 L4 a secret on every way into a cluster arrives there, and is in no 
     );
   }
   // Everything that can go wrong where the value is near.
-  await pushAll("unquoted", { "config/made.yaml.hbs": secretOf("canary-u", "{{values.fromFile}}") });
+  await pushAll("unquoted", {
+    "config/made.yaml.hbs": secretOf("canary-u", "{{values.fromFile}}"),
+  });
   await pushAll("missing", {
     "config/made.yaml.hbs": secretOf("canary-m", "{{quote values.fromFile.x}}"),
   });
@@ -190,7 +192,9 @@ test("L1 L3 L4 a secret on every way into a cluster arrives there, and is in no 
     unquoted: layer("unquoted"),
     missing: layer("missing"),
     shape: layer("shape"),
-    patch: layer("v1", { patches: [{ target: { kind: "Secret", name: "canary-made" }, patch: test }] }),
+    patch: layer("v1", {
+      patches: [{ target: { kind: "Secret", name: "canary-made" }, patch: test }],
+    }),
   };
   for (const [name, one] of Object.entries(broken)) {
     await applyFleet(hub, `canary-${name}`, cluster, [one]);
@@ -200,7 +204,8 @@ test("L1 L3 L4 a secret on every way into a cluster arrives there, and is in no 
   await breaks("canary");
   await assertNowhere();
   await hubSecret("canary-values", { "values.yaml": `fromSecret: ${quoted}\n` });
-  for (const name of Object.keys(broken)) await applyFleet(hub, `canary-${name}`, "none", [layer("v1")]);
+  for (const name of Object.keys(broken))
+    await applyFleet(hub, `canary-${name}`, "none", [layer("v1")]);
   await fleetReady(hub, "canary");
 });
 
