@@ -49,7 +49,7 @@ export class Identities {
 }
 
 /** The Secret of one generation. */
-export function identitySecret(
+function identitySecret(
   { namespace, name }: Named,
   generation: number,
   { identity, recipient }: NewIdentity,

@@ -21,7 +21,9 @@ import {
   commandCodes,
   configurationCodes,
   describes,
+  gitCodes,
   ownershipCodes,
+  passingCodes,
   seen,
 } from "../harness/codes.ts";
 import {
@@ -844,7 +846,13 @@ test("HubConfigInvalid, NotFound and FileInvalid: the CLI says them too", async 
 
 test("every error code that exists was made true above, or is in the tests of ownership", () => {
   const all = Object.keys(codes) as Code[];
-  const elsewhere = new Set([...ownershipCodes, ...configurationCodes, ...commandCodes]);
+  const elsewhere = new Set([
+    ...ownershipCodes,
+    ...configurationCodes,
+    ...gitCodes,
+    ...commandCodes,
+    ...passingCodes,
+  ]);
   const missing = all.filter((code) => !seen.has(code) && !elsewhere.has(code));
   assert.deepEqual(missing, []);
 });

@@ -22,6 +22,7 @@ import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import type { FluxEvent } from "../../pkg/notify/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { pushFiles } from "../harness/artifacts.ts";
 import { metricSpecs } from "../../pkg/server/index.ts";
 import { ApiProxy, auditOf, type AuditEntry } from "../faults/harness/index.ts";
 import {
@@ -256,10 +257,41 @@ async function useEveryRight(): Promise<void> {
     what: "the member of the deleted Cluster to go",
   });
   await fleetReady(client, "rights");
-  await deleteNow(client, resources.fleet, { namespace, name: "rights" });
-  await until(async () => (await fleetOf(client, "rights")) === undefined, {
-    deadlineMs: 30_000,
-    what: "the Fleet to go",
+  await useInputs();
+  for (const name of ["rights", "inputs"]) {
+    await deleteNow(client, resources.fleet, { namespace, name });
+    await until(async () => (await fleetOf(client, name)) === undefined, {
+      deadlineMs: 30_000,
+      what: `Fleet ${name} to go`,
+    });
+  }
+}
+
+/** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
+async function useInputs(): Promise<void> {
+  const url = (name: string) => `oci://${lab.registry}/rights/${name}`;
+  for (const name of ["flux", "values"])
+    await pushFiles(`${url(name)}:v2.9.4`, { "a.json": JSON.stringify(configMap(name)) });
+  const values = { ...configMap("rights-values", { "values.yaml": "a: b\n" }, namespace) };
+  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+  const sync = {
+    git: { url: "https://git.example/fleet" },
+    follow: "Tag",
+    decryption: { provider: "sops" },
+  };
+  const artifact = { url: url("flux"), insecure: true };
+  await applyFleet(hub.client, "inputs", cluster, [
+    { name: "flux", flux: { version: "2.9.4", artifact, sync } },
+    {
+      name: "values",
+      oci: { url: url("values"), insecure: true, ref: { tag: "v2.9.4" } },
+      valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
+    },
+  ]);
+  const identity = { namespace, name: `${cluster}-age-1` };
+  await until(() => hub.client.get(resources.secret, identity), {
+    deadlineMs: 20_000,
+    what: "an identity to be made",
   });
 }
 

@@ -35,8 +35,27 @@ export const configurationCodes: readonly Code[] = [
   "ValuesNotFound",
 ];
 
-/** The codes that only a command says; `test/e2e/production.test.ts` makes them true. */
-export const commandCodes: readonly Code[] = ["ControllerRuns"];
+/** The codes about Git sources; `test/e2e/git.test.ts` makes them true. */
+export const gitCodes: readonly Code[] = [
+  "GitDenied",
+  "GitNotFound",
+  "GitUnreachable",
+  "HostKeyRefused",
+];
+
+/** The codes that only a command says; `test/e2e/production.test.ts` and `test/sops` make them true. */
+export const commandCodes: readonly Code[] = [
+  "AlreadyEncrypted",
+  "AlreadyExists",
+  "ControllerRuns",
+  "RecipientInvalid",
+  "SopsConfigInvalid",
+  "SopsFileInvalid",
+  "SopsFileTooLarge",
+];
+
+/** What no condition shows for long; `pkg/render/render.test.ts` makes it true. */
+export const passingCodes: readonly Code[] = ["RendererBusy"];
 
 /** Every code that a test of this process has made true and seen in the words of the CLI. */
 export const seen = new Set<Code>();
