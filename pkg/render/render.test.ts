@@ -11,7 +11,7 @@ import {
   type LayerContext,
 } from "../template/index.ts";
 import { Renderer, type RendererOptions } from "./index.ts";
-import { threadOptions } from "./thread.ts";
+import { Thread, threadOptions } from "./thread.ts";
 
 const context = (values: JsonMap = {}, name = "c"): LayerContext => ({
   cluster: {
@@ -241,6 +241,17 @@ test("T7 an error of one tenant says nothing of another", async (t) => {
   const error = await one(r, "b", "{{values.x}}", context({ mine: 1 }));
   assert.ok(isCapitanError(error));
   assert.equal(error.message, "a.yaml.hbs:1:3: values.x: values has no x; known: mine");
+});
+
+test("threads end when they are closed, and are made anew when they are needed again", async () => {
+  const thread = new Thread({ timeMsMax: 10_000, memoryMbMax: 64 });
+  const task = { templates: [{ file: "a", text: "x" }], contexts: [context()] };
+  const want = [{ kind: "rendered", texts: ["x"] }];
+  assert.deepEqual(await thread.run(task), want);
+  await thread.close();
+  assert.deepEqual(await thread.run(task), want);
+  const running = thread.run({ ...task, templates: [{ file: "a", text: slow }] });
+  await Promise.all([assert.rejects(running, { code: "InternalError" }), thread.close()]);
 });
 
 test("closing ends what waits and what runs, and refuses what comes after", async (t) => {

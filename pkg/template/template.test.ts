@@ -382,6 +382,7 @@ test("a template says which inputs it reads", () => {
     "cluster.name",
     "fleet.name",
   ]);
+  assert.deepEqual(inputs("{{#with values.m}}{{a}}{{/with}}"), ["values.m", "values.m.a"]);
   assert.deepEqual(inputs("{{#each values.l}}{{this}}{{@root.values.x}}{{/each}}"), [
     "values.l",
     "values.x",
