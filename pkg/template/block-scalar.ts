@@ -11,7 +11,7 @@ export function isInBlockScalar(before: string, line: string): boolean {
     const indent = indentOf(earlier);
     // A line that is empty, or as deep, is a neighbour: it encloses nothing.
     if (earlier.trim() === "" || indent >= column) continue;
-    const edge = edgeOf(earlier);
+    const edge = openedBy(earlier);
     if (edge !== undefined && edge < column) return true;
     column = indent;
   }
@@ -19,13 +19,20 @@ export function isInBlockScalar(before: string, line: string): boolean {
 }
 
 /** The column that the text of a block scalar is beyond, when the line opens one. */
-function edgeOf(line: string): number | undefined {
+function openedBy(line: string): number | undefined {
   const opener = scalarsOf(line).at(-1);
-  if (opener === undefined || !/^[|>][-+0-9]*$/.test(line.slice(opener.start, opener.end)))
-    return undefined;
-  // `- a: |` is beyond a, `- |` beyond the mark.
+  const isOpener =
+    opener !== undefined && /^[|>][-+0-9]*$/.test(line.slice(opener.start, opener.end));
+  return isOpener ? edgeOf(line, opener.start) : undefined;
+}
+
+/**
+ * The column that the following lines must be beyond to belong to the value that begins at `start`:
+ * that of its key in `- key: `, that of the mark in `- `.
+ */
+export function edgeOf(line: string, start: number): number {
   const marks = /^(?: *- +)*(?: *)/.exec(line)?.[0] ?? "";
-  return marks.length === opener.start ? Math.max(marks.lastIndexOf("-"), 0) : marks.length;
+  return marks.length === start ? Math.max(marks.lastIndexOf("-"), 0) : marks.length;
 }
 
 const indentOf = (line: string) => /^ */.exec(line)?.[0].length ?? 0;

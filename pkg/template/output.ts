@@ -56,6 +56,11 @@ export class Output {
     return this.#done;
   }
 
+  /** Whether a line whose text begins in this column would belong to a block scalar, if it stood here. */
+  isBlockText(column: number): boolean {
+    return !this.#isYaml || isInBlockScalar(this.#done, `${" ".repeat(column)}.`);
+  }
+
   #endLine(): void {
     if (this.#inserts.length > 0) this.#check();
     this.#done += this.#line;

@@ -315,9 +315,14 @@ const missing: readonly (readonly [
     /indent= wants a whole number/,
     { s: "x", t: "2" },
   ],
-  ["{{indent values.t 2}}", "InputInvalid", /begins with a blank/, { t: " a\nb" }],
+  ["a: |\n  {{indent values.t 2}}", "InputInvalid", /begins with a blank/, { t: " a\nb" }],
   ["a: {{indent values.t 2}}", "TemplateInvalid", /first on its line/, { t: "a" }],
   ["    {{yaml values.m indent=2}}", "TemplateInvalid", /stands in column 4/, { m: { a: 1 } }],
+  ["a: |\n{{indent values.t 0}}", "TemplateInvalid", /belongs into a block scalar/, { t: "a" }],
+  ["a:\n  {{indent values.t 2}}", "TemplateInvalid", /belongs into a block scalar/, { t: "a" }],
+  ["a:\n  b: {{yaml values.m indent=2}}", "TemplateInvalid", /more than 2 here/, { m: { a: 1 } }],
+  ["- a: {{yaml values.m indent=2}}", "TemplateInvalid", /more than 2 here/, { m: { a: 1 } }],
+  ["- {{yaml values.m indent=0}}", "TemplateInvalid", /more than 0 here/, { m: { a: 1 } }],
   ['"{{quote values.t}}"', "TemplateInvalid", /writes its own quotes/, { t: "a" }],
 ];
 for (const [text, code, message, values] of missing) {
