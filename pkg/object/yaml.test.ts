@@ -59,6 +59,13 @@ const refused: readonly (readonly [name: string, text: string, message: RegExp])
   ["infinity", "apiVersion: v1\nkind: X\nmetadata: {name: a}\nv: .inf", /infinite/],
   ["an alias bomb", bomb(), /alias/i],
   [
+    "aliases without end",
+    Array.from({ length: 8_000 }, (_, i) => `a${i}: &x 1\nb${i}: *x`).join("\n"),
+    /too many aliases/,
+  ],
+  ["a million documents", "---\n".repeat(1_000_000), /more than 20000 documents/],
+  ["open lists without end", "[".repeat(20_000), /not valid YAML/],
+  [
     "the second of two documents, by its line",
     "apiVersion: v1\nkind: A\nmetadata: {name: a}\n---\nkind: B\n",
     /f\.yaml:5: /,

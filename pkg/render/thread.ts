@@ -1,5 +1,5 @@
 import { Worker, type WorkerOptions } from "node:worker_threads";
-import { CapitanError, messageOf } from "../errors/index.ts";
+import { CapitanError, messageOf, type Code } from "../errors/index.ts";
 import { ready, type Answer, type Task } from "./messages.ts";
 
 export type ThreadLimits = {
@@ -30,16 +30,16 @@ export class Thread {
 
   /** Throws TemplateTooLarge when the task needs too much; the thread is a new one then. One task at a time. */
   async run(task: Task): Promise<Answer> {
-    this.#worker ??= start(this.#limits.memoryMbMax);
-    const started = this.#worker;
+    const started = this.#worker ?? this.#start();
     try {
       const worker = await started;
+      if (this.#worker !== started) throw new CapitanError("InternalError", "the thread has ended");
       worker.ref();
       const answer = await reply(worker, this.#limits, () => worker.postMessage(task));
       worker.unref();
       return answer as Answer;
     } catch (error) {
-      if (this.#worker === started) this.#worker = undefined;
+      this.#forget(started);
       await end(started);
       throw error;
     }
@@ -50,6 +50,19 @@ export class Thread {
     this.#worker = undefined;
     if (worker !== undefined) await end(worker);
   }
+
+  #start(): Promise<Worker> {
+    const started = start(this.#limits.memoryMbMax);
+    this.#worker = started;
+    const forget = () => this.#forget(started);
+    // A thread that ends while it has nothing to do is not asked again.
+    void started.then((worker) => worker.once("exit", forget), forget);
+    return started;
+  }
+
+  #forget(worker: Promise<Worker>): void {
+    if (this.#worker === worker) this.#worker = undefined;
+  }
 }
 
 async function start(memoryMbMax: number): Promise<Worker> {
@@ -57,8 +70,14 @@ async function start(memoryMbMax: number): Promise<Worker> {
   const worker = new Worker(program, threadOptions(memoryMbMax));
   // An error that comes while nobody waits is seen by who asks next, as the end of the thread.
   worker.on("error", () => undefined);
-  const first = await reply(worker, { timeMsMax: startMsMax, memoryMbMax }, () => undefined);
-  if (first !== ready) throw new CapitanError("InternalError", "a rendering thread did not start");
+  try {
+    const first = await reply(worker, { timeMsMax: startMsMax, memoryMbMax }, () => undefined);
+    if (first !== ready) throw new Error("it said something else first");
+  } catch (error) {
+    await worker.terminate();
+    const what = `a rendering thread did not start: ${messageOf(error)}`;
+    throw new CapitanError("InternalError", what, { cause: error });
+  }
   worker.unref();
   return worker;
 }
@@ -81,14 +100,15 @@ async function end(started: Promise<Worker>): Promise<void> {
 /** What the thread says next. */
 function reply(worker: Worker, limits: ThreadLimits, ask: () => void): Promise<unknown> {
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const fail = (what: string) => reject(new CapitanError("TemplateTooLarge", what));
+  const fail = (what: string, code: Code = "TemplateTooLarge") =>
+    reject(new CapitanError(code, what));
   const late = `rendering took more than ${limits.timeMsMax} ms and was stopped`;
   // An answer may lie unread while this thread was busy itself: it is read before the time is up.
   const timer = setTimeout(() => setImmediate(fail, late), limits.timeMsMax);
   const listeners: readonly (readonly [string, Reply])[] = [
     ["message", resolve],
-    ["error", (error) => fail(causeOf(error, limits))],
-    ["exit", () => fail("the rendering thread ended")],
+    ["error", (error) => reject(failureOf(error, limits))],
+    ["exit", () => fail("the rendering thread ended", "InternalError")],
   ];
   for (const [name, listen] of listeners) worker.on(name, listen);
   try {
@@ -102,9 +122,9 @@ function reply(worker: Worker, limits: ThreadLimits, ask: () => void): Promise<u
   });
 }
 
-function causeOf(error: unknown, { memoryMbMax }: ThreadLimits): string {
-  const isMemory = (error as { readonly code?: string }).code === "ERR_WORKER_OUT_OF_MEMORY";
-  return isMemory
-    ? `rendering needed more than ${memoryMbMax} MB of memory and was stopped`
-    : `the rendering thread failed (${messageOf(error)})`;
+function failureOf(error: unknown, { memoryMbMax }: ThreadLimits): CapitanError {
+  if ((error as { readonly code?: string }).code !== "ERR_WORKER_OUT_OF_MEMORY")
+    return new CapitanError("InternalError", `the rendering thread failed: ${messageOf(error)}`);
+  const what = `rendering needed more than ${memoryMbMax} MB of memory and was stopped`;
+  return new CapitanError("TemplateTooLarge", what);
 }

@@ -18,6 +18,8 @@ export type Arguments = {
   readonly size: (option: string) => number | undefined;
   /** What stands before on the line that is written to; undefined inside another expression. */
   readonly line: string | undefined;
+  /** Whether text in this column would belong to a block scalar; true inside another expression. */
+  readonly isBlockText: (column: number) => boolean;
   /** The error to throw. */
   readonly problem: (code: Code, what: string) => Error;
 };

@@ -43,6 +43,8 @@ class Checker {
     // What `#with` names is read only as far as its body says.
     const isWith = name === "with" && subject.kind === "path";
     const known = isWith ? this.#follow(subject, inner) : this.#expression(subject, inner);
+    // Whether there is such a map in an open one is an input too.
+    if (isWith && known.shape === openMap) this.#read(known.path);
     if (name === "with") this.statements(body, [known, ...inner]);
     else if (name === "each") this.statements(body, [somewhere, ...inner]);
     else this.statements(body, inner);

@@ -232,6 +232,7 @@ export class Evaluation {
       shown: (index) => textOf(argument(index)),
       size: (option) => this.#size(call, option, scope),
       line,
+      isBlockText: (column) => line === undefined || this.#output.isBlockText(column),
       problem: (code, what) => this.#problem(code, call.place, what),
     };
   }

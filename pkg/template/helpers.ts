@@ -3,6 +3,7 @@ import { sha256Hex, type Json } from "../json/index.ts";
 import { parseRange } from "../oci/index.ts";
 import { kindOf, type Arguments } from "./arguments.ts";
 import { blockYaml, flowYaml, isCollection, jsonText } from "./yaml-text.ts";
+import { edgeOf } from "./block-scalar.ts";
 import { indented, padding } from "./indent.ts";
 
 /** A helper: how it is written, and what it does. It sees its arguments and nothing else. */
@@ -89,7 +90,10 @@ function yaml(args: Arguments): string {
   const indent = args.size("indent") ?? (isFirst ? line.length : undefined);
   if (indent === undefined || !isCollection(value)) return flowYaml(value);
   const block = blockYaml(value, indent);
-  return isFirst ? `${padding(args, indent)}${block}` : `\n${" ".repeat(indent)}${block}`;
+  if (isFirst) return `${padding(args, indent)}${block}`;
+  const edge = edgeOf(line, line.length);
+  if (indent > edge) return `\n${" ".repeat(indent)}${block}`;
+  throw args.problem("TemplateInvalid", `indent= must be more than ${edge} here, to stay inside`);
 }
 
 function refuseAfterQuote({ line = "", problem }: Arguments, name: string): void {
@@ -104,6 +108,11 @@ function indentText(args: Arguments): string {
     throw args.problem("TemplateInvalid", "indent wants a number of columns from 0 to 100");
   if ((args.line ?? "").trim() !== "")
     throw args.problem("TemplateInvalid", "indent must be the first on its line");
+  if (!args.isBlockText(columns))
+    throw args.problem(
+      "TemplateInvalid",
+      "indent belongs into a block scalar (key: |), beyond its key",
+    );
   const body = indented(text, columns);
   if (body !== undefined) return `${padding(args, columns)}${body}`;
   const what = "begins with a blank or has line breaks that YAML would change: use quote";

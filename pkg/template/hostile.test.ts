@@ -347,6 +347,14 @@ for (const [text, context, result] of paths) {
   });
 }
 
+test("T1 a path has no loops, so that it cannot take long where it is rendered", () => {
+  for (const text of ["{{#each a}}x{{/each}}", "{{#if true}}{{#each a}}x{{/each}}{{/if}}"])
+    assert.throws(() => renderPath(text, "path", "open", { a: [1] }), {
+      code: "TemplateInvalid",
+      message: /^path:1:\d+: a path has no #each$/,
+    });
+});
+
 test("a path takes no empty string and no map", () => {
   for (const a of ["", {}, null] as readonly Json[])
     assert.throws(() => renderPath("x/{{a}}", "path", "open", { a }), { code: /^Input/ });

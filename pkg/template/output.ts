@@ -1,8 +1,9 @@
 import { CapitanError } from "../errors/index.ts";
+import { isInBlockScalar } from "./block-scalar.ts";
 import { problem } from "./problem.ts";
 import { limits } from "./limits.ts";
 import { scalarsOf, type Scalar } from "./line.ts";
-import { fitsInQuotes, fitsPlain, readsAsOther } from "./scalar.ts";
+import { fitsBlock, fitsInQuotes, fitsPlain, readsAsOther } from "./scalar.ts";
 import { textOf, type Expression } from "./tree.ts";
 
 /** A string that `{{x}}` has written: where in its line, and what of the template wrote it. */
@@ -55,6 +56,11 @@ export class Output {
     return this.#done;
   }
 
+  /** Whether a line whose text begins in this column would belong to a block scalar, if it stood here. */
+  isBlockText(column: number): boolean {
+    return !this.#isYaml || isInBlockScalar(this.#done, `${" ".repeat(column)}.`);
+  }
+
   #endLine(): void {
     if (this.#inserts.length > 0) this.#check();
     this.#done += this.#line;
@@ -66,10 +72,18 @@ export class Output {
     let at = 0;
     for (const insert of this.#inserts) {
       while (at < scalars.length - 1 && (scalars[at]?.end ?? 0) < insert.end) at += 1;
-      const scalar = scalars[at];
-      if (scalar === undefined || !fits(this.#line, insert, scalar)) throw this.#refused(insert);
+      if (!fits(this.#line, insert, scalars[at]) && !this.#isBlockText(insert))
+        throw this.#refused(insert);
     }
     this.#inserts = [];
+  }
+
+  /** Blanks before the text of a line would be taken for its indentation. */
+  #isBlockText({ start, end }: Insert): boolean {
+    const isFirst = this.#line.slice(0, start).trim() === "";
+    const text = this.#line.slice(start, end);
+    if (!fitsBlock(text) || (isFirst && text.startsWith(" "))) return false;
+    return isInBlockScalar(this.#done, this.#line);
   }
 
   #refused({ expression }: Insert): CapitanError {
@@ -87,9 +101,9 @@ export class Output {
 }
 
 /** Whether an inserted string is wholly a part of this scalar, and the scalar a string. */
-function fits(line: string, { start, end }: Insert, scalar: Scalar): boolean {
+function fits(line: string, { start, end }: Insert, scalar?: Scalar): boolean {
   const text = line.slice(start, end);
-  if (scalar.start > start || scalar.end < end) return false;
+  if (scalar === undefined || scalar.start > start || scalar.end < end) return false;
   if (scalar.isQuoted) return fitsInQuotes(text);
   return fitsPlain(text) && !readsAsOther(line.slice(scalar.start, scalar.end));
 }

@@ -3,20 +3,32 @@ import type { Json } from "../json/index.ts";
 import type { Shape } from "./context.ts";
 import { Evaluation } from "./evaluate.ts";
 import { limits } from "./limits.ts";
+import { problem } from "./problem.ts";
 import { compileTemplate } from "./template.ts";
+import type { Statement } from "./tree.ts";
 
 /**
  * Renders a field that is a template and gives a path inside an artifact or repository: `path`,
- * `sync.path`, `valuesFiles`. `field` is for messages. Small enough to be rendered anywhere.
- * Throws PathUnsafe, and what `renderTemplate` throws.
+ * `sync.path`, `valuesFiles`. `field` is for messages. Without loops it does no more than it is long, so
+ * that it needs no thread. Throws PathUnsafe, and what `renderTemplate` throws.
  */
 export function renderPath(text: string, field: string, shape: Shape, context: Json): string {
   if (text.length > limits.pathCharsMax)
     throw unsafe(field, `has more than ${limits.pathCharsMax} characters`);
   const { statements } = compileTemplate(text, field, shape);
+  refuseLoops(statements, field);
   const path = new Evaluation(field, context, false).render(statements);
   checkRelative(path, field);
   return path;
+}
+
+function refuseLoops(statements: readonly Statement[], field: string): void {
+  for (const statement of statements) {
+    if (statement.kind !== "block") continue;
+    if (statement.name === "each")
+      throw problem("TemplateInvalid", field, statement.place, "a path has no #each");
+    refuseLoops([...statement.body, ...statement.otherwise], field);
+  }
 }
 
 function checkRelative(path: string, field: string): void {

@@ -94,6 +94,8 @@ test("a string that {{x}} lets through is read back the same, wherever it stands
         ["a: {{x}}{{x}}\n", { a: `${x}${x}` }],
         ["a: 1.{{x}}\n", { a: `1.${x}` }],
         ["a:\n  {{x}} # comment\n", { a: x }],
+        ["a:\n  - b: |\n      -{{x}}-\n    c: {{x}}\n", { a: [{ b: `-${x}-\n`, c: x }] }],
+        ["a: |\n  {{x}}-\n  y\nb: 1\n", { a: `${x}-\ny\n`, b: 1 }],
       ] as const) {
         const text = attempt(() => render(template, { x }));
         if (text === undefined) continue;

@@ -23,6 +23,11 @@ export function readsAsOther(text: string): boolean {
 /** What YAML readers change or refuse when it is not escaped. */
 const control = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffe\uffff]/u;
 
+/** Whether a string may be a part of a line of a block scalar. */
+export function fitsBlock(text: string): boolean {
+  return !control.test(text);
+}
+
 /** Whether a string may stand between quotes without being escaped. */
 export function fitsInQuotes(text: string): boolean {
   return !control.test(text) && !/["'\\]/.test(text);

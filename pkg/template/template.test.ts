@@ -184,6 +184,23 @@ for (const [template, x, want] of places) {
   });
 }
 
+const configs: readonly (readonly [template: string, values: JsonMap, want: unknown])[] = [
+  ["a: |\n  x = {{values.x}};\n  y\n", { x: "a, b: c #d [e" }, { a: "x = a, b: c #d [e;\ny\n" }],
+  ["a: |\n  {{values.x}}\n", { x: "true" }, { a: "true\n" }],
+  [
+    "a:\n  b: |-\n    k: v\n      {{values.x}}\n\n    {{values.x}}\n",
+    { x: "- a: |" },
+    { a: { b: "k: v\n  - a: |\n\n- a: |" } },
+  ],
+  ["- |\n {{values.x}}\n", { x: "1" }, ["1\n"]],
+  ["- a: >+2\n      {{values.x}}\n", { x: "1" }, [{ a: "  1\n" }]],
+];
+for (const [template, values, want] of configs) {
+  test(`${JSON.stringify(template)} takes ${JSON.stringify(values)}, as text`, () => {
+    assert.deepEqual(parseYaml(render(template, values), "f"), want);
+  });
+}
+
 const refusedPlaces: readonly (readonly [template: string, values: JsonMap])[] = [
   ["a: {{values.x}}.{{values.y}}", { x: "1", y: "20" }],
   ["a: {{values.x}}{{values.y}}", { x: "o", y: "n" }],
@@ -200,6 +217,15 @@ const refusedPlaces: readonly (readonly [template: string, values: JsonMap])[] =
   ['a: "{{values.x}}"', { x: "a\nb" }],
   ['{a: "{{values.x}}", b: "{{values.y}}"}', { x: "\\", y: ", c: 1" }],
   ["a: {{lower values.x}}", { x: "TRUE" }],
+  ["a: |\n  x\nb: {{values.x}}", { x: "true" }],
+  ["- a: |\n    x\n  b: {{values.x}}", { x: "true" }],
+  ["- a: |\n  b: {{values.x}}", { x: "true" }],
+  ["a: |\n  {{values.x}}", { x: " b" }],
+  ["a: |\n  {{values.x}}", { x: "b\nc: d" }],
+  ["a: x |\n  b: {{values.x}}", { x: "true" }],
+  ["# a: |\n  b: {{values.x}}", { x: "true" }],
+  ["a: '|'\nb:\n  c: {{values.x}}", { x: "true" }],
+  ["a: |\n  {{values.y}}\nb: {{values.x}}", { x: "c: d", y: "e: |" }],
   ['a: {{get values "x"}}', { x: "on" }],
   ["{{#each values}}{{@key}}: 1{{/each}}", { "a: b": 1 }],
 ];
@@ -289,9 +315,14 @@ const missing: readonly (readonly [
     /indent= wants a whole number/,
     { s: "x", t: "2" },
   ],
-  ["{{indent values.t 2}}", "InputInvalid", /begins with a blank/, { t: " a\nb" }],
+  ["a: |\n  {{indent values.t 2}}", "InputInvalid", /begins with a blank/, { t: " a\nb" }],
   ["a: {{indent values.t 2}}", "TemplateInvalid", /first on its line/, { t: "a" }],
   ["    {{yaml values.m indent=2}}", "TemplateInvalid", /stands in column 4/, { m: { a: 1 } }],
+  ["a: |\n{{indent values.t 0}}", "TemplateInvalid", /belongs into a block scalar/, { t: "a" }],
+  ["a:\n  {{indent values.t 2}}", "TemplateInvalid", /belongs into a block scalar/, { t: "a" }],
+  ["a:\n  b: {{yaml values.m indent=2}}", "TemplateInvalid", /more than 2 here/, { m: { a: 1 } }],
+  ["- a: {{yaml values.m indent=2}}", "TemplateInvalid", /more than 2 here/, { m: { a: 1 } }],
+  ["- {{yaml values.m indent=0}}", "TemplateInvalid", /more than 0 here/, { m: { a: 1 } }],
   ['"{{quote values.t}}"', "TemplateInvalid", /writes its own quotes/, { t: "a" }],
 ];
 for (const [text, code, message, values] of missing) {
@@ -356,6 +387,7 @@ test("a template says which inputs it reads", () => {
     "cluster.name",
     "fleet.name",
   ]);
+  assert.deepEqual(inputs("{{#with values.m}}{{a}}{{/with}}"), ["values.m", "values.m.a"]);
   assert.deepEqual(inputs("{{#each values.l}}{{this}}{{@root.values.x}}{{/each}}"), [
     "values.l",
     "values.x",
