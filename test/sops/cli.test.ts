@@ -143,7 +143,7 @@ test("exit codes are those of sops, and no message has a value or a key", async 
   });
   assert.equal(spoilt.code, 128);
   assert.doesNotMatch(spoilt.stderr, /KEY-1Q/);
-  assert.equal((await capitan(["secrets", "encrypt", file("x.yaml")])).code, 203);
+  assert.equal((await capitan(["secrets", "encrypt", file("a/one.sops.yaml")])).code, 203);
 });
 
 test("updatekeys on a tree follows .sops.yaml, --check says what would change; rotate keeps mode and links", async () => {
