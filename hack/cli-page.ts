@@ -14,6 +14,7 @@ with what to do.
 | 0 | done; for \`diff\`: there is nothing to change |
 | 1 | failed; for \`diff\`: there is something to change; for \`check\`: something is wrong |
 | 2 | wrong usage; for \`diff\`: failed |
+| as sops | for \`secrets\`: 1 metadata, rules; 2 not readable; 25 a value; 51 the MAC; 111 no recipient; 128 no identity; 200 nothing edited; 203 already encrypted |
 
 As a kubectl plugin: link \`capitan\` as \`kubectl-capitan\` on the PATH, then \`kubectl capitan get fleets\`.
 \`capitan completion bash|zsh|fish|kubectl\` prints what makes the Tab key work:

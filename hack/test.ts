@@ -85,6 +85,8 @@ async function main(chosen: readonly string[]): Promise<number> {
   await ensureTool("clusterctl", progress);
   await ensureTool("kustomize-controller", progress);
   await ensureTool("flux-oci", progress);
+  await ensureTool("sops", progress);
+  await ensureTool("sops-batch", progress);
   progress.action("tests on real components (about four minutes on two cores)");
   return inLaboratory(wanted(integration));
 }

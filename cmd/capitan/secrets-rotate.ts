@@ -30,7 +30,7 @@ export const secretsRotate: CommandModule<object, Arguments> = {
 };
 
 const recipients = (describe: string) =>
-  ({ type: "string", array: true, default: [] as string[], describe }) as const;
+  ({ type: "string", array: true, nargs: 1, default: [] as string[], describe }) as const;
 
 function builder(y: Argv) {
   return repeatable(y, "add-age", "rm-age", "path")

@@ -321,8 +321,8 @@ function yamlMap(dice: Dice, scope: Scope, count: number): string {
   let out = "";
   for (let i = 0; i < count; i++) {
     const pad = " ".repeat(indent);
-    out += yamlAbove(dice, indent, i > 0);
-    if (i === 0 && depth < 4 && scope.anchors.length > 0 && dice.chance(15)) {
+    out += yamlAbove(dice, indent, i > 0 && !/\n *-[^\n]*\n$/.test(out));
+    if (i === 0 && depth < 4 && scope.anchors.length > 0 && dice.chance(45)) {
       out += dice.feature("merge", `${pad}<<: *${dice.pick(scope.anchors)}\n`);
       taken.add("<<");
       continue;
@@ -372,7 +372,7 @@ function yamlList(dice: Dice, scope: Scope, count: number): string {
       );
       const lines = map.replace(/^(?:\s*#[^\n]*\n|\s*\n)*/, "");
       out += dice.feature("list of maps", ` ${lines.trimStart()}`);
-    } else out += yamlLine(dice, indent);
+    } else out += yamlLine(dice, indent).replace(/^( #|\n)/, " null$1");
   }
   return out;
 }

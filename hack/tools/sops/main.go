@@ -28,6 +28,7 @@ import (
 	"github.com/getsops/sops/v3/config"
 	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/logging"
+	"github.com/getsops/sops/v3/version"
 	"github.com/sirupsen/logrus"
 )
 
@@ -58,6 +59,10 @@ func open(store common.Store, file []byte) (*sops.Tree, []byte, *aes.Cipher, err
 	tree, err := store.LoadEncryptedFile(file)
 	if err != nil {
 		return nil, nil, nil, exit(err, loadStatus(err))
+	}
+	// The command compares the version, so it needs one.
+	if _, err := version.AIsNewerThanB("3.3.0", tree.Metadata.Version); err != nil {
+		return nil, nil, nil, exit(err, 1)
 	}
 	cipher := aes.NewCipher()
 	key, err := common.DecryptTree(common.DecryptTreeOpts{
