@@ -48,6 +48,25 @@ export type Audience = {
 /** Objects of a layer, and a digest of everything that they were made from. */
 export type Made = { readonly objects: readonly KubeObject[]; readonly made: string };
 
+/** What is the same for every cluster, and whether it is all of the layer. */
+export type Fixed = { readonly objects: readonly KubeObject[]; readonly isAll: boolean };
+
+/** A cluster that says nothing, in a Fleet without values. */
+const nobody: LayerContext = {
+  cluster: {
+    name: "nobody",
+    namespace: "nobody",
+    labels: {},
+    annotations: {},
+    version: null,
+    topology: { class: null, version: null, variables: {} },
+    controlPlaneEndpoint: { host: null, port: null },
+    kinds: { infrastructure: null, controlPlane: null },
+  },
+  fleet: { name: "nobody", namespace: "nobody" },
+  values: {},
+};
+
 type Job = {
   readonly layer: RevisionLayer;
   readonly source: SourceFiles;
@@ -100,19 +119,27 @@ export class Content {
     source: SourceFiles,
     fleet: Named,
     signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
+  ): Promise<Fixed> {
     const { path = "./", valuesFiles = [] } = layer;
     for (const line of [path, ...valuesFiles]) checkPath(line, "path");
-    if (isTemplate(path)) return [];
+    if (isTemplate(path)) return { objects: [], isAll: false };
     const sorted = sortFiles(filesIn(source, path), isEncryptedFile);
-    for (const [path, { content }] of sorted.templates)
-      compileTemplate(content.toString("utf8"), path, layerShape);
+    await this.#checkTemplates(sorted.templates, clusterKey(fleet));
     const opened = await this.#identities(layer, fleet, signal);
     const fixed = digestOf([source.key, path, opened?.version]);
     const objects = await this.#keep(fixed, () => stillObjects(sorted, opened));
-    if (objects.length === 0 && sorted.templates.size === 0)
+    const isAll = sorted.templates.size === 0;
+    if (isAll && objects.length === 0)
       throw new CapitanError("ManifestInvalid", "the source contains no Kubernetes object");
-    return objects;
+    return { objects, isAll };
+  }
+
+  /** Says what is wrong with templates whatever the cluster: they are rendered for nobody, in a thread. */
+  async #checkTemplates(templates: ArtifactFiles, key: string): Promise<void> {
+    if (templates.size === 0) return;
+    const files = new Map([...templates].map(([path, { content }]) => [path, content] as const));
+    const [result] = await this.#renderer.render({ key, files, contexts: [nobody] });
+    if (isCapitanError(result) && !result.code.startsWith("Input")) throw result;
   }
 
   async #rendered(templates: ArtifactFiles, key: string, context: LayerContext) {

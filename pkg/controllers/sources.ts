@@ -3,7 +3,7 @@ import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
 import { deletionPolicyOf } from "../fleet/index.ts";
 import { canonicalJson, sha256Hex } from "../json/index.ts";
-import { idOf, keyOf, nameOf, type KubeObject } from "../object/index.ts";
+import { idOf, keyOf, matchesSelector, nameOf, type KubeObject } from "../object/index.ts";
 import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
 import { checkPath, Content, pathFor, type Audience, type SourceFiles } from "./content.ts";
 import { GitSources } from "./git-sources.ts";
@@ -86,12 +86,15 @@ export class Sources {
     try {
       checkPath(layer.flux?.sync?.path ?? "./", "sync.path");
       const source = await this.#filesOf(layer, fleet, signal);
-      const artifact =
-        source === undefined ? [] : await this.#content.check(layer, source, fleet, signal);
+      const fixed =
+        source === undefined ? undefined : await this.#content.check(layer, source, fleet, signal);
       const planted =
         layer.flux === undefined ? [] : await this.#planted(fleet.namespace, layer.flux, signal);
-      const isMade = source === undefined || artifact.length > 0;
-      return isMade ? renderLayer(layer, { artifact, planted }) : [];
+      if (fixed?.isAll !== false)
+        return renderLayer(layer, { artifact: fixed?.objects ?? [], planted });
+      return fixed.objects.filter(({ metadata }) =>
+        matchesSelector(layer.include ?? {}, metadata.labels),
+      );
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
     }

@@ -90,7 +90,13 @@ export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly
     );
     if (included.length === 0)
       throw new CapitanError("ManifestInvalid", "include matches no object");
-    const { objects } = applyPatches(included, parsePatches(layer.patches ?? [], "patches"));
+    const { objects, unmatched } = applyPatches(
+      included,
+      parsePatches(layer.patches ?? [], "patches"),
+    );
+    // A mistyped target would go unnoticed for ever.
+    if (unmatched[0] !== undefined)
+      throw new CapitanError("PatchFailed", `${unmatched[0]} matches no object of the layer`);
     refuseDuplicates(objects);
     return objects;
   } catch (error) {

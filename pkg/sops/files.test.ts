@@ -61,7 +61,7 @@ for (const name of fixtures) {
     const rotated = await rotateFile(file, options, chance);
     assert.deepEqual((await decryptFile(rotated.file, options)).plaintext, before.plaintext);
     assert.deepEqual(recipientsOf(rotated.file, format).groups, before.groups);
-    const values = (bytes: Buffer) => bytes.toString().match(/ENC\[[^\]]*\]/g) ?? [];
+    const values = (bytes: Buffer): string[] => bytes.toString().match(/ENC\[[^\]]*\]/g) ?? [];
     const [old, fresh] = [values(file), values(rotated.file)];
     assert.equal(fresh.length, old.length);
     assert.ok(!fresh.some((value) => old.includes(value)));
@@ -228,7 +228,7 @@ test("a new recipient comes first and costs nine lines; leaving costs nine; the 
   assert.equal(after.length - before.length, 9);
   assert.deepEqual(
     after.filter(
-      (line, i) => i < after.indexOf("    age:") + 1 || i > after.indexOf("    age:") + 9,
+      (_line, i) => i < after.indexOf("    age:") + 1 || i > after.indexOf("    age:") + 9,
     ),
     before,
   );

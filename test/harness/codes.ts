@@ -44,7 +44,7 @@ export const gitCodes: readonly Code[] = [
 ];
 
 /** The codes that only a command says; `test/e2e/production.test.ts` and `test/sops` make them true. */
-export const commandCodes: readonly Code[] = [
+const commandCodes: readonly Code[] = [
   "AlreadyEncrypted",
   "AlreadyExists",
   "ControllerRuns",
@@ -55,7 +55,16 @@ export const commandCodes: readonly Code[] = [
 ];
 
 /** What no condition shows for long; `pkg/render/render.test.ts` makes it true. */
-export const passingCodes: readonly Code[] = ["RendererBusy"];
+const passingCodes: readonly Code[] = ["RendererBusy"];
+
+/** The codes that `test/e2e/errors.test.ts` leaves to others. */
+export const codesOfOtherTests: readonly Code[] = [
+  ...ownershipCodes,
+  ...configurationCodes,
+  ...gitCodes,
+  ...commandCodes,
+  ...passingCodes,
+];
 
 /** Every code that a test of this process has made true and seen in the words of the CLI. */
 export const seen = new Set<Code>();
