@@ -86,13 +86,12 @@ export class Sources {
     try {
       checkPath(layer.flux?.sync?.path ?? "./", "sync.path");
       const source = await this.#filesOf(layer, fleet, signal);
-      const fixed =
-        source === undefined ? undefined : await this.#content.check(layer, source, fleet, signal);
+      if (source === undefined) return renderLayer(layer, {});
+      const { objects, isAll } = await this.#content.check(layer, source, fleet, signal);
       const planted =
         layer.flux === undefined ? [] : await this.#planted(fleet.namespace, layer.flux, signal);
-      if (fixed?.isAll !== false)
-        return renderLayer(layer, { artifact: fixed?.objects ?? [], planted });
-      return fixed.objects.filter(({ metadata }) =>
+      if (isAll) return renderLayer(layer, { artifact: objects, planted });
+      return objects.filter(({ metadata }) =>
         matchesSelector(layer.include ?? {}, metadata.labels),
       );
     } catch (error) {

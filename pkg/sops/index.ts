@@ -10,7 +10,6 @@ export { formatOf, formats, type Format, type Layout } from "./store.ts";
 export type { Chance } from "./seal.ts";
 export {
   parseIdentities,
-  parseRecipient,
   generateIdentity,
   generatePostQuantumIdentity,
   type Identity,
