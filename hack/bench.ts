@@ -11,6 +11,7 @@ import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
 import { kustomizeController } from "./bench/peers/kustomize-controller.ts";
 import { jsonOf, tablesOf } from "./bench/report.ts";
 import { measureRounds } from "./bench/rounds.ts";
+import { measureSops, sopsTable } from "./bench/sops.ts";
 import { fluxVersion } from "./flux-manifests.ts";
 import { startController } from "./lab/controller.ts";
 import { stopLab } from "./lab/lab.ts";
@@ -20,6 +21,7 @@ const usage = `usage: npm run bench [-- OPTIONS]
   --runs N      measured rounds, of which the median counts (5)
   --peers       also kustomize-controller and ClusterResourceSet on the same API servers
   --profile DIR also a CPU profile of the controller, which slows it a little
+  --sops        only files of SOPS, which need no laboratory
   --json        one last line of JSON on stdout
   --help        this text
 `;
@@ -29,6 +31,7 @@ type Options = {
   readonly runs: number;
   readonly peers: boolean;
   readonly json: boolean;
+  readonly sops: boolean;
   readonly profile: string | undefined;
 };
 
@@ -50,6 +53,12 @@ async function bench(dir: string, { clusters, runs, ...options }: Options): Prom
   if (options.json) process.stdout.write(`${JSON.stringify(jsonOf(results))}\n`);
 }
 
+async function benchSops({ runs, json }: Options): Promise<void> {
+  const figures = await measureSops(1_000, runs);
+  process.stdout.write(sopsTable(figures));
+  if (json) process.stdout.write(`${JSON.stringify({ sops: figures })}\n`);
+}
+
 async function startPeers(ground: Ground): Promise<readonly Keeper[]> {
   return [await kustomizeController(ground), clusterResourceSet(ground)];
 }
@@ -63,14 +72,15 @@ function optionsOf(args: readonly string[]): Options | undefined {
       runs: { type: "string", default: "5" },
       peers: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
+      sops: { type: "boolean", default: false },
       profile: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return undefined;
-  const { peers, json, profile } = values;
+  const { peers, json, sops, profile } = values;
   const counts = { clusters: counted(values.clusters), runs: counted(values.runs) };
-  return { ...counts, peers, json, profile };
+  return { ...counts, peers, json, sops, profile };
 }
 
 function counted(text: string): number {
@@ -82,6 +92,10 @@ function counted(text: string): number {
 
 async function main(): Promise<void> {
   const options = optionsOrExit();
+  if (options.sops) {
+    await benchSops(options);
+    return;
+  }
   const dir = await newLabDir();
   const end = () => stopLab(dir).then(() => rm(dir, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const)
