@@ -12,6 +12,7 @@ import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
 import { kustomizeController } from "./bench/peers/kustomize-controller.ts";
 import { jsonOf, tablesOf } from "./bench/report.ts";
 import { measureRounds } from "./bench/rounds.ts";
+import { measureSops, sopsTable } from "./bench/sops.ts";
 import { fluxVersion } from "./flux-manifests.ts";
 import { startController } from "./lab/controller.ts";
 import { stopLab } from "./lab/lab.ts";
@@ -22,6 +23,7 @@ const usage = `usage: npm run bench [-- OPTIONS]
   --peers       also kustomize-controller and ClusterResourceSet on the same API servers
   --profile DIR also a CPU profile of the controller, which slows it a little
   --templates   only how fast templates are rendered, without a laboratory
+  --sops        only files of SOPS, which need no laboratory
   --json        one last line of JSON on stdout
   --help        this text
 `;
@@ -32,6 +34,7 @@ type Options = {
   readonly peers: boolean;
   readonly templates: boolean;
   readonly json: boolean;
+  readonly sops: boolean;
   readonly profile: string | undefined;
 };
 
@@ -59,6 +62,12 @@ async function benchTemplates(): Promise<void> {
   process.stdout.write(`${what}: ${ms} ms, ${filesPerSecond} files a second\n`);
 }
 
+async function benchSops({ runs, json }: Options): Promise<void> {
+  const figures = await measureSops(1_000, runs);
+  process.stdout.write(sopsTable(figures));
+  if (json) process.stdout.write(`${JSON.stringify({ sops: figures })}\n`);
+}
+
 async function startPeers(ground: Ground): Promise<readonly Keeper[]> {
   return [await kustomizeController(ground), clusterResourceSet(ground)];
 }
@@ -73,14 +82,15 @@ function optionsOf(args: readonly string[]): Options | undefined {
       peers: { type: "boolean", default: false },
       templates: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
+      sops: { type: "boolean", default: false },
       profile: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return undefined;
-  const { peers, templates, json, profile } = values;
+  const { peers, templates, json, sops, profile } = values;
   const counts = { clusters: counted(values.clusters), runs: counted(values.runs) };
-  return { ...counts, peers, templates, json, profile };
+  return { ...counts, peers, templates, json, sops, profile };
 }
 
 function counted(text: string): number {
@@ -93,6 +103,10 @@ function counted(text: string): number {
 async function main(): Promise<void> {
   const options = optionsOrExit();
   if (options.templates) return benchTemplates();
+  if (options.sops) {
+    await benchSops(options);
+    return;
+  }
   const dir = await newLabDir();
   const end = () => stopLab(dir).then(() => rm(dir, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const)

@@ -43,7 +43,8 @@ function rowOf(object: KubeObject, members: readonly FleetMember[], now: Date): 
   ];
 }
 
-function sourceOf({ name, oci, flux }: FleetRevision["spec"]["layers"][number]): string {
-  const from = flux?.version ?? oci?.revision.replace(/(@?sha256:[0-9a-f]{8})[0-9a-f]*$/, "$1");
+function sourceOf({ name, oci, git, flux }: FleetRevision["spec"]["layers"][number]): string {
+  const resolved = oci?.revision ?? git?.revision;
+  const from = flux?.version ?? resolved?.replace(/(@?sha(?:256|1):[0-9a-f]{8})[0-9a-f]*$/, "$1");
   return from === undefined ? name : `${name} ${from}`;
 }

@@ -1,8 +1,8 @@
 import { open, rm } from "node:fs/promises";
 import type { CommandModule } from "yargs";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { ApiError, Discovery } from "../../pkg/kube/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
+import { ApiError, Discovery, isConflict, type KubeClient } from "../../pkg/kube/index.ts";
+import { annotations, type KubeObject } from "../../pkg/object/index.ts";
 import {
   generateIdentity,
   generatePostQuantumIdentity,
@@ -67,19 +67,8 @@ async function init(args: Arguments): Promise<void> {
     ? await generatePostQuantumIdentity()
     : generateIdentity(chance.random);
   const file = fileText(made);
-  await writeOnce(args.out, file);
-  try {
-    if (!args.offline)
-      await withHub(args.kubeconfig, async (hub) => {
-        const secret = secretOf(args.namespace, file);
-        const resource = await resourceOf(new Discovery(hub), secret);
-        await hub.create(resource, secret, {});
-      });
-  } catch (error) {
-    // Nobody can have used it, and the next attempt needs the name.
-    await rm(args.out, { force: true });
-    throw explained(error, args.namespace);
-  }
+  if (args.offline) await writeOnce(args.out, file);
+  else await withHub(args.kubeconfig, (hub) => store(hub, args, { ...made, file }));
   const result = {
     recipient: made.recipient,
     file: args.out,
@@ -88,12 +77,24 @@ async function init(args: Arguments): Promise<void> {
   process.stdout.write(printed(result, args.output, () => `${made.recipient}\n`));
 }
 
-function explained(error: unknown, namespace: string): unknown {
-  if (!(error instanceof ApiError) || error.status !== 409) return error;
-  return new CapitanError(
-    "AlreadyExists",
-    `Secret ${namespace}/${secretName} is there already; it was not changed`,
-  );
+/** Creates the Secret. The copy goes again only when the hub has said that it did not take the key. */
+async function store(
+  hub: KubeClient,
+  { namespace, out }: Arguments,
+  { file, recipient }: NewIdentity & { readonly file: string },
+): Promise<void> {
+  const secret = secretOf(namespace, file, recipient);
+  const resource = await resourceOf(new Discovery(hub), secret);
+  await writeOnce(out, file);
+  try {
+    await hub.create(resource, secret, {});
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
+    await rm(out, { force: true });
+    if (!isConflict(error)) throw error;
+    const what = `Secret ${namespace}/${secretName} is there already; it was not changed`;
+    throw new CapitanError("AlreadyExists", what, { cause: error });
+  }
 }
 
 function fileText({ recipient, identity }: NewIdentity): string {
@@ -115,7 +116,7 @@ async function writeOnce(path: string, text: string): Promise<void> {
   }
 }
 
-function secretOf(namespace: string, text: string): KubeObject {
+function secretOf(namespace: string, text: string, recipient: string): KubeObject {
   return {
     apiVersion: "v1",
     kind: "Secret",
@@ -125,6 +126,7 @@ function secretOf(namespace: string, text: string): KubeObject {
       name: secretName,
       namespace,
       labels: { "clusterctl.cluster.x-k8s.io/move": "" },
+      annotations: { [annotations.recipient]: recipient },
     },
     data: { "manager.agekey": Buffer.from(text).toString("base64") },
   };

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey } from "node:crypto";
 import { sameKey } from "./shamir.ts";
 
 const version = "age-encryption.org/v1\n";
@@ -22,10 +22,15 @@ export type AgeFile = {
   readonly payload: Buffer;
 };
 
+/** What HKDF takes for no salt (RFC 5869, 2.2). */
+const noSalt = Buffer.alloc(32);
+
+// Node takes key objects three times as fast as bytes.
+const hmac = (key: Buffer) => createHmac("sha256", createSecretKey(key));
+
 /** HKDF-SHA-256 (RFC 5869) for one block of output. */
 export function hkdf(secret: Buffer, salt: Buffer, info: string): Buffer {
-  const extracted = createHmac("sha256", salt).update(secret).digest();
-  return createHmac("sha256", extracted).update(info).update(Buffer.of(1)).digest();
+  return hmac(hmac(salt).update(secret).digest()).update(info).update(Buffer.of(1)).digest();
 }
 
 /** Reads the header of an age v1 file; undefined when it is not one. age-encryption.org/v1, "Header". */
@@ -66,14 +71,17 @@ export function raw64(text: string): Buffer | undefined {
 
 const to64 = (bytes: Buffer) => bytes.toString("base64").replace(/=+$/, "");
 
+const headerMac = (fileKey: Buffer, header: Buffer) =>
+  hmac(hkdf(fileKey, noSalt, "header"))
+    .update(header)
+    .digest();
+
 /** Opens the payload, one chunk, with a file key that fits the header; undefined when it does not fit. */
 export function openPayload(
   { header, mac, payload }: AgeFile,
   fileKey: Buffer,
 ): Buffer | undefined {
-  const expected = createHmac("sha256", hkdf(fileKey, Buffer.alloc(0), "header"))
-    .update(header)
-    .digest();
+  const expected = headerMac(fileKey, header);
   if (!sameKey(expected, mac)) return undefined;
   const key = hkdf(fileKey, payload.subarray(0, nonceBytes), "payload");
   return openChaCha(key, lastChunk, payload.subarray(nonceBytes));
@@ -88,9 +96,7 @@ export function sealAge(
 ): Buffer {
   const line = `-> ${[stanza.type, ...stanza.args].join(" ")}\n`;
   const header = Buffer.from(`${version}${line}${to64(stanza.body)}\n---`);
-  const mac = createHmac("sha256", hkdf(fileKey, Buffer.alloc(0), "header"))
-    .update(header)
-    .digest();
+  const mac = headerMac(fileKey, header);
   const nonce = random(nonceBytes);
   const payload = sealChaCha(hkdf(fileKey, nonce, "payload"), lastChunk, plaintext);
   return Buffer.concat([header, Buffer.from(` ${to64(mac)}\n`), nonce, payload]);
@@ -102,7 +108,9 @@ const lastChunk = Buffer.from("000000000000000000000001", "hex");
 /** ChaCha20-Poly1305; undefined when the tag is wrong. */
 export function openChaCha(key: Buffer, nonce: Buffer, sealed: Buffer): Buffer | undefined {
   if (sealed.length < 16) return undefined;
-  const cipher = createDecipheriv("chacha20-poly1305", key, nonce, { authTagLength: 16 });
+  const cipher = createDecipheriv("chacha20-poly1305", createSecretKey(key), nonce, {
+    authTagLength: 16,
+  });
   cipher.setAuthTag(sealed.subarray(-16));
   const plain = cipher.update(sealed.subarray(0, -16));
   try {
@@ -115,7 +123,9 @@ export function openChaCha(key: Buffer, nonce: Buffer, sealed: Buffer): Buffer |
 
 /** ChaCha20-Poly1305, the tag behind the text. */
 export function sealChaCha(key: Buffer, nonce: Buffer, plain: Buffer): Buffer {
-  const cipher = createCipheriv("chacha20-poly1305", key, nonce, { authTagLength: 16 });
+  const cipher = createCipheriv("chacha20-poly1305", createSecretKey(key), nonce, {
+    authTagLength: 16,
+  });
   const sealed = cipher.update(plain);
   cipher.final();
   return Buffer.concat([sealed, cipher.getAuthTag()]);

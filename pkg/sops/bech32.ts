@@ -10,8 +10,8 @@ function polymod(values: readonly number[]): number {
   for (const value of values) {
     const top = sum >>> 25;
     sum = ((sum & 0x1ffffff) << 5) ^ value;
-    for (const [i, generator] of generators.entries())
-      if (((top >>> i) & 1) === 1) sum ^= generator;
+    for (let i = 0; i < generators.length; i++)
+      if (((top >>> i) & 1) === 1) sum ^= generators[i] ?? 0;
   }
   return sum >>> 0;
 }

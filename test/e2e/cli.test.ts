@@ -475,7 +475,7 @@ test("a reader who stops early is no failure", async () => {
 test("wrong usage does nothing, exits 2 and says in one line what is wrong", async () => {
   const cases: readonly (readonly [line: string, says: string])[] = [
     ["", "say what to do, for instance: capitan get fleets"],
-    ["get", "say what to get: fleets, members, clusters, revisions"],
+    ["get", "say what to get: fleets, members, clusters, revisions, recipients"],
     ["get nonsense", "Unknown argument: nonsense"],
     [
       "get fleets -o xml",
@@ -590,7 +590,7 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
     assert.equal(stderr, "");
     return stdout.trimEnd().split("\n");
   };
-  const nouns = ["fleets", "members", "clusters", "revisions"];
+  const nouns = ["fleets", "members", "clusters", "revisions", "recipients"];
   assert.deepEqual(await tab("capitan get "), nouns);
   assert.deepEqual(
     await tab("capitan get ", { SHELL: "/bin/zsh" }),

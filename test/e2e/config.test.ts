@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { parse } from "yaml";
 import {
@@ -67,10 +70,10 @@ const apply = (kind: "Secret" | "ConfigMap", name: string, more: object) =>
   );
 
 /** The source of the Fleet: templates, values and secrets for every cluster. */
-async function push(tag: string, change: Readonly<Record<string, string>> = {}): Promise<string> {
+async function sourceFiles(): Promise<Readonly<Record<string, string>>> {
   const values = (region: string) =>
     encrypted(`password: ${region}-password\n`, "x.yaml", [manager.recipient]);
-  const files = {
+  return {
     "config/namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: audited}\n",
     "config/app.yaml.hbs": `apiVersion: v1
 kind: ConfigMap
@@ -101,8 +104,11 @@ stringData:
     ),
     "values/eu.sops.yaml": await values("eu"),
     "values/us.sops.yaml": await values("us"),
-    ...change,
   };
+}
+
+async function push(tag: string, change: Readonly<Record<string, string>> = {}): Promise<string> {
+  const files = { ...(await sourceFiles()), ...change };
   return pushFiles(`oci://${lab.registry}/cfg/source:${tag}`, files);
 }
 
@@ -191,6 +197,36 @@ test("capitan render prints what is applied, byte for byte; Secrets only when as
     documents.map((text) => canonicalJson(parse(text))),
     objects.map((object) => canonicalJson(object)),
   );
+});
+
+test("capitan render without a hub, from files alone, prints the same", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "capitan-render-"));
+  t.after(() => rm(dir, { recursive: true }));
+  const { stdout } = await capitan(["get", "fleets", "-o", "json"]);
+  const all = JSON.parse(stdout) as readonly KubeObject[];
+  const inputs = [
+    all.find(({ metadata }) => metadata.name === "cfg"),
+    await hub.get(resources.cluster, { namespace, name: "cfg-eu" }),
+    await hub.get(resources.configMap, { namespace, name: "cfg-defaults" }),
+    await hub.get(resources.secret, { namespace, name: "cfg-limits" }),
+    await hub.get(resources.secret, { namespace, name: "cfg-manager" }),
+  ];
+  const documents = inputs.map((object) => `---\n${JSON.stringify(object)}\n`);
+  await writeFile(join(dir, "inputs.yaml"), documents.join(""));
+  for (const [path, text] of Object.entries(await sourceFiles())) {
+    await mkdir(join(dir, "source", dirname(path)), { recursive: true });
+    await writeFile(join(dir, "source", path), text);
+  }
+  const args = ["--cluster", "cfg-eu", "-o", "json", "--show-secrets"];
+  const files = ["-f", join(dir, "inputs.yaml"), "--source", `config=${join(dir, "source")}`];
+  const offline = await capitan(["render", "fleet", "cfg", ...args, ...files], "/nonexistent");
+  assert.equal(offline.code, 0, offline.stderr);
+  const online = await capitan(["render", "fleet", "cfg", ...args]);
+  assert.equal(offline.stdout, online.stdout);
+  const layer = ["render", "layer", "config", "--fleet", "cfg", ...args, ...files];
+  assert.equal((await capitan(layer, "/nonexistent")).stdout, online.stdout);
+  const nobody = await capitan(["render", "fleet", "cfg", "--cluster", "cfg-no", ...files]);
+  assert.match(nobody.stderr, /NotFound: Fleet cfg does not select a Cluster named cfg-no/);
 });
 
 /** What the controller writes on each of the two clusters because of a change, inventory left out, until `done` holds. */

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fluxManifests, fluxVersion } from "../../hack/flux-manifests.ts";
@@ -39,6 +41,35 @@ before(async () => {
 after(async () => {
   await client.close();
   await hub.close();
+});
+
+test("capitan init keys: the copy on the disk is the key on the hub, made once", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "capitan-keys-"));
+  t.after(() => rm(dir, { recursive: true }));
+  const name = { namespace, name: "manager-key" };
+  await deleteNow(hub, resources.secret, name);
+  const file = join(dir, "manager.agekey");
+  const { stdout, code, stderr } = await capitan(["init", "keys", "--out", file]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^age1[0-9a-z]{58}\n$/);
+  assert.equal((await stat(file)).mode & 0o777, 0o600);
+  const secret = await hub.get(resources.secret, name);
+  const key = asString(asMap(secret?.["data"])["manager.agekey"]) ?? "";
+  assert.equal(Buffer.from(key, "base64").toString(), await readFile(file, "utf8"));
+  assert.equal(secret?.["immutable"], true);
+  const { stdout: recipients } = await capitan(["get", "recipients", "-o", "json"]);
+  const [manager] = JSON.parse(recipients) as readonly Row[];
+  assert.equal(manager?.recipient, stdout.trim());
+  const other = join(dir, "other.agekey");
+  const again = await capitan(["init", "keys", "--out", other]);
+  assert.match(again.stderr, /AlreadyExists: Secret fleet\/manager-key is there already/);
+  await assert.rejects(stat(other), /ENOENT/);
+  const taken = await capitan(["init", "keys", "--out", file]);
+  assert.equal(taken.code, 1);
+  assert.equal(
+    (await hub.get(resources.secret, name))?.metadata.resourceVersion,
+    secret?.metadata.resourceVersion,
+  );
 });
 
 type Row = { readonly cluster?: string; readonly generation?: number; readonly recipient: string };

@@ -246,6 +246,8 @@ test("S10 killed in the editor, in the middle of a rotation: no plaintext on a d
   editing.kill("SIGKILL");
   await new Promise((resolve) => editing.once("exit", resolve));
   process.kill(Number(editor));
+  assert.match(plaintext, /^\/dev\/shm\/capitan-/, "what a killed edit leaves is in memory");
+  assert.deepEqual(await readdir(scratch), [], "nothing in the directory for temporary files");
   await rm(join(plaintext, ".."), { recursive: true, force: true });
   for (const delayMs of [120, 180, 240, 320, 420]) {
     const rotating = spawn(process.execPath, [main, "secrets", "rotate", file("a")], {
@@ -257,7 +259,6 @@ test("S10 killed in the editor, in the middle of a rotation: no plaintext on a d
     await end;
     clearTimeout(timer);
   }
-  assert.deepEqual(await readdir(scratch), [], "nothing in the directory for temporary files");
   for (const path of await filesBelow(dir)) {
     if (/\.git\//.test(path)) continue;
     assert.doesNotMatch(await readFile(path, "latin1"), /s3cr3t/, path);
