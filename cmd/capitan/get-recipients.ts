@@ -2,9 +2,9 @@ import type { CommandModule } from "yargs";
 import { stringify } from "yaml";
 import { hubResources } from "../../pkg/api/index.ts";
 import { clusterNameLabel } from "../../pkg/capi/index.ts";
-import { generationOf, identitiesIn } from "../../pkg/controllers/index.ts";
+import { generationOf, identitiesIn, identitiesOf } from "../../pkg/controllers/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { annotations, labels, type KubeObject } from "../../pkg/object/index.ts";
+import { labels, type KubeObject } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { ago, formatted, table } from "./text.ts";
 
@@ -69,20 +69,20 @@ async function managers(
 }
 
 async function clusters(hub: KubeClient, { namespace }: Arguments): Promise<readonly Recipient[]> {
-  const labelSelector = labels.ageGeneration;
-  const options = { namespace, labelSelector, metadataOnly: true };
+  const options = { namespace, labelSelector: labels.ageGeneration };
   const { items } = await hub.list(hubResources.secret, options);
-  return items
-    .flatMap(recipientOf)
-    .sort((a, b) => (a.cluster ?? "").localeCompare(b.cluster ?? "", "en"));
+  const found = await Promise.all(items.map(recipientOf));
+  return found.flat().sort((a, b) => (a.cluster ?? "").localeCompare(b.cluster ?? "", "en"));
 }
 
-function recipientOf(secret: KubeObject): readonly Recipient[] {
+/** From the identity itself: an annotation is easily written by somebody else. */
+async function recipientOf(secret: KubeObject): Promise<readonly Recipient[]> {
   const cluster = secret.metadata.labels?.[clusterNameLabel] ?? "";
   const generation = generationOf(secret, { name: cluster });
-  const recipient = secret.metadata.annotations?.[annotations.recipient];
-  if (generation === undefined || recipient === undefined) return [];
-  return [{ cluster, generation, recipient, created: secret.metadata.creationTimestamp }];
+  if (generation === undefined) return [];
+  const identities = await identitiesOf(secret);
+  const created = secret.metadata.creationTimestamp;
+  return identities.map(({ recipient }) => ({ cluster, generation, recipient, created }));
 }
 
 function textOf(recipients: readonly Recipient[], output: string): string {

@@ -40,12 +40,17 @@ function prefixOf(path: string): string {
   return parts.map((part) => `${part}/`).join("");
 }
 
-/** Sorts manifests and templates; everything else in a source is of no concern. */
+/** Sorts manifests and templates; everything else in a source is of no concern. Throws TemplateInvalid for a template of nothing. */
 export function sortFiles(
   files: ArtifactFiles,
   isEncrypted: (content: Buffer, path: string) => boolean,
 ): SortedFiles {
   const entries = [...files].sort(([a], [b]) => (a < b ? -1 : 1));
+  const lost = entries.find(([path]) => templateFile.test(path) && !isManifestTemplate(path));
+  if (lost !== undefined) {
+    const what = `${lost[0]}: a template of a manifest is named *.yaml.hbs, *.yml.hbs or *.json.hbs`;
+    throw new CapitanError("TemplateInvalid", what);
+  }
   const manifests = entries.filter(([path]) => manifestFile.test(path));
   const encrypted = manifests.filter(([path, { content }]) => isEncrypted(content, path));
   const names = new Set(encrypted.map(([path]) => path));

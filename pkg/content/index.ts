@@ -1,3 +1,3 @@
 /** What the files of a source are to a layer: manifests, templates, values, encrypted ones. */
 export { filesUnder, fileAt, sortFiles, type SortedFiles } from "./files.ts";
-export { refusePlaintext } from "./secrets.ts";
+export { refuseCiphertext, refusePlaintext } from "./secrets.ts";

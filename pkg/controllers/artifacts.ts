@@ -1,11 +1,16 @@
 import { CapitanError } from "../errors/index.ts";
 import { parseReference, selectVersion, type ArtifactFiles } from "../oci/index.ts";
 import type { Layer } from "../api/index.ts";
+import { Kept } from "./kept.ts";
 import type { Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
 import { dockerSecret, existingSecret, nameOfSecret, secretText } from "./secrets.ts";
 
-/** Artifacts that are kept in memory; one of Flux is about 300 kB. */
-const heldMax = 64;
+/** Bytes of artifacts that are kept in memory; one of Flux is about 300 kB. */
+export const heldBytesMax = 64 * 1024 * 1024;
+
+/** What files weigh. */
+export const bytesOf = (files: ArtifactFiles): number =>
+  [...files.values()].reduce((sum, { content }) => sum + content.length, 0);
 
 export type Access = {
   readonly url: string;
@@ -36,7 +41,7 @@ export const keyOfArtifact = (
 export class Artifacts {
   readonly #secrets: Secrets;
   readonly #repositories: Repositories;
-  readonly #held = new Map<string, Promise<ArtifactFiles>>();
+  readonly #held = new Kept<ArtifactFiles>(heldBytesMax, bytesOf);
 
   constructor(secrets: Secrets, repositories: Repositories) {
     this.#secrets = secrets;
@@ -69,17 +74,11 @@ export class Artifacts {
     source: Access & { readonly digest: string },
     signal: AbortSignal,
   ): Promise<ArtifactFiles> {
-    const key = keyOfArtifact(namespace, source);
-    const held = this.#held.get(key);
-    if (held !== undefined) return held;
-    const pulled = this.#withRepository(namespace, source, signal, (repository) =>
-      repository.pull(source.digest, signal),
+    return this.#held.of(keyOfArtifact(namespace, source), () =>
+      this.#withRepository(namespace, source, signal, (repository) =>
+        repository.pull(source.digest, signal),
+      ),
     );
-    this.#held.set(key, pulled);
-    pulled.catch(() => this.#held.delete(key));
-    const [oldest] = this.#held.keys();
-    if (this.#held.size > heldMax && oldest !== undefined) this.#held.delete(oldest);
-    return pulled;
   }
 
   async #withRepository<T>(

@@ -1,4 +1,4 @@
-import type { FleetMember, RevisionLayer } from "../api/index.ts";
+import type { FleetMember } from "../api/index.ts";
 import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import {
@@ -22,6 +22,8 @@ import {
 } from "./engine.ts";
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
+import { PruneBudget } from "./prune-budget.ts";
+import { revisionText } from "./report.ts";
 import { Session } from "./session.ts";
 import { arePlanned, claimsOf, unknownWishes } from "./wishes.ts";
 
@@ -48,6 +50,7 @@ export class ClusterReconciler {
   readonly #options: ClusterReconcilerOptions;
   readonly #members: Members;
   readonly #shared = new SharedObjects();
+  readonly #pruned = new PruneBudget();
   /** Connected clusters whose last pass was complete, by key. */
   readonly #known = new Map<string, Known>();
 
@@ -264,7 +267,8 @@ export class ClusterReconciler {
       blocks ||= !light;
       await this.#members.remember(member, sequence, signal);
     };
-    const options = { clock, signal, light, claims, remember };
+    const pruning = this.#pruned.forMember(member, plan, clock.monotonicMs());
+    const options = { clock, signal, light, claims, remember, ...pruning };
     let result: PassResult;
     try {
       result = await this.#passes(session, { ...plan, remembered }, options);
@@ -387,9 +391,4 @@ function wasNeverThere({ metadata, spec, status }: FleetMember): boolean {
   const hasWritten = metadata.annotations?.[annotations.sequence] !== undefined;
   const wasReached = status?.clusterID !== undefined || (status?.objects ?? 0) > 0;
   return spec.state === "Removed" && !hasWritten && !wasReached;
-}
-
-/** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */
-function revisionText({ oci, git, flux }: RevisionLayer): string | undefined {
-  return flux?.version ?? oci?.revision ?? git?.revision;
 }

@@ -2,6 +2,7 @@ import type { RevisionLayer } from "../api/index.ts";
 import {
   fileAt,
   filesUnder,
+  refuseCiphertext,
   refusePlaintext,
   sortFiles,
   type SortedFiles,
@@ -24,10 +25,14 @@ import {
 } from "../template/index.ts";
 import type { Named, RendererPort, Secrets } from "./ports.ts";
 import type { AgeKeys } from "./identities.ts";
+import { Kept } from "./kept.ts";
 import { existingSecret, identitiesIn, secretText } from "./secrets.ts";
 
-/** What many clusters share, and what was made for one; a thousand clusters with two layers fit. */
-const heldMax = 4_096;
+/** Characters of JSON that kept objects may have together. */
+const objectsMax = 96 * 1024 * 1024;
+const valuesBytesMax = 1024 * 1024;
+const weightOf = (objects: readonly KubeObject[]) =>
+  objects.reduce((sum, object) => sum + canonicalJson(object).length, 0);
 
 /** A layer's files, with a name that no other files have. */
 export type SourceFiles = {
@@ -79,7 +84,13 @@ type Opened = { readonly identities: readonly Identity[]; readonly version: stri
 export class Content {
   readonly #secrets: Secrets;
   readonly #renderer: RendererPort;
-  readonly #held = new Map<string, Promise<readonly KubeObject[]>>();
+  /** Of a source and directory: what its files are. */
+  readonly #sorted = new Kept<SortedFiles>(256);
+  /** What many clusters share. */
+  readonly #fixed = new Kept<readonly KubeObject[]>(objectsMax, weightOf);
+  /** What was made for one cluster. */
+  readonly #own = new Kept<readonly KubeObject[]>(objectsMax, weightOf);
+  readonly #values = new Kept<JsonMap>(1_024);
 
   constructor(secrets: Secrets, renderer: RendererPort) {
     this.#secrets = secrets;
@@ -94,18 +105,19 @@ export class Content {
     signal: AbortSignal,
   ): Promise<Made> {
     const directory = pathFor(layer.path ?? "./", "path", audience);
-    const files = filesIn(source, directory);
-    const sorted = sortFiles(files, isEncryptedFile);
+    const sorted = await this.#sort(source, directory);
     const opened = await this.#identities(layer, audience.fleet, signal);
     const fixed = digestOf([source.key, directory, opened?.version]);
-    const still = this.#keep(fixed, () => stillObjects(sorted, opened));
+    const still = this.#fixed.of(fixed, () => stillObjects(sorted, opened));
     if (sorted.templates.size === 0) return { made: fixed, objects: await still };
-    const values = await this.#values({ layer, source, audience }, opened, signal);
+    const values = await this.#valuesFor({ layer, source, audience }, opened, signal);
     const context = { ...contextOf(audience), values };
     const made = digestOf([fixed, context]);
-    const objects = await this.#keep(made, async () => {
+    const objects = await this.#own.of(made, async () => {
       const rendered = await this.#rendered(sorted.templates, clusterKey(audience.fleet), context);
-      return [...(await still), ...parseFiles(rendered)];
+      const objects = parseFiles(rendered);
+      refuseCiphertext(objects, "a template");
+      return [...(await still), ...objects];
     });
     return { made, objects };
   }
@@ -123,15 +135,28 @@ export class Content {
     const { path = "./", valuesFiles = [] } = layer;
     for (const line of [path, ...valuesFiles]) checkPath(line, "path");
     if (isTemplate(path)) return { objects: [], isAll: false };
-    const sorted = sortFiles(filesIn(source, path), isEncryptedFile);
+    const sorted = await this.#sort(source, path);
     await this.#checkTemplates(sorted.templates, clusterKey(fleet));
     const opened = await this.#identities(layer, fleet, signal);
     const fixed = digestOf([source.key, path, opened?.version]);
-    const objects = await this.#keep(fixed, () => stillObjects(sorted, opened));
+    const objects = await this.#fixed.of(fixed, () => stillObjects(sorted, opened));
     const isAll = sorted.templates.size === 0;
+    if (isAll && hasValues(layer)) {
+      const what =
+        "values are given, but no file of the layer is a template (*.hbs) that could read them";
+      throw new CapitanError("InputInvalid", what);
+    }
     if (isAll && objects.length === 0)
       throw new CapitanError("ManifestInvalid", "the source contains no Kubernetes object");
     return { objects, isAll };
+  }
+
+  /** Looking for encrypted files means reading every file. */
+  #sort(source: SourceFiles, directory: string): Promise<SortedFiles> {
+    const key = JSON.stringify([source.key, directory]);
+    return this.#sorted.of(key, () =>
+      Promise.resolve(sortFiles(filesIn(source, directory), isEncryptedFile)),
+    );
   }
 
   /** Says what is wrong with templates whatever the cluster: they are rendered for nobody, in a thread. */
@@ -153,7 +178,7 @@ export class Content {
   }
 
   /** Values by precedence: valuesFrom in order, then valuesFiles in order, then values. */
-  async #values(
+  async #valuesFor(
     { layer, source, audience }: Job,
     opened: Opened | undefined,
     signal: AbortSignal,
@@ -165,8 +190,8 @@ export class Content {
       (layer.valuesFiles ?? []).map(async (line) => {
         const path = pathFor(line, "valuesFiles", audience);
         const content = fileAt(source.files, path);
-        const text = isEncryptedFile(content, path) ? await open(content, path, opened) : content;
-        return parseValues(text.toString("utf8"), path);
+        const key = digestOf([source.key, path, opened?.version]);
+        return this.#values.of(key, () => valuesIn(content, path, opened));
       }),
     );
     return mergeValues([...from, ...files, (layer.values ?? {}) as JsonMap]);
@@ -196,29 +221,19 @@ export class Content {
     const { uid = "", resourceVersion = "" } = secret.metadata;
     return { identities: await identitiesIn(secret), version: `${uid} ${resourceVersion}` };
   }
-
-  /** Makes something once; who asks at the same time shares it, and what failed is not kept. */
-  #keep(key: string, make: () => Promise<readonly KubeObject[]>): Promise<readonly KubeObject[]> {
-    const held = this.#held.get(key);
-    if (held !== undefined) {
-      // The youngest is last.
-      this.#held.delete(key);
-      this.#held.set(key, held);
-      return held;
-    }
-    const made = make();
-    this.#held.set(key, made);
-    made.catch(() => this.#held.delete(key));
-    const [oldest] = this.#held.keys();
-    if (this.#held.size > heldMax && oldest !== undefined) this.#held.delete(oldest);
-    return made;
-  }
 }
 
 const filesIn = ({ files, below }: SourceFiles, directory: string) =>
   below === directory ? files : filesUnder(files, directory);
 
-const isEncryptedFile = (content: Buffer, path: string) => isEncrypted(content, formatOf(path));
+/** Reading a file as SOPS takes its time, so that only what has SOPS's metadata at its top is read. */
+const metadataOfSops = /^sops\s*:|["']sops["']\s*:/m;
+const isEncryptedFile = (content: Buffer, path: string) =>
+  content.includes("sops") &&
+  metadataOfSops.test(content.toString("latin1")) &&
+  isEncrypted(content, formatOf(path));
+const hasValues = ({ values, valuesFrom, valuesFiles }: RevisionLayer) =>
+  [values, valuesFrom, valuesFiles].some((given) => given !== undefined);
 const isTemplate = (text: string) => text.includes("{{");
 
 /** What templates know of a cluster and a Fleet. */
@@ -251,7 +266,24 @@ async function stillObjects(
   const files = new Map<string, { readonly content: Buffer }>();
   for (const [path, { content }] of encrypted)
     files.set(path, { content: await open(content, path, opened) });
-  return [...objects, ...parseFiles(files)];
+  const all = [...objects, ...parseFiles(files)];
+  refuseCiphertext(all, "the source");
+  return all;
+}
+
+/** Values in a file, encrypted or not. Throws InputInvalid, ManifestInvalid, and what opening throws. */
+async function valuesIn(
+  content: Buffer,
+  path: string,
+  opened: Opened | undefined,
+): Promise<JsonMap> {
+  if (content.length > valuesBytesMax)
+    throw new CapitanError("InputInvalid", `${path}: more than ${valuesBytesMax} bytes of values`);
+  const isClosed = isEncryptedFile(content, path);
+  const text = isClosed ? await open(content, path, opened) : content;
+  const values = parseValues(text.toString("utf8"), path);
+  refuseCiphertext([values], path);
+  return values;
 }
 
 /** Opens one file. Throws DecryptionMissing where the layer has nothing to open it with, and what `decryptFile` does. */

@@ -6,6 +6,9 @@ import { idOf, keyOf } from "../object/index.ts";
 import type { Named } from "./ports.ts";
 import type { Sources } from "./sources.ts";
 
+/** Clusters that are judged at once. */
+const atOnce = 16;
+
 /** A member that is moved from one revision to another, by their names. */
 export type Change = {
   readonly before: string;
@@ -51,7 +54,7 @@ export async function droppedBy(
   const found = new Map<string, readonly string[]>();
   // Most clusters of a Fleet get the same: that is compared once.
   const compared = new Map<string, readonly string[]>();
-  for (const { before, after, cluster } of changes) {
+  const judge = async ({ before, after, cluster }: Change): Promise<void> => {
     const sides = await Promise.all(
       [before, after].map((name) => loadOrUnknown(name, cluster, means, signal)),
     );
@@ -61,15 +64,19 @@ export async function droppedBy(
     const dropped = compared.get(same) ?? compare(from, to, before);
     compared.set(same, dropped);
     found.set(`${before} ${after} ${cluster.name}`, dropped);
-  }
+  };
+  for (let i = 0; i < changes.length; i += atOnce)
+    await Promise.all(changes.slice(i, i + atOnce).map(judge));
   return (before, after, cluster) => found.get(`${before} ${after} ${cluster}`) ?? [];
 }
 
 function compare(from: Loaded | undefined, to: Loaded | undefined, name: string) {
   const unknown = [`unknown objects of revision ${name}`];
   try {
+    // What cannot be made is not applied, and nothing is removed for it.
+    if (to === undefined) return [];
     if (from === undefined) return unknown;
-    const kept = new Set((to ?? []).flatMap(keysIn));
+    const kept = new Set(to.flatMap(keysIn));
     const deletable = from.filter(({ layer }) => layer.deletionPolicy === "Delete");
     return deletable.flatMap(keysIn).filter((key) => !kept.has(key));
   } catch (error) {

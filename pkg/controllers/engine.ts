@@ -17,12 +17,20 @@ import {
   step,
   type Facts,
   type LayerInputs,
+  type LayerPlan,
   type LayerVerdict,
   type Problem,
   type Refusal,
   type Step,
 } from "../engine/index.ts";
-import { ledgerOf, ownedBy, type Inventory, type Ledger, type Pin } from "../inventory/index.ts";
+import {
+  ledgerOf,
+  ownedBy,
+  type Inventory,
+  type Ledger,
+  type Pin,
+  type Entry,
+} from "../inventory/index.ts";
 import { hmacHex } from "../json/index.ts";
 import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
 import type { Clock, Kind, WorkloadPort } from "./ports.ts";
@@ -76,6 +84,9 @@ export type PassOptions = {
   readonly claims: ReadonlyMap<string, string>;
   /** Remembers on the hub that this sequence number is about to be used. */
   readonly remember: (sequence: number) => Promise<void>;
+  /** Whether any deletion needs approval, and the same asked, and counted, before objects are deleted. */
+  readonly prunesMany: boolean;
+  readonly mayPrune: () => boolean;
 };
 
 /**
@@ -123,7 +134,7 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
   const unlisted = light ? new Map<string, Problem>() : await look(session, plan, searched, signal);
   const nowMs = clock.monotonicMs();
   const { member, revision } = plan;
-  return startFacts({
+  const facts = startFacts({
     ...plan,
     ledger,
     unlisted,
@@ -139,6 +150,7 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
     refused: refusedBefore(session, member, light),
     held: session.held.get(member) ?? new Map(),
   });
+  return { ...facts, prunesMany: options.prunesMany };
 }
 
 /** A whole look tries again what was refused; a light one does not. */
@@ -186,10 +198,21 @@ async function perform(
     case "release":
       return learnRemoved(facts, await workload.release(next.entries, signal));
     case "delete":
-      return learnRemoved(facts, await workload.delete(next.entries, signal));
+      return removeOrAsk(next.entries, facts, { session, plan, options });
     case "disarm":
       return learnDisarmed(facts, await workload.disarmFlux(signal));
   }
+}
+
+/** Deletes, unless an input has changed for many clusters at once; what was approved is written down as such. */
+async function removeOrAsk(
+  entries: readonly Entry[],
+  facts: Facts,
+  { session, options }: Pass,
+): Promise<Facts> {
+  const isApproved = entries.every((entry) => entry.approved === true);
+  if (!isApproved && !options.mayPrune()) return { ...facts, prunesMany: true };
+  return learnRemoved(facts, await session.workload.delete(entries, options.signal));
 }
 
 /** Writes the inventory with this member's pin, or, once it owns nothing any more, without. */
@@ -279,10 +302,17 @@ export async function placeMember(
   workload.kinds.expect(all);
   const scopes = await resolveKinds(workload, all, signal);
   const placement = { owner: plan.owner, secretKey, shared: session.shared };
-  const layers = placeLayers(rendered, placement, scopes);
+  const layers = placeLayers(rendered, placement, scopes).map((layer) => remembering(layer, held));
   const placed = { made, layers };
   session.placed.set(plan.member, placed);
   return placed;
+}
+
+/** A layer that cannot be made now goes on claiming what it had when it could. */
+function remembering(layer: LayerPlan, before: Placed | undefined): LayerPlan {
+  const had = before?.layers.find(({ name }) => name === layer.name);
+  if (layer.isUnknown !== true || had === undefined) return layer;
+  return { ...layer, named: [...(had.named ?? []), ...had.objects.map(({ key }) => key)] };
 }
 
 /** What the layers are made from: the revision, their inputs, the key of digests over Secrets. */

@@ -1,10 +1,9 @@
 import { parseGitSecret, parseGitUrl, type GitRef, type Resolved } from "../gitdata/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
+import { bytesOf, heldBytesMax } from "./artifacts.ts";
+import { Kept } from "./kept.ts";
 import type { GitPort, GitRepositories, Secrets } from "./ports.ts";
 import { existingSecret, nameOfSecret } from "./secrets.ts";
-
-/** Commits whose files are kept in memory. */
-const heldMax = 32;
 
 /** A repository as a Fleet names it. */
 export type GitAddress = {
@@ -18,7 +17,7 @@ export type GitAddress = {
 export class GitSources {
   readonly #secrets: Secrets;
   readonly #repositories: GitRepositories;
-  readonly #held = new Map<string, Promise<ArtifactFiles>>();
+  readonly #held = new Kept<ArtifactFiles>(heldBytesMax, bytesOf);
 
   constructor(secrets: Secrets, repositories: GitRepositories) {
     this.#secrets = secrets;
@@ -39,14 +38,7 @@ export class GitSources {
     signal: AbortSignal,
   ): Promise<ArtifactFiles> {
     const key = `${namespace}/${git.url}@${git.commit}:${path}`;
-    const held = this.#held.get(key);
-    if (held !== undefined) return held;
-    const fetched = this.#fetch(namespace, git, path, signal);
-    this.#held.set(key, fetched);
-    fetched.catch(() => this.#held.delete(key));
-    const [oldest] = this.#held.keys();
-    if (this.#held.size > heldMax && oldest !== undefined) this.#held.delete(oldest);
-    return fetched;
+    return this.#held.of(key, () => this.#fetch(namespace, git, path, signal));
   }
 
   async #fetch(

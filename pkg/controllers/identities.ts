@@ -1,6 +1,7 @@
+import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { annotations, labels, type KubeObject } from "../object/index.ts";
-import { parseIdentities, type NewIdentity } from "../sops/index.ts";
+import { parseIdentities, type Identity, type NewIdentity } from "../sops/index.ts";
 import type { Named } from "./ports.ts";
 import { nameOfSecret, secretText } from "./secrets.ts";
 
@@ -16,6 +17,12 @@ export type IdentityHub = {
   /** False when one of this name is there already. */
   createSecret(secret: KubeObject, signal: AbortSignal): Promise<boolean>;
 };
+
+/** What a cluster has in its Secret of identities: base64 by key; undefined when there is none. */
+export type Planted = Readonly<Record<string, string>> | undefined;
+
+/** Where a cluster's Flux finds its identities; `ageKeysSecret` of the engine makes it. */
+export const plantedName = { namespace: "flux-system", name: "sops-age" } as const;
 
 /** The key of an identity's Secret. */
 const identityKey = "identity";
@@ -34,18 +41,49 @@ export class Identities {
     this.#newIdentity = newIdentity;
   }
 
-  /** All identities of a cluster; the first is made where there is none. Throws SecretInvalid. */
-  async of(cluster: Named, signal: AbortSignal): Promise<AgeKeys> {
+  /**
+   * All identities of a cluster; the first is made where there is none. `planted` is what the cluster
+   * has of them: what the hub has lost is never taken from it, it may be the last copy. Throws
+   * SecretInvalid, IdentityInvalid, IdentityLost.
+   */
+  async of(cluster: Named, planted: Planted, signal: AbortSignal): Promise<AgeKeys> {
     const held = await this.#hub.identitySecrets(cluster, signal);
-    if (held.some((secret) => generationOf(secret, cluster) !== undefined))
-      return ageKeysOf(held, cluster);
+    if (held.some((secret) => generationOf(secret, cluster) !== undefined)) {
+      const keys = await ageKeysOf(held, cluster);
+      await refuseLost(cluster, keys, planted);
+      return keys;
+    }
+    await refuseLost(cluster, { data: {}, version: "" }, planted);
     // Whoever was faster has made it: what is there then counts.
     await this.#hub.createSecret(
       identitySecret(cluster, firstGeneration, this.#newIdentity()),
       signal,
     );
-    return ageKeysOf(await this.#hub.identitySecrets(cluster, signal), cluster);
+    const keys = await ageKeysOf(await this.#hub.identitySecrets(cluster, signal), cluster);
+    if (Object.keys(keys.data).length > 0) return keys;
+    const name = `${cluster.namespace}/${cluster.name}-age-${firstGeneration}`;
+    const message = `Secret ${name} is there, but without the labels of an age identity`;
+    throw new CapitanError("SecretInvalid", message);
   }
+}
+
+/** Refuses to withdraw or replace an identity that only the cluster has. Throws IdentityLost. */
+async function refuseLost(cluster: Named, { data }: AgeKeys, planted: Planted): Promise<void> {
+  for (const [key, value] of Object.entries(planted ?? {})) {
+    const isKept = !key.endsWith(".agekey") || data[key] === value;
+    if (isKept || !(await isIdentity(value))) continue;
+    const secret = `${cluster.namespace}/${cluster.name}-age-${key.replace(/\.agekey$/, "")}`;
+    const message = `the cluster has the age identity ${key} in Secret ${plantedName.namespace}/${plantedName.name}, and Secret ${secret} on the hub is gone or holds another one: restore it`;
+    throw new CapitanError("IdentityLost", message);
+  }
+}
+
+async function isIdentity(base64: string): Promise<boolean> {
+  const text = Buffer.from(base64, "base64").toString("utf8");
+  return parseIdentities(text, "").then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The Secret of one generation. */
@@ -78,6 +116,11 @@ export function generationOf(
   return metadata.name === `${name}-age-${said}` ? generation : undefined;
 }
 
+/** The identities in one Secret of a cluster. Throws SecretInvalid, IdentityInvalid. */
+export function identitiesOf(secret: KubeObject): Promise<readonly Identity[]> {
+  return parseIdentities(secretText(secret, identityKey), nameOfSecret(secret));
+}
+
 /** What a cluster's Flux gets of its identities. Throws SecretInvalid, IdentityInvalid. */
 export async function ageKeysOf(secrets: readonly KubeObject[], cluster: Named): Promise<AgeKeys> {
   const found = secrets.flatMap((secret) => {
@@ -87,9 +130,11 @@ export async function ageKeysOf(secrets: readonly KubeObject[], cluster: Named):
   const sorted = found.sort((a, b) => a.generation - b.generation);
   const data = sorted.map(async ({ secret, generation }) => {
     // One line that Flux cannot read spoils every Kustomization of the cluster.
-    await parseIdentities(secretText(secret, identityKey), nameOfSecret(secret));
+    await identitiesOf(secret);
     return [`${generation}.agekey`, asString(asMap(secret["data"])[identityKey]) ?? ""] as const;
   });
-  const version = sorted.map(({ secret }) => secret.metadata.uid ?? "").join(" ");
+  const version = sorted
+    .map(({ secret: { metadata } }) => `${metadata.uid ?? ""}/${metadata.resourceVersion ?? ""}`)
+    .join(" ");
   return { data: Object.fromEntries(await Promise.all(data)), version };
 }

@@ -19,9 +19,10 @@ import {
 import { annotations } from "../object/index.ts";
 import type { MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
-import type { Identities } from "./identities.ts";
+import { plantedName, type Identities } from "./identities.ts";
 import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
+import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
 
 export type MembersOptions = {
@@ -40,6 +41,8 @@ export type OnCluster = {
   readonly cluster: ClusterFacts;
   readonly members: readonly FleetMember[];
 };
+
+type Connected = OnCluster & { readonly session: Session };
 
 /** The members of clusters as the hub has them: what they want, what is remembered of them, what is reported. */
 export class Members {
@@ -71,7 +74,7 @@ export class Members {
   /** What the member wants of its cluster, or why that is not known. */
   async plan(
     member: FleetMember,
-    on: OnCluster,
+    on: Connected,
     signal: AbortSignal,
   ): Promise<MemberPlan | Problem> {
     const { spec, metadata } = member;
@@ -84,7 +87,8 @@ export class Members {
     const audience = { fleet: spec.fleetRef, cluster: on.cluster.context };
     const inputs = await Promise.all(
       layers.map(
-        async (layer) => [layer.name, await this.#inputsFor(layer, audience, signal)] as const,
+        async (layer) =>
+          [layer.name, await this.#inputsFor(layer, { audience, on }, signal)] as const,
       ),
     );
     return { ...this.#standing(member, on), revision, inputs: new Map(inputs) };
@@ -154,13 +158,16 @@ export class Members {
 
   async #inputsFor(
     layer: RevisionLayer,
-    audience: Audience,
+    { audience, on }: { readonly audience: Audience; readonly on: Connected },
     signal: AbortSignal,
   ): Promise<LayerInputs | Problem> {
     const { identities, sources } = this.#options;
     try {
       const decrypts = layer.flux?.sync?.decryption !== undefined;
-      const ageKeys = decrypts ? await identities.of(audience.cluster, signal) : undefined;
+      const planted = decrypts
+        ? await on.session.workload.secretData(plantedName, signal)
+        : undefined;
+      const ageKeys = decrypts ? await identities.of(audience.cluster, planted, signal) : undefined;
       return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;

@@ -167,6 +167,11 @@ export type WorkloadPort = {
     entries: readonly Entry[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, RemovalReply>>;
+  /** The data of a Secret in the cluster, base64 by key; undefined when it does not exist. */
+  secretData(
+    name: Named,
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<string, string>> | undefined>;
   disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
 };
 

@@ -1,4 +1,4 @@
-import { conditionOf, type Fleet, type FleetMember } from "../api/index.ts";
+import { conditionOf, type Fleet, type FleetMember, type RevisionLayer } from "../api/index.ts";
 import { codes, messageOf } from "../errors/index.ts";
 import type { Clock, EventNote, Log } from "./ports.ts";
 
@@ -51,4 +51,9 @@ export async function emit(
 /** The wall time as statuses hold it: RFC 3339, whole seconds. */
 export function timestamp({ now }: Clock): string {
   return now().toISOString().replace(/\.\d+/, "");
+}
+
+/** What people call the layer's content: a version, a tag with its digest, or nothing for inline objects. */
+export function revisionText({ oci, git, flux }: RevisionLayer): string | undefined {
+  return flux?.version ?? oci?.revision ?? git?.revision;
 }

@@ -67,7 +67,7 @@ function planHandOver(leftovers: readonly Entry[], facts: Facts): Step | undefin
 function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefined {
   const unapproved = deleted.filter((entry) => entry.approved !== true);
   const owned = ownedBy(facts.inventory, facts.owner).length;
-  const asked = approvalFor(facts.cluster, unapproved, owned);
+  const asked = approvalFor(facts.cluster, unapproved, owned, facts.prunesMany);
   if (asked === undefined) return undefined;
   if (asked.approval !== facts.approval)
     return { problem: { code: "RemovalNeedsApproval", message: asked.message } };

@@ -72,6 +72,7 @@ export function startFacts(start: Start): Facts {
     removalWaits,
     layers,
     fleets: new Map([...(header?.pins ?? [])].map(([owned, { fleet }]) => [owned, fleet])),
+    prunesMany: false,
     stored: found,
     inventory,
     live,

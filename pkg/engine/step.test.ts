@@ -71,6 +71,7 @@ function facts(
     fenced: true,
     disarmed: false,
     removalWaits: undefined,
+    prunesMany: false,
     pauses: new Map(),
     thieves: new Map(),
     unverified: new Set<string>(),

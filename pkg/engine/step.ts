@@ -85,6 +85,8 @@ export type Facts = {
   readonly claims: ReadonlyMap<string, string>;
   /** Why nothing may be removed yet. */
   readonly removalWaits: string | undefined;
+  /** Whether any deletion needs approval, because an input has changed for many clusters at once. */
+  readonly prunesMany: boolean;
   /** Whether Flux's controllers are gone and its objects have no finalizers, when Flux is withdrawn. */
   readonly disarmed: boolean;
 };

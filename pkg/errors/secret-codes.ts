@@ -12,6 +12,12 @@ export const secretCodes = {
     meaning: "A Secret that the Fleet refers to has not the keys or the form that are needed.",
     remedy: "Give it the type and keys that the message names.",
   },
+  IdentityLost: {
+    retry: "backoff",
+    meaning: "A cluster has an age identity that the hub has no more, or has otherwise.",
+    remedy:
+      "Restore the Secret that the message names from a backup, or from the cluster: its data key identity is the value of that key in flux-system/sops-age. Nothing is taken from the cluster meanwhile.",
+  },
   DecryptionMissing: {
     retry: "never",
     meaning:

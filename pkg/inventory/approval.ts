@@ -20,21 +20,24 @@ export type Approval = { readonly approval: string; readonly message: string };
 
 /**
  * Whether deleting these objects of a member needs approval: (a) what holds others, (b) most of the
- * member's objects, (e) Flux. The approval is a digest of exactly this set on this cluster.
+ * member's objects, (c) something on more than three clusters at once (`isOneOfMany`), (e) Flux. The approval is a digest of exactly this set on this cluster.
  */
 export function approvalFor(
   cluster: string,
   deleted: readonly Entry[],
   owned: number,
+  isOneOfMany = false,
 ): Approval | undefined {
   const dangerous = deleted.filter((entry) => {
     const { group, kind } = idOfEntry(entry);
     return dangerousKinds.has(`${group}/${kind}`);
   });
   const isMost = deleted.length >= manyMin && deleted.length * 2 > owned;
-  if (dangerous.length === 0 && !isMost) return undefined;
+  const asks = dangerous.length > 0 || isMost || (isOneOfMany && deleted.length > 0);
+  if (!asks) return undefined;
   const flux = deleted.some(isFluxDefinition) ? "withdraw Flux and " : "";
-  const what = flux + (dangerous.length > 0 ? inside(dangerous) : `delete most of its objects`);
+  const many = isMost ? "delete most of its objects" : manyClusters;
+  const what = flux + (dangerous.length > 0 ? inside(dangerous) : many);
   const approval = approvalOf(
     cluster,
     deleted.map(({ key, uid = "" }) => `${key} ${uid}`),
@@ -42,6 +45,9 @@ export function approvalFor(
   const message = `would ${what} (${deleted.length} of ${owned} objects); to allow it: capitan.dev/approve-removal=${approval}`;
   return { approval, message };
 }
+
+const manyClusters =
+  "delete objects, as on three other clusters within the hour, although the revision is the same: an input has changed";
 
 function inside(dangerous: readonly Entry[]): string {
   const names = dangerous.slice(0, 3).map((entry) => nameOf(idOfEntry(entry)));

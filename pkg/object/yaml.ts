@@ -8,7 +8,7 @@ import {
   type Tags,
   type YAMLMap,
 } from "yaml";
-import { CapitanError, messageOf } from "../errors/index.ts";
+import { CapitanError } from "../errors/index.ts";
 import { isJsonMap, type Json, type JsonMap } from "../json/index.ts";
 import { type KubeObject } from "./types.ts";
 
@@ -82,7 +82,9 @@ function toJson(document: Document.Parsed, lines: LineCounter, file: string, whe
     return plainNumbers(document.toJS({ maxAliasCount: 100 }) as Json, where);
   } catch (error) {
     if (error instanceof CapitanError) throw error;
-    throw new CapitanError("ManifestInvalid", `${where}: ${messageOf(error)}`);
+    // The library's words quote what it found, and that may be a secret.
+    const what = "an alias without its anchor, or too many of them";
+    throw new CapitanError("ManifestInvalid", `${where}: ${what}`);
   }
 }
 

@@ -41,8 +41,8 @@ export type Source = {
 
 /** The format that a file's name stands for. */
 export function formatOf(path: string): Format {
-  if (/\.ya?ml$/.test(path)) return "yaml";
-  if (path.endsWith(".json")) return "json";
+  if (/\.ya?ml$/i.test(path)) return "yaml";
+  if (/\.json$/i.test(path)) return "json";
   if (path.endsWith(".env")) return "dotenv";
   return path.endsWith(".ini") ? "ini" : "binary";
 }

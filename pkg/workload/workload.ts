@@ -1,3 +1,4 @@
+import { asMap, asString } from "../json/index.ts";
 import { managedElsewhere, Mirror, type Live } from "../drift/index.ts";
 import type {
   ApplyReply,
@@ -257,6 +258,19 @@ export class Workload {
   }
 
   /** Makes Flux harmless before its definitions go. Gives what is in the way. */
+  /** The data of a Secret, base64 by key; undefined when it does not exist. */
+  async secretData(
+    name: { readonly namespace: string; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<string, string>> | undefined> {
+    const found = await this.#client.get(coreResources.secret, name, { signal });
+    if (found === undefined) return undefined;
+    const entries = Object.entries(asMap(found["data"])).map(
+      ([key, value]) => [key, asString(value) ?? ""] as const,
+    );
+    return Object.fromEntries(entries);
+  }
+
   disarmFlux(signal: AbortSignal): Promise<Problem | undefined> {
     return this.#remover.disarmFlux(signal);
   }

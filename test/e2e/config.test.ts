@@ -30,6 +30,7 @@ import {
   memberOf,
   namespace,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
@@ -59,6 +60,7 @@ before(async () => {
 });
 after(async () => {
   for (const client of clients.values()) await client.close();
+  await retireClusters(hub, "cfg-");
   await hub.close();
 });
 
@@ -345,6 +347,14 @@ const broken: readonly (readonly [code: Code, make: () => Promise<unknown>])[] =
     () => push("stable", { "config/bad.yaml.hbs": randomBytes(800_000).toString("hex") }),
   ],
   ["InputInvalid", () => apply("ConfigMap", "cfg-defaults", { data: { "values.yaml": "- a\n" } })],
+  ["TemplateInvalid", () => push("stable", { "config/notes.hbs": "x" })],
+  [
+    "SopsFileInvalid",
+    async () => {
+      const file = await encrypted(cleartext, "x.yaml", [manager.recipient]);
+      await push("stable", { "config/b.yaml": `---\n${file}` });
+    },
+  ],
   ["ValuesNotFound", () => fleet({ valuesFrom: [{ kind: "ConfigMap", name: "cfg-none" }] })],
   ["DecryptionMissing", () => fleet({ decryption: undefined, valuesFiles: undefined })],
   ["PatchInvalid", () => fleet({ patches: [{ target: { kind: "Secret" }, patch: "- op: fly" }] })],

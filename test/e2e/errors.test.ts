@@ -33,6 +33,7 @@ import {
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
@@ -54,6 +55,7 @@ before(async () => {
 after(async () => {
   hostile.close();
   await workload.close();
+  await retireClusters(hub, "err-");
   await hub.close();
 });
 

@@ -14,6 +14,7 @@ import {
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   until,
 } from "../harness/index.ts";
@@ -53,6 +54,7 @@ after(async () => {
   await ssh.close();
   await git.remove();
   await workload.close();
+  await retireClusters(hub, "git-");
   await hub.close();
 });
 

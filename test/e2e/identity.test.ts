@@ -17,13 +17,16 @@ import {
   capitan,
   deleteNow,
   fleetReady,
+  memberHas,
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
 } from "../harness/index.ts";
+import { describes } from "../harness/codes.ts";
 import { encrypted } from "../harness/secrets.ts";
 
 let lab: LabFile;
@@ -40,6 +43,7 @@ before(async () => {
 });
 after(async () => {
   await client.close();
+  await retireClusters(hub, "ident-");
   await hub.close();
 });
 
@@ -185,6 +189,31 @@ test("an identity that is there is used, never overwritten; further generations 
   );
   const now = await hub.get(resources.secret, identity);
   assert.equal(now?.metadata.resourceVersion, first?.metadata.resourceVersion);
+});
+
+test("IdentityLost: what the hub has lost is not taken from the cluster, which has the last copy", async () => {
+  const lost = await hub.get(resources.secret, identity);
+  const kept = (await client.get(resources.secret, planted))?.["data"];
+  assert.ok(lost !== undefined);
+  await deleteNow(hub, resources.secret, identity);
+  await memberHas(hub, "ident", cluster, "IdentityLost");
+  await describes(["member", cluster], "IdentityLost");
+  // Also when nothing is left on the hub, and when a person asks.
+  await deleteNow(hub, resources.secret, { namespace, name: `${cluster}-age-2` });
+  await capitan(["reconcile", "member", cluster, "--timeout", "5s"]);
+  assert.equal(await hub.get(resources.secret, identity), undefined, "no other one is made");
+  assert.deepEqual((await client.get(resources.secret, planted))?.["data"], kept);
+  const { namespace: where = "", name, labels = {} } = lost.metadata;
+  for (const generation of ["1", "2"])
+    await hub.create(resources.secret, {
+      ...lost,
+      metadata: {
+        namespace: where,
+        name: name.replace(/1$/, generation),
+        labels: { ...labels, "capitan.dev/age-generation": generation },
+      },
+    });
+  await fleetReady(hub, "ident");
   await deleteNow(hub, resources.fleet, { namespace, name: "ident" });
   await until(
     async () => (await hub.get(resources.fleet, { namespace, name: "ident" })) === undefined,

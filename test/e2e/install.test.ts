@@ -23,6 +23,7 @@ import {
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
@@ -44,6 +45,7 @@ before(async () => {
 });
 after(async () => {
   await workload.close();
+  await retireClusters(hub, "install-");
   await hub.close();
 });
 

@@ -21,6 +21,7 @@ import {
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
@@ -35,6 +36,7 @@ before(async () => {
 });
 after(async () => {
   await workload.close();
+  await retireClusters(hub, "own-");
   await hub.close();
 });
 

@@ -25,6 +25,7 @@ import {
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
@@ -56,6 +57,7 @@ before(async () => {
 });
 after(async () => {
   await workload.close();
+  await retireClusters(hub, "apie-");
   await hub.close();
 });
 

@@ -19,6 +19,7 @@ import {
   namespace,
   newCluster,
   resources,
+  retireClusters,
   sharedHub,
   sharedLab,
   until,
@@ -43,6 +44,7 @@ before(async () => {
 });
 after(async () => {
   await workload.close();
+  await retireClusters(hub, "canary-");
   await hub.close();
 });
 

@@ -33,6 +33,7 @@ import {
   resources,
   sharedHub,
   sharedLab,
+  retireClusters,
   until,
 } from "../harness/index.ts";
 
@@ -42,7 +43,10 @@ before(async () => {
   lab = await sharedLab();
   hub = await sharedHub();
 });
-after(() => hub.close());
+after(async () => {
+  await retireClusters(hub, "fx-");
+  await hub.close();
+});
 
 const custom = (group: string, version: string, kind: string): Resource => ({
   group: `${group}.toolkit.fluxcd.io`,

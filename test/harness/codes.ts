@@ -54,6 +54,9 @@ const commandCodes: readonly Code[] = [
   "SopsFileTooLarge",
 ];
 
+/** `test/e2e/identity.test.ts` makes it true. */
+const identityCodes: readonly Code[] = ["IdentityLost"];
+
 /** What no condition shows for long; `pkg/render/render.test.ts` makes it true. */
 const passingCodes: readonly Code[] = ["RendererBusy"];
 
@@ -62,6 +65,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...ownershipCodes,
   ...configurationCodes,
   ...gitCodes,
+  ...identityCodes,
   ...commandCodes,
   ...passingCodes,
 ];

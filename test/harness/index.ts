@@ -73,6 +73,16 @@ export async function newCluster(
   return { name: cluster, client: connect(parseWorkloadKubeconfig(kubeconfig, name)) };
 }
 
+/**
+ * Deletes the Clusters of a test file, all those with this beginning; nobody waits for them to go.
+ * A machine has only so many file watches, and every API server holds three.
+ */
+export async function retireClusters(hub: KubeClient, beginning: string): Promise<void> {
+  const { items } = await hub.list(resources.cluster, { namespace });
+  const ours = items.filter(({ metadata }) => metadata.name.startsWith(beginning));
+  await Promise.all(ours.map(({ metadata }) => deleteNow(hub, resources.cluster, metadata)));
+}
+
 /** Applies a Fleet for the Clusters with label cluster=CLUSTER. */
 export function applyFleet(
   hub: KubeClient,
