@@ -352,7 +352,8 @@ const broken: readonly (readonly [code: Code, make: () => Promise<unknown>])[] =
     "SopsFileInvalid",
     async () => {
       const file = await encrypted(cleartext, "x.yaml", [manager.recipient]);
-      await push("stable", { "config/b.yaml": `---\n${file}` });
+      const first = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y, namespace: audited}\n";
+      await push("stable", { "config/b.yaml": `${first}---\n${file}` });
     },
   ],
   ["ValuesNotFound", () => fleet({ valuesFrom: [{ kind: "ConfigMap", name: "cfg-none" }] })],
