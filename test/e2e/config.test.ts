@@ -352,7 +352,8 @@ const broken: readonly (readonly [code: Code, make: () => Promise<unknown>])[] =
     "SopsFileInvalid",
     async () => {
       const file = await encrypted(cleartext, "x.yaml", [manager.recipient]);
-      const first = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: first, namespace: audited}\n";
+      const first =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: first, namespace: audited}\n";
       await push("stable", { "config/b.yaml": `${first}---\n${file}` });
     },
   ],
