@@ -24,7 +24,7 @@ export type SecretFile = { readonly path: string; readonly format: Format; reado
 
 const filesMax = 100_000;
 const fileBytesMax = 32 * 1024 * 1024;
-const skipped = new Set([".git", "node_modules"]);
+const skipped = new Set([".git", "node_modules", ".sops.yaml", ".sops.yml"]);
 
 /** Reads one file. Throws FileInvalid. */
 export async function readSecret(path: string, args: FileArguments): Promise<SecretFile> {
