@@ -262,13 +262,12 @@ async function stillObjects(
   opened: Opened | undefined,
 ): Promise<readonly KubeObject[]> {
   const objects = parseFiles(plain);
+  refuseCiphertext(objects, "the source");
   if (opened !== undefined) refusePlaintext(objects);
   const files = new Map<string, { readonly content: Buffer }>();
   for (const [path, { content }] of encrypted)
     files.set(path, { content: await open(content, path, opened) });
-  const all = [...objects, ...parseFiles(files)];
-  refuseCiphertext(all, "the source");
-  return all;
+  return [...objects, ...parseFiles(files)];
 }
 
 /** Values in a file, encrypted or not. Throws InputInvalid, ManifestInvalid, and what opening throws. */
