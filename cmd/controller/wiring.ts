@@ -175,13 +175,16 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       clusterQueue.add(clusterKey({ namespace, name: spec.clusterRef.name }));
     },
     secretChanged: (secret, cluster) => {
-      const { hub, clusterQueue } = built();
+      const { hub, fleetQueue, clusterQueue } = built();
       if (cluster !== undefined) clusterQueue.add(clusterKey(cluster));
-      for (const fleet of hub.fleetsNaming(secret, secretsOf))
+      for (const fleet of hub.fleetsNaming(secret, secretsOf)) {
+        // It may have waited for just this Secret.
+        fleetQueue.add(clusterKey(fleet), { afterMs: fleetDebounceMs });
         for (const { metadata, spec } of hub.membersOf(fleet))
           clusterQueue.add(
             clusterKey({ namespace: metadata.namespace ?? "", name: spec.clusterRef.name }),
           );
+      }
     },
     configMapChanged: (configMap) => {
       const { hub, fleetQueue } = built();

@@ -19,3 +19,11 @@ test("an approval is for these very objects: one that was made again under the s
   assert.notEqual(first?.approval, approvalFor("n/d", [volume("1")], 5)?.approval);
   assert.equal(first?.approval, approvalFor("n/c", [volume("1")], 9)?.approval);
 });
+
+test("a single ordinary object needs approval only when an input prunes many clusters", () => {
+  const one = [{ ...volume("1"), key: "/ConfigMap/default/a" }];
+  assert.equal(approvalFor("n/c", one, 50), undefined);
+  const asked = approvalFor("n/c", one, 50, true);
+  assert.match(asked?.message ?? "", /three other clusters within the hour.* \(1 of 50 objects\)/);
+  assert.equal(approvalFor("n/c", [], 50, true), undefined);
+});
