@@ -270,8 +270,10 @@ async function useEveryRight(): Promise<void> {
 /** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
 async function useInputs(): Promise<void> {
   const url = (name: string) => `oci://${lab.registry}/rights/${name}`;
-  for (const name of ["flux", "values"])
-    await pushFiles(`${url(name)}:v2.9.4`, { "a.json": JSON.stringify(configMap(name)) });
+  await pushFiles(`${url("flux")}:v2.9.4`, { "a.json": JSON.stringify(configMap("flux")) });
+  const template =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values}\ndata:\n  a: {{quote values.a}}\n";
+  await pushFiles(`${url("values")}:v2.9.4`, { "a.yaml.hbs": template });
   const values = { ...configMap("rights-values", { "values.yaml": "a: b\n" }, namespace) };
   await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
   const sync = {
