@@ -1,7 +1,8 @@
 import { asList, asMap, asNumber, asString, type JsonMap } from "../json/index.ts";
 import { annotations, type KubeObject } from "../object/index.ts";
-import type { ClusterContext, ClusterFacts } from "../fleet/index.ts";
+import type { ClusterFacts } from "../fleet/index.ts";
 import type { Resource } from "../object/index.ts";
+import type { ClusterInput } from "../template/index.ts";
 
 export const capiGroup = "cluster.x-k8s.io";
 /** The only version that is read: v1beta1 ends with CAPI 1.16. */
@@ -42,7 +43,7 @@ const noise = new Set<string>([
 ]);
 
 /** What templates may read of a Cluster. Topology variables by name, as in the ClusterClass. */
-function contextOf(metadata: KubeObject["metadata"], spec: JsonMap): ClusterContext {
+function contextOf(metadata: KubeObject["metadata"], spec: JsonMap): ClusterInput {
   const topology = topologyOf(asMap(spec["topology"]));
   const { host, port } = asMap(spec["controlPlaneEndpoint"]);
   const kept = Object.entries(metadata.annotations ?? {}).filter(([key]) => !noise.has(key));
@@ -59,7 +60,7 @@ function contextOf(metadata: KubeObject["metadata"], spec: JsonMap): ClusterCont
   };
 }
 
-function topologyOf(topology: JsonMap): ClusterContext["topology"] {
+function topologyOf(topology: JsonMap): ClusterInput["topology"] {
   const variables = asList(topology["variables"]).map((variable) => {
     const { name, value } = asMap(variable);
     return [asString(name) ?? "", value ?? null] as const;

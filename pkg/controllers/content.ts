@@ -9,7 +9,7 @@ import {
 } from "../content/index.ts";
 import { parseFiles } from "../engine/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import { clusterKey, type ClusterContext } from "../fleet/index.ts";
+import { clusterKey } from "../fleet/index.ts";
 import { canonicalJson, sha256Hex, type JsonMap } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
@@ -20,6 +20,7 @@ import {
   mergeValues,
   parseValues,
   renderPath,
+  type ClusterInput,
   type LayerContext,
   type Shape,
 } from "../template/index.ts";
@@ -45,7 +46,7 @@ export type SourceFiles = {
 /** For whom a layer is made. */
 export type Audience = {
   readonly fleet: Named;
-  readonly cluster: ClusterContext;
+  readonly cluster: ClusterInput;
   /** The cluster's own age identities, where its Flux is to decrypt. */
   readonly ageKeys?: AgeKeys | undefined;
 };
@@ -162,19 +163,23 @@ export class Content {
   /** Says what is wrong with templates whatever the cluster: they are rendered for nobody, in a thread. */
   async #checkTemplates(templates: ArtifactFiles, key: string): Promise<void> {
     if (templates.size === 0) return;
-    const files = new Map([...templates].map(([path, { content }]) => [path, content] as const));
-    const [result] = await this.#renderer.render({ key, files, contexts: [nobody] });
+    const result = await this.#render(templates, key, nobody);
     if (isCapitanError(result) && !result.code.startsWith("Input")) throw result;
   }
 
   async #rendered(templates: ArtifactFiles, key: string, context: LayerContext) {
-    const files = new Map([...templates].map(([path, { content }]) => [path, content] as const));
-    const [rendered] = await this.#renderer.render({ key, files, contexts: [context] });
-    if (isCapitanError(rendered)) throw rendered;
-    const entries = [...(rendered ?? [])].map(
+    const result = await this.#render(templates, key, context);
+    if (isCapitanError(result)) throw result;
+    const entries = [...(result ?? [])].map(
       ([path, bytes]) => [path, { content: Buffer.from(bytes) }] as const,
     );
     return new Map(entries);
+  }
+
+  async #render(templates: ArtifactFiles, key: string, context: LayerContext) {
+    const files = new Map([...templates].map(([path, { content }]) => [path, content] as const));
+    const [result] = await this.#renderer.render({ key, files, contexts: [context] });
+    return result;
   }
 
   /** Values by precedence: valuesFrom in order, then valuesFiles in order, then values. */
@@ -234,7 +239,8 @@ const isEncryptedFile = (content: Buffer, path: string) =>
   isEncrypted(content, formatOf(path));
 const hasValues = ({ values, valuesFrom, valuesFiles }: RevisionLayer) =>
   [values, valuesFrom, valuesFiles].some((given) => given !== undefined);
-const isTemplate = (text: string) => text.includes("{{");
+/** Whether a field of one line differs from cluster to cluster. */
+export const isTemplate = (text: string): boolean => text.includes("{{");
 
 /** What templates know of a cluster and a Fleet. */
 function contextOf({ fleet: { name, namespace }, cluster: of }: Audience) {

@@ -5,7 +5,14 @@ import { deletionPolicyOf } from "../fleet/index.ts";
 import { canonicalJson, sha256Hex } from "../json/index.ts";
 import { idOf, keyOf, matchesSelector, nameOf, type KubeObject } from "../object/index.ts";
 import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
-import { checkPath, Content, pathFor, type Audience, type SourceFiles } from "./content.ts";
+import {
+  checkPath,
+  Content,
+  isTemplate,
+  pathFor,
+  type Audience,
+  type SourceFiles,
+} from "./content.ts";
 import { GitSources } from "./git-sources.ts";
 import type {
   ConfigMaps,
@@ -106,7 +113,7 @@ export class Sources {
   ): Promise<SourceFiles | undefined> {
     if (git !== undefined) {
       // Of a repository no more is read than the layer can need.
-      const below = valuesFiles === undefined && !path.includes("{{") ? path : undefined;
+      const below = valuesFiles === undefined && !isTemplate(path) ? path : undefined;
       const files = await this.#git.files(namespace, git, below ?? "./", signal);
       return { key: `${namespace}/${git.url}@${git.commit}:${below ?? ""}`, files, below };
     }

@@ -5,7 +5,6 @@ export {
   planMembers,
   memberLabels,
   type MemberAction,
-  type ClusterContext,
   type ClusterFacts,
 } from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";

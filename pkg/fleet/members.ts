@@ -1,7 +1,7 @@
-import type { JsonMap } from "../json/index.ts";
 import { conditionOf, type Fleet, type FleetMember, type FleetMemberSpec } from "../api/index.ts";
 import { labels, matchesSelector } from "../object/index.ts";
 import { memberName } from "./names.ts";
+import type { ClusterInput } from "../template/index.ts";
 
 /** What the Fleet needs to know of a Cluster. */
 export type ClusterFacts = {
@@ -15,24 +15,7 @@ export type ClusterFacts = {
   /** RFC 3339: until then nothing is written to the cluster. */
   readonly suspendedUntil?: string | undefined;
   /** What templates may read of it. */
-  readonly context: ClusterContext;
-};
-
-/** What templates know of a Cluster, as `cluster`; null is what it does not say. No uid, so that a move to another hub changes nothing. */
-export type ClusterContext = {
-  readonly name: string;
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly annotations: Readonly<Record<string, string>>;
-  /** The Kubernetes version of the topology, with its v. */
-  readonly version: string | null;
-  readonly topology: {
-    readonly class: string | null;
-    readonly version: string | null;
-    readonly variables: JsonMap;
-  };
-  readonly controlPlaneEndpoint: { readonly host: string | null; readonly port: number | null };
-  readonly kinds: { readonly infrastructure: string | null; readonly controlPlane: string | null };
+  readonly context: ClusterInput;
 };
 
 export type FleetFacts = {
