@@ -8,25 +8,21 @@ import {
   Sources,
   WorkQueue,
   type Clock,
-  type GitRepositories,
   type Metrics,
   type RendererPort,
-  type Repositories,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey, configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
-import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
 import { fluxEvent, type Notifier } from "../../pkg/notify/index.ts";
-import { parseDockerConfig } from "../../pkg/distribution/index.ts";
-import { ArtifactCache, RegistryClient } from "../../pkg/registry/index.ts";
 import { generateIdentity } from "../../pkg/sops/index.ts";
 import type { ControllerMetrics } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";
+import { openRepositories } from "../repositories.ts";
 import type { Options } from "./options.ts";
 
 export type Parts = {
@@ -62,8 +58,7 @@ export function buildControllers(parts: Parts) {
   const sources = new Sources({
     secrets: hub.inputs,
     configMaps: hub.inputs,
-    repositories: repositories(parts),
-    gitRepositories: gitRepositories(parts),
+    ...repositoriesOf(parts),
     renderer: parts.renderer,
   });
   const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
@@ -208,16 +203,8 @@ function peoplesAnnotations({ annotations: all = {} }: FleetMember["metadata"]):
   return { ...rest, isMarked };
 }
 
-/** Git repositories with one cache on disk. */
-function gitRepositories({ options, log }: Parts): GitRepositories {
-  const cache = new PackCache(options.cacheDir, (error) =>
-    log.warn({ dir: options.cacheDir }, `cache: ${messageOf(error)}`),
-  );
-  return (location, access) => new GitRepository(location, { ...access, cache });
-}
-
-/** OCI repositories with one cache on disk. What they are asked is counted. */
-function repositories({ options, log, metrics }: Parts): Repositories {
+/** What layers come from, with one cache on disk. What registries are asked is counted. */
+function repositoriesOf({ options: { cacheDir }, log, metrics }: Parts) {
   const counted = async <T>(operation: string, work: Promise<T>): Promise<T> => {
     try {
       const result = await work;
@@ -228,22 +215,8 @@ function repositories({ options, log, metrics }: Parts): Repositories {
       throw error;
     }
   };
-  const failed = (error: unknown) =>
-    log.warn({ dir: options.cacheDir }, `cache: ${messageOf(error)}`);
-  const cache = new ArtifactCache(options.cacheDir, failed);
-  return (reference, { insecure, ca, dockerConfig }) => {
-    const login =
-      dockerConfig === undefined
-        ? undefined
-        : parseDockerConfig(dockerConfig.text, dockerConfig.what);
-    const registry = new RegistryClient(reference, { insecure, ca, login });
-    return {
-      resolve: (tag, signal) => counted("resolve", registry.resolve(tag, signal)),
-      tags: (signal) => counted("tags", registry.tags(signal)),
-      pull: (digest, signal) => counted("pull", registry.pull(digest, cache, signal)),
-      close: () => registry.close(),
-    };
-  };
+  const failed = (error: unknown) => log.warn({ dir: cacheDir }, `cache: ${messageOf(error)}`);
+  return openRepositories({ cacheDir, failed, counted });
 }
 
 /** Whether the hub's Cluster API is one that we can read, and its Clusters have been listed. */

@@ -1,5 +1,4 @@
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { DiskCache } from "../disk/index.ts";
 import { sha256Hex } from "../json/index.ts";
 
 /**
@@ -8,35 +7,21 @@ import { sha256Hex } from "../json/index.ts";
  * repository for the same commit in the same namespace.
  */
 export class PackCache {
-  readonly #dir: string;
-  readonly #failed: (error: unknown) => void;
-  #counter = 0;
+  readonly #files: DiskCache;
 
   constructor(dir: string, failed: (error: unknown) => void) {
-    this.#dir = dir;
-    this.#failed = failed;
+    this.#files = new DiskCache(dir, failed);
   }
 
   /** The pack, or undefined when it is not there. */
-  async get(key: string): Promise<Buffer | undefined> {
-    return readFile(this.#file(key)).catch(() => undefined);
+  get(key: string): Promise<Buffer | undefined> {
+    return this.#files.get(nameOf(key));
   }
 
-  /** Keeps the pack; readers never see half of it. A disk that is full or not writable is told, not thrown. */
-  async put(key: string, pack: Uint8Array): Promise<void> {
-    const file = this.#file(key);
-    const temporary = `${file}.${process.pid}.${this.#counter++}`;
-    try {
-      await mkdir(this.#dir, { recursive: true });
-      await writeFile(temporary, pack);
-      await rename(temporary, file);
-    } catch (error) {
-      this.#failed(error);
-      await rm(temporary, { force: true }).catch(this.#failed);
-    }
-  }
-
-  #file(key: string): string {
-    return join(this.#dir, `git-${sha256Hex(key)}`);
+  /** Keeps the pack, as far as the disk does. */
+  put(key: string, pack: Uint8Array): Promise<void> {
+    return this.#files.put(nameOf(key), pack);
   }
 }
+
+const nameOf = (key: string) => `git-${sha256Hex(key)}`;

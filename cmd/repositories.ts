@@ -1,0 +1,41 @@
+import type { GitRepositories, Repositories } from "../pkg/controllers/index.ts";
+import { parseDockerConfig } from "../pkg/distribution/index.ts";
+import { GitRepository, PackCache } from "../pkg/git/index.ts";
+import { ArtifactCache, RegistryClient } from "../pkg/registry/index.ts";
+
+export type RepositoriesOptions = {
+  readonly cacheDir: string;
+  /** Told when the cache cannot be written; it is only a cache. */
+  readonly failed?: (error: unknown) => void;
+  /** Sees each question to a registry. */
+  readonly counted?: <T>(operation: string, work: Promise<T>) => Promise<T>;
+};
+
+/** OCI and Git repositories with one cache on disk. */
+export function openRepositories({
+  cacheDir,
+  failed = () => undefined,
+  counted = (_, work) => work,
+}: RepositoriesOptions): {
+  readonly repositories: Repositories;
+  readonly gitRepositories: GitRepositories;
+} {
+  const blobs = new ArtifactCache(cacheDir, failed);
+  const packs = new PackCache(cacheDir, failed);
+  return {
+    gitRepositories: (location, access) => new GitRepository(location, { ...access, cache: packs }),
+    repositories: (reference, { insecure, ca, dockerConfig }) => {
+      const login =
+        dockerConfig === undefined
+          ? undefined
+          : parseDockerConfig(dockerConfig.text, dockerConfig.what);
+      const registry = new RegistryClient(reference, { insecure, ca, login });
+      return {
+        resolve: (tag, signal) => counted("resolve", registry.resolve(tag, signal)),
+        tags: (signal) => counted("tags", registry.tags(signal)),
+        pull: (digest, signal) => counted("pull", registry.pull(digest, blobs, signal)),
+        close: () => registry.close(),
+      };
+    },
+  };
+}
