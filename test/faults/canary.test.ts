@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { clientOf } from "../../hack/lab/apiserver.ts";
 import { startController } from "../../hack/lab/controller.ts";
 import { entriesBelow, etcdPortOf, prefixOf } from "../../hack/lab/etcd.ts";
+import { startLab, stopLab } from "../../hack/lab/lab.ts";
 import { kill } from "../../hack/lab/processes.ts";
+import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
@@ -19,9 +23,6 @@ import {
   namespace,
   newCluster,
   resources,
-  retireClusters,
-  sharedHub,
-  sharedLab,
   until,
 } from "../harness/index.ts";
 import { encrypted } from "../harness/secrets.ts";
@@ -33,19 +34,22 @@ const manager = generateIdentity(randomBytes);
 /** Secrets of the hub that are meant to hold it, or the key to it. */
 const meant = new Set(["canary-values", "canary-manager"]);
 
+/** Its controller is killed here, and its etcd is searched: nobody else may need this hub. */
 let lab: LabFile;
 let hub: KubeClient;
 let workload: KubeClient;
 
 before(async () => {
-  lab = await sharedLab();
-  hub = await sharedHub();
+  const dir = await mkdtemp(join(tmpdir(), "capitan-canary-"));
+  lab = await startLab({ dir, progress: silent, audit: true });
+  hub = await clientOf(lab.hubKubeconfig);
+  await startController(lab);
   workload = (await newCluster(hub, cluster)).client;
 });
 after(async () => {
   await workload.close();
-  await retireClusters(hub, "canary-");
   await hub.close();
+  await stopLab(lab.dir);
 });
 
 /** How the value may look when somebody has written it on. Beginnings count: a cut message leaks too. */
@@ -126,7 +130,7 @@ async function places(): Promise<readonly (readonly [place: string, text: string
   ];
   const said: (readonly [string, string])[] = [];
   for (const args of commands) {
-    const { stdout, stderr } = await capitan(args);
+    const { stdout, stderr } = await capitan(args, lab.hubKubeconfig);
     said.push([`capitan ${args.join(" ")}`, stdout + stderr]);
   }
   const metrics = await fetch(`http://127.0.0.1:${lab.ports.controllerMetrics}/metrics`);
