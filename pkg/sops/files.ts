@@ -22,7 +22,8 @@ export function recipientsOf(bytes: Buffer, format: Format): FileRecipients {
   return facts(parseMetadata(requireMetadata(readSource(bytes, format))));
 }
 
-function facts(metadata: Metadata): FileRecipients {
+/** What metadata say, for others. */
+export function facts(metadata: Metadata): FileRecipients {
   const { groups, threshold, rule, macOnlyEncrypted, lastModified, version } = metadata;
   return {
     groups: groups.map(({ age }) => age.map(({ recipient }) => recipient)),

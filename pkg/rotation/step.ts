@@ -1,0 +1,158 @@
+import { createHash } from "node:crypto";
+import {
+  dataKeysOpenTo,
+  stageOf,
+  type Edits,
+  type Stage,
+} from "./stage.ts";
+import {
+  recipientsOfReader,
+  type Commit,
+  type FileEdit,
+  type HubWrite,
+  type Reader,
+  type RotationFacts,
+  type RulesEdit,
+  type Write,
+} from "./facts.ts";
+import { refusalOf } from "./safety.ts";
+
+/** Where a reader stands, for people and for the next write. */
+export type Standing = { readonly reader: Reader; readonly stage: Stage | Held };
+
+/** Ready for a commit that waits: for others to be in it too, or for a merge. */
+type Held = { readonly kind: "wait"; readonly reason: "AwaitingOthers" | "AwaitingMerge"; readonly message: string };
+
+/** What to do next. Writes of one batch do not depend on each other. */
+export type Next =
+  | { readonly kind: "write"; readonly writes: readonly Write[] }
+  | { readonly kind: "wait" | "stalled" | "done" };
+
+/** How long a commit waits for others to be in it: each one starts a run of CI. */
+const gatherMs = 60_000;
+
+/**
+ * The next write of a rotation, and where every reader stands. From observed facts only: whoever is
+ * killed begins here again. Facts must be read anew after each batch.
+ */
+export function step(facts: RotationFacts): {
+  readonly next: Next;
+  readonly standings: readonly Standing[];
+} {
+  const standings = facts.readers.flatMap((reader) => {
+    const ends = facts.targets.get(reader.name);
+    return ends === undefined ? [] : [{ reader, stage: safeStage(facts, reader, ends) }];
+  });
+  const hub = standings.flatMap(({ reader, stage }) => hubWriteOf(reader, stage));
+  if (hub.length > 0) return { next: { kind: "write", writes: hub }, standings };
+  const ready = standings.flatMap(({ reader, stage }) =>
+    stage.kind === "edit" ? [{ reader, edits: stage.edits }] : [],
+  );
+  if (ready.length === 0) return { next: { kind: restOf(standings) }, standings };
+  const held = heldBy(facts, standings, ready);
+  if (held !== undefined) return { next: { kind: "wait" }, standings: holdAll(standings, held) };
+  return { next: { kind: "write", writes: [commitOf(facts, ready)] }, standings };
+}
+
+type Ready = { readonly reader: Reader; readonly edits: Edits };
+
+/** A write that is not safe is not made; it stops its reader, not the others. */
+function safeStage(facts: RotationFacts, reader: Reader, ends: number): Stage {
+  const stage = stageOf(facts, reader, ends);
+  const writes =
+    stage.kind === "edit"
+      ? [commitOf(facts, [{ reader, edits: stage.edits }])]
+      : hubWriteOf(reader, stage);
+  for (const write of writes) {
+    const refusal = refusalOf(facts, write);
+    if (refusal !== undefined) return { kind: "stalled", code: "RotationUnsafe", message: refusal };
+  }
+  return stage;
+}
+
+function hubWriteOf({ name }: Reader, stage: Stage): readonly HubWrite[] {
+  if (stage.kind === "create")
+    return [{ kind: "create", reader: name, generation: stage.generation }];
+  if (stage.kind === "end" || stage.kind === "retire")
+    return [{ kind: stage.kind, reader: name, generations: stage.generations }];
+  return [];
+}
+
+function restOf(standings: readonly Standing[]): "wait" | "stalled" | "done" {
+  const kinds = new Set(standings.map(({ stage }) => stage.kind));
+  if (kinds.has("wait")) return "wait";
+  return kinds.has("stalled") ? "stalled" : "done";
+}
+
+/** Why the commit waits. */
+function heldBy(
+  facts: RotationFacts,
+  standings: readonly Standing[],
+  ready: readonly Ready[],
+): Held | undefined {
+  const branch = commitOf(facts, ready).branch;
+  if (branch !== undefined && facts.proposals?.has(branch) === true)
+    return { kind: "wait", reason: "AwaitingMerge", message: `merge branch ${branch}` };
+  const oldest = Math.min(...ready.map(({ edits }) => edits.readySinceMs));
+  if (facts.nowMs - oldest >= gatherMs) return undefined;
+  const coming = standings.find(({ stage }) => stage.kind === "wait" && isShort(stage.reason));
+  if (coming === undefined) return undefined;
+  const message = `one commit for several: ${coming.reader.name} is about to be ready`;
+  return { kind: "wait", reason: "AwaitingOthers", message };
+}
+
+const isShort = (reason: string) => ["AwaitingIdentity", "AwaitingApply", "AwaitingProof"].includes(reason);
+
+const holdAll = (standings: readonly Standing[], held: Held): readonly Standing[] =>
+  standings.map(({ reader, stage }) => ({ reader, stage: stage.kind === "edit" ? held : stage }));
+
+/** One commit for all who are ready; a file of several readers is rewritten once. */
+function commitOf(facts: RotationFacts, ready: readonly Ready[]): Commit {
+  const files = new Map<string, FileEdit>();
+  const rules = new Map<string, RulesEdit>();
+  const bases: string[] = [];
+  for (const { reader, edits } of ready) {
+    const known = dataKeysOpenTo(facts.readers, edits.remove);
+    const beside = [...recipientsOfReader(reader)].filter((name) => name !== edits.add.recipient);
+    const come = { recipient: edits.add.recipient, beside };
+    for (const { path, blob, groups, opens, dataKey } of edits.files) {
+      bases.push(`${path} ${blob}`);
+      const named = new Set(groups.flat());
+      const remove = [...edits.remove].filter((name) => named.has(name));
+      const isOpen = !opens.isDisjointFrom(edits.remove) || known.has(dataKey);
+      const add = opens.has(come.recipient) ? [] : [come];
+      const before = files.get(path) ?? { path, add: [], remove: [], newDataKey: false };
+      files.set(path, {
+        path,
+        add: [...before.add, ...add],
+        remove: [...before.remove, ...remove],
+        newDataKey: before.newDataKey || isOpen || remove.length > 0,
+      });
+    }
+    for (const { path, blob, names } of edits.rules) {
+      bases.push(`${path} ${blob}`);
+      const before = rules.get(path) ?? { path, add: [], remove: [] };
+      const add = names.has(come.recipient) ? [] : [come];
+      const remove = [...edits.remove].filter((name) => names.has(name));
+      rules.set(path, {
+        path,
+        add: [...before.add, ...add],
+        remove: [...before.remove, ...remove],
+      });
+    }
+  }
+  const canaries = ready.flatMap(({ reader, edits }) =>
+    edits.canary === undefined
+      ? []
+      : [{ path: edits.canary, reader: reader.name, recipient: edits.add.recipient }],
+  );
+  const change = { files: [...files.values()], rules: [...rules.values()], canaries };
+  return { kind: "commit", ...change, branch: branchOf(facts, [JSON.stringify(change), ...bases]) };
+}
+
+/** The same change of the same files has the same branch, so that nobody has to remember it. */
+function branchOf({ proposals }: RotationFacts, texts: readonly string[]): string | undefined {
+  if (proposals === undefined) return undefined;
+  const digest = createHash("sha256").update(texts.toSorted().join("\n")).digest("hex");
+  return `capitan/rotate-${digest.slice(0, 12)}`;
+}
