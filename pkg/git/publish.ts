@@ -85,17 +85,21 @@ export async function publish(
     const arrived = await arrivedOf(remote, sent, base);
     if (arrived !== undefined) return { commit: arrived.oid, previous: arrived.previous, attempts };
     const previous = base.parent?.oid;
-    // The same commit again where the tip is the same one: a push that was lost may still come through.
-    prepared = prepared?.on === previous ? prepared : await prepare(remote, request, base);
+    prepared = await prepare(remote, { request, base, before: prepared });
     if (prepared === undefined) return undefined;
     const { oid } = prepared.commit;
     const outcome = await send(remote, { branch: request.branch, base, commit: prepared.commit });
     if (outcome.kind === "taken") return { commit: oid, previous, attempts };
-    if (outcome.kind === "lost") sent.push({ oid, previous, base });
-    if (outcome.kind === "lost" && sent.length >= lostMax) throw unknown(outcome.error, oid);
+    if (outcome.kind === "lost") keep(sent, { oid, previous, base }, outcome.error);
     await checkRetry(remote, { request, base, outcome, attempts });
     await setTimeout(Math.random() * Math.min(pauseMaxMs, attempts * 200), undefined, { signal });
   }
+}
+
+/** Throws when the server has swallowed enough. */
+function keep(sent: Sent[], commit: Sent, error: CapitanError): void {
+  sent.push(commit);
+  if (sent.length >= lostMax) throw unknown(error, commit.oid);
 }
 
 /** The files of what there is to stand on. */
@@ -139,11 +143,13 @@ async function arrivedOf(
   return undefined;
 }
 
+/** The same commit again where the tip is the same one: a push that was lost may still come through. */
 async function prepare(
   remote: Remote,
-  request: PublishRequest,
-  base: Base,
+  { request, base, before }: { request: PublishRequest; base: Base; before: Prepared | undefined },
 ): Promise<Prepared | undefined> {
+  const on = base.parent?.oid;
+  if (before !== undefined && before.on === on) return before;
   const proposal = await request.propose(tipOf(base, remote.url));
   if (proposal === undefined) return undefined;
   const { author, now, sign } = request;
@@ -151,7 +157,7 @@ async function prepare(
     { ...proposal, parent: base.parent, author, now, sign },
     remote.url,
   );
-  return commit === undefined ? undefined : { on: base.parent?.oid, commit };
+  return commit === undefined ? undefined : { on, commit };
 }
 
 async function send(

@@ -52,23 +52,26 @@ export async function readPushReport(
   const said: string[] = [];
   const isBanded = sideBand.some((capability) => capabilities.has(capability));
   const report = isBanded ? new PacketReader(firstBand(packets, said, what), what) : packets;
-  const problems: string[] = [];
-  for (let lines = 0, isTaken = false; lines < reportLinesMax; lines++) {
+  const lines = await linesOf(report);
+  if (lines === undefined)
+    throw new CapitanError("ArtifactCorrupt", `${what}: the report on the push is cut off`);
+  // Hooks may still talk after the report, and die when nobody listens.
+  if (isBanded) await drain(packets, said);
+  const problems = lines.filter((line) => !/^(?:unpack ok$|ok )/.test(line)).map(problemOf);
+  const isTaken = lines.some((line) => line.startsWith("ok ")) && problems.length === 0;
+  return isTaken ? { kind: "taken" } : { kind: "refused", why: reasonOf(problems, said) };
+}
+
+/** The lines up to the flush; undefined when there is none, or too much before it. */
+async function linesOf(report: PacketReader): Promise<readonly string[] | undefined> {
+  const lines: string[] = [];
+  while (lines.length < reportLinesMax) {
     const packet = await report.next();
-    if (packet === undefined) break;
-    if (packet.kind !== "data") {
-      // Hooks may still talk after the report.
-      if (isBanded) await drain(packets, said);
-      if (isTaken && problems.length === 0) return { kind: "taken" };
-      return { kind: "refused", why: reasonOf(problems, said) };
-    }
-    const line = packet.data.toString("utf8").trim();
-    isTaken ||= line.startsWith("ok ");
-    if (line !== "unpack ok" && !line.startsWith("ok ")) problems.push(problemOf(line));
+    if (packet?.kind === "flush") return lines;
+    if (packet?.kind !== "data") return undefined;
+    lines.push(packet.data.toString("utf8").trim());
   }
-  const words = cleanText(said.join(""));
-  const tail = words === "" ? "" : `; it says: ${words}`;
-  throw new CapitanError("ArtifactCorrupt", `${what}: the report on the push is cut off${tail}`);
+  return undefined;
 }
 
 /** `ng refs/heads/main pre-receive hook declined` and `unpack index-pack abnormal exit`. */

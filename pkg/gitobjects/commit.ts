@@ -133,17 +133,14 @@ function changed(
   work: Work,
 ): TreeEntry | undefined {
   const bytes = Buffer.from(name);
-  if (change.kind === "directory") {
-    if (entry !== undefined && entry.mode !== directory)
-      throw unsafe(work.what, path, "is there, and no directory");
-    const oid = writeDirectory(entry?.oid, `${path}/`, change.changes, work);
-    return oid === undefined ? undefined : { mode: directory, name, bytes, oid };
-  }
-  if (entry !== undefined && !regular.has(entry.mode))
-    throw unsafe(work.what, path, "is there, and no regular file");
-  if (change.content === undefined) return undefined;
-  const oid = add(work, "blob", [change.content]);
-  return { mode: entry?.mode ?? "100644", name, bytes, oid };
+  const isDirectory = change.kind === "directory";
+  const mode = entry?.mode ?? (isDirectory ? directory : "100644");
+  if (isDirectory ? mode !== directory : !regular.has(mode))
+    throw unsafe(work.what, path, `is there, and no ${isDirectory ? "directory" : "regular file"}`);
+  const oid = isDirectory
+    ? writeDirectory(entry?.oid, `${path}/`, change.changes, work)
+    : addBlob(work, change.content);
+  return oid === undefined ? undefined : { mode, name, bytes, oid };
 }
 
 /** No new name may be one that some system takes for one that is there. */
@@ -199,6 +196,9 @@ function messageText(message: string, what: string): string {
   if (Buffer.byteLength(text) <= messageBytesMax) return text;
   throw tooLarge(what, `a commit message of more than ${messageBytesMax} bytes`);
 }
+
+const addBlob = (work: Work, content: Uint8Array | undefined) =>
+  content === undefined ? undefined : add(work, "blob", [content]);
 
 /** Keeps an object, when it is new, and says its name. */
 function add(work: Work, type: ObjectType, parts: readonly Uint8Array[]): string {
