@@ -76,6 +76,20 @@ export const secretCodes = {
     meaning: "A recipient is no age public key, or there is none. Plugins of age are never run.",
     remedy: "Use age1… or age1pq1…, as age-keygen and capitan init keys print them.",
   },
+  RecipientUnknown: {
+    retry: "backoff",
+    meaning:
+      "An encrypted file names a recipient that its creation rule does not, and nobody knows whose it is. A rotation does not touch such a file.",
+    remedy:
+      "Name the recipient in the rule of .sops.yaml, or take it out of the file: capitan secrets updatekeys FILE.",
+  },
+  RotationUnsafe: {
+    retry: "backoff",
+    meaning:
+      "A write of a rotation was refused by its last check: somebody would have been left without a key, or have got one.",
+    remedy:
+      "Nothing was written. Read the message for the file and the cluster; the rotation goes on by itself when they are right.",
+  },
   IdentityInvalid: {
     retry: "never",
     meaning:

@@ -23,7 +23,12 @@ export type TreeFile = FileCopy & {
   /** Its bytes, as a digest. */
   readonly blob: string;
   /** Why it cannot be worked on: it does not open, or does not verify. */
-  readonly trouble: { readonly code: "SopsFileInvalid" | "SopsFileTooLarge" | "SopsKeyMissing" | "SopsTampered"; readonly message: string } | undefined;
+  readonly trouble:
+    | {
+        readonly code: "SopsFileInvalid" | "SopsFileTooLarge" | "SopsKeyMissing" | "SopsTampered";
+        readonly message: string;
+      }
+    | undefined;
   /** Kinds of recipients that are no age. */
   readonly foreign: readonly string[];
   /** The recipients that its creation rule names; undefined when no rule is for it. */
@@ -92,7 +97,11 @@ export type RotationFacts = {
 };
 
 /** The canary that a reader's own Flux is to open: encrypted to this recipient and to nobody else. */
-export type CanaryEdit = { readonly path: string; readonly reader: string; readonly recipient: string };
+export type CanaryEdit = {
+  readonly path: string;
+  readonly reader: string;
+  readonly recipient: string;
+};
 
 /** Who comes into a file, and beside whom: the same reader's older recipients. */
 export type Successor = { readonly recipient: string; readonly beside: readonly string[] };
@@ -106,7 +115,11 @@ export type FileEdit = {
 };
 
 /** How a `.sops.yaml` is to be rewritten. */
-export type RulesEdit = { readonly path: string; readonly add: readonly Successor[]; readonly remove: readonly string[] };
+export type RulesEdit = {
+  readonly path: string;
+  readonly add: readonly Successor[];
+  readonly remove: readonly string[];
+};
 
 /** One commit: all or nothing. */
 export type Commit = {
@@ -121,7 +134,11 @@ export type Commit = {
 /** A write to the hub, about one reader's identities. */
 export type HubWrite =
   | { readonly kind: "create"; readonly reader: string; readonly generation: number }
-  | { readonly kind: "end" | "retire"; readonly reader: string; readonly generations: readonly number[] };
+  | {
+      readonly kind: "end" | "retire";
+      readonly reader: string;
+      readonly generations: readonly number[];
+    };
 
 export type Write = Commit | HubWrite;
 
@@ -147,7 +164,9 @@ export const knows = (file: FileCopy, recipients: ReadonlySet<string>): boolean 
  * Undefined when it has to be made first.
  */
 export function wantedGeneration({ generations }: Reader, ends: number): Generation | undefined {
-  const usable = generations.filter(({ generation, state }) => generation > ends && state === "active");
+  const usable = generations.filter(
+    ({ generation, state }) => generation > ends && state === "active",
+  );
   return usable.toSorted((a, b) => b.generation - a.generation)[0];
 }
 

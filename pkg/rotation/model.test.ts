@@ -102,7 +102,9 @@ function start(
   };
   const { targets, rollout, budget } = more;
   return {
-    clusters: Object.fromEntries([...new Set([...names, "manager"])].map((name) => [name, cluster])),
+    clusters: Object.fromEntries(
+      [...new Set([...names, "manager"])].map((name) => [name, cluster]),
+    ),
     tip,
     queue: [],
     published: tip,
@@ -123,16 +125,14 @@ const copyOf = (path: string, { names, key }: File) => ({
 
 /** What the rotation observes. */
 function observe(world: World): RotationFacts {
-  const files = Object.entries(world.tip.files).map(
-    ([path, file]): TreeFile => ({
-      ...copyOf(path, file),
-      blob: JSON.stringify(file),
-      trouble: undefined,
-      foreign: [],
-      policy: world.tip.rules[path],
-      values: [],
-    }),
-  );
+  const files = Object.entries(world.tip.files).map(([path, file]): TreeFile => ({
+    ...copyOf(path, file),
+    blob: JSON.stringify(file),
+    trouble: undefined,
+    foreign: [],
+    policy: world.tip.rules[path],
+    values: [],
+  }));
   const names = new Set(Object.values(world.tip.rules).flat());
   return {
     targets: new Map(Object.entries(world.targets)),
@@ -154,8 +154,15 @@ function readerOf(world: World, name: string): Reader {
     name,
     uid: String(uid),
     presence,
-    generations: keys.map((key) => ({ ...key, recipient: recipient(name, key.generation), createdMs: 0 })),
-    planted: known === undefined ? undefined : new Set(known.map((generation) => recipient(name, generation))),
+    generations: keys.map((key) => ({
+      ...key,
+      recipient: recipient(name, key.generation),
+      createdMs: 0,
+    })),
+    planted:
+      known === undefined
+        ? undefined
+        : new Set(known.map((generation) => recipient(name, generation))),
     revisions: [
       revisionOf(pinned, "pinned"),
       revisionOf(running, "running"),
@@ -202,7 +209,11 @@ function freshKey(world: World, path: string): number {
     world.published,
     ...world.queue,
     ...Object.values(world.proposed ?? {}).map(({ head }) => head),
-    ...Object.values(world.clusters).flatMap(({ pinned, running, kept }) => [pinned, running, ...kept]),
+    ...Object.values(world.clusters).flatMap(({ pinned, running, kept }) => [
+      pinned,
+      running,
+      ...kept,
+    ]),
   ];
   return 1 + Math.max(...snapshots.map(({ files }) => files[path]?.key ?? 0));
 }
@@ -215,7 +226,11 @@ function committed(world: World, { files: edits, rules }: Commit): Snapshot {
     const file = files[edit.path];
     assert.ok(file);
     const names = groupsAfter([file.names], edit)[0] ?? [];
-    files[edit.path] = { ...file, names, key: edit.newDataKey ? freshKey(world, edit.path) : file.key };
+    files[edit.path] = {
+      ...file,
+      names,
+      key: edit.newDataKey ? freshKey(world, edit.path) : file.key,
+    };
   }
   const ruled = Object.entries(tip.rules).map(([path, names]) => {
     const [edit] = rules;
@@ -275,7 +290,9 @@ function committedWorlds(world: World, seen: RotationFacts): readonly World[] {
   const head = committed(world, commit);
   assertNobodyLocked(world, head);
   if (commit.branch === undefined) return [pushed(world, head)];
-  return [{ ...world, proposed: { ...world.proposed, [commit.branch]: { base: world.tip, head } } }];
+  return [
+    { ...world, proposed: { ...world.proposed, [commit.branch]: { base: world.tip, head } } },
+  ];
 }
 
 /** No old key goes before the new one was proven on this cluster and is in all that it is pinned to. */
@@ -291,10 +308,12 @@ function assertProvenBefore({ readers }: RotationFacts, { files }: Commit): void
     );
     assert.ok(proven.length > 0, `${name} has proven nothing`);
     const left = new Set(stay.map((each) => each.recipient));
-    for (const { use, files: copies } of revisions)
-      for (const { groups, opens } of copies)
-        if (use !== "kept" && groups.flat().some((each) => gone.has(each)))
-          assert.ok(!opens.isDisjointFrom(left), `${name} has not got the new key in what it runs`);
+    const inUse = revisions.flatMap(({ use, files: copies }) => (use === "kept" ? [] : copies));
+    const losing = inUse.filter(({ groups }) => groups.flat().some((each) => gone.has(each)));
+    assert.ok(
+      losing.every(({ opens }) => !opens.isDisjointFrom(left)),
+      `${name} has not got the new key in what it runs`,
+    );
   }
 }
 
@@ -323,22 +342,26 @@ function ordinary(world: World): readonly World[] {
 
 /** A person merges a proposal, where Git can: nothing else changed, or values did beside a new recipient. */
 function merges(world: World): readonly World[] {
-  return Object.entries(world.proposed ?? {}).map(([branch, { base, head }]) => {
+  return Object.entries(world.proposed ?? {}).flatMap(([branch, { base, head }]) => {
     const { [branch]: _, ...proposed } = world.proposed ?? {};
     const rest = { ...world, proposed };
     const files = { ...world.tip.files };
     for (const [path, file] of Object.entries(head.files)) {
       const merged = mergedFile(base.files[path], file, world.tip.files[path]);
-      if (merged === undefined) return rest;
+      if (merged === undefined) return [];
       files[path] = merged;
     }
     const isFree = JSON.stringify(base.rules) === JSON.stringify(world.tip.rules);
-    return isFree ? pushed(rest, snapshotOf(files, head.rules)) : rest;
+    return isFree ? [pushed(rest, snapshotOf(files, head.rules))] : [];
   });
 }
 
 /** Undefined when there is a conflict. */
-function mergedFile(base: File | undefined, ours: File, theirs: File | undefined): File | undefined {
+function mergedFile(
+  base: File | undefined,
+  ours: File,
+  theirs: File | undefined,
+): File | undefined {
   if (base === undefined || theirs === undefined) return undefined;
   const isSame = (a: File, b: File) => JSON.stringify(a) === JSON.stringify(b);
   if (isSame(base, theirs)) return ours;
@@ -364,18 +387,28 @@ function ordinaryFor(world: World, name: string): readonly World[] {
     worlds.push(withCluster(world, name, { pinned: world.published, kept: older }));
   }
   if (presence === "away" || presence === "gone") return worlds;
-  const wanted = keys.filter(({ state }) => state !== "retired").map(({ generation }) => generation);
-  if (String(wanted) !== String(planted)) worlds.push(withCluster(world, name, { planted: wanted }));
+  const wanted = keys
+    .filter(({ state }) => state !== "retired")
+    .map(({ generation }) => generation);
+  if (String(wanted) !== String(planted))
+    worlds.push(withCluster(world, name, { planted: wanted }));
   if (running.number !== pinned.number && presence === "reachable" && planted !== undefined)
     worlds.push(withCluster(world, name, { running: pinned }));
   const proven = provable(cluster, name);
   if (proven !== undefined)
-    worlds.push(withCluster(world, name, { proofs: [...cluster.proofs, { generation: proven, uid: cluster.uid }] }));
+    worlds.push(
+      withCluster(world, name, {
+        proofs: [...cluster.proofs, { generation: proven, uid: cluster.uid }],
+      }),
+    );
   return worlds;
 }
 
 /** A generation that is planted, named in what runs, and not proven yet. */
-function provable({ running, planted = [], proofs, uid }: Cluster, name: string): number | undefined {
+function provable(
+  { running, planted = [], proofs, uid }: Cluster,
+  name: string,
+): number | undefined {
   const named = Object.values(running.files).flatMap(({ names }) => names);
   return planted.find(
     (generation) =>
@@ -420,16 +453,37 @@ const disturbances: readonly Disturbance[] = [
   [
     "CI is late",
     ({ queue, ...world }) =>
-      queue.slice(1).map((late, i) => ({ ...world, queue: queue.toSpliced(i + 1, 1), published: late })),
+      queue
+        .slice(1)
+        .map((late, i) => ({ ...world, queue: queue.toSpliced(i + 1, 1), published: late })),
   ],
-  ["CI fails", ({ queue, ...world }) => queue.map((_, i) => ({ ...world, queue: queue.toSpliced(i, 1) }))],
-  ["away", toClusters(({ presence }) => (presence === "reachable" ? { presence: "away" } : undefined))],
-  ["back", toClusters(({ presence }) => (presence === "away" ? { presence: "reachable" } : undefined))],
-  ["suspended", toClusters(({ presence }) => (presence === "reachable" ? { presence: "suspended" } : undefined))],
+  [
+    "CI fails",
+    ({ queue, ...world }) => queue.map((_, i) => ({ ...world, queue: queue.toSpliced(i, 1) })),
+  ],
+  [
+    "away",
+    toClusters(({ presence }) => (presence === "reachable" ? { presence: "away" } : undefined)),
+  ],
+  [
+    "back",
+    toClusters(({ presence }) => (presence === "away" ? { presence: "reachable" } : undefined)),
+  ],
+  [
+    "suspended",
+    toClusters(({ presence }) =>
+      presence === "reachable" ? { presence: "suspended" } : undefined,
+    ),
+  ],
   ["deleted", toClusters(() => ({ presence: "gone" }))],
   [
     "created anew",
-    toClusters(({ uid, pinned }) => ({ uid: uid + 1, planted: undefined, presence: "reachable", running: pinned })),
+    toClusters(({ uid, pinned }) => ({
+      uid: uid + 1,
+      planted: undefined,
+      presence: "reachable",
+      running: pinned,
+    })),
   ],
   [
     "rolled back",
@@ -456,14 +510,21 @@ const disturbances: readonly Disturbance[] = [
         if (name === "manager" || path in world.tip.files) return [];
         const names = [recipient("manager", 1), recipient(name, 1)];
         const files = { ...world.tip.files, [path]: { names, key: 0, content: 0 } };
-        return [pushed(world, snapshotOf(files, { ...world.tip.rules, [path]: world.tip.rules[name] ?? [] }))];
+        return [
+          pushed(
+            world,
+            snapshotOf(files, { ...world.tip.rules, [path]: world.tip.rules[name] ?? [] }),
+          ),
+        ];
       }),
   ],
   [
     "a second rotation",
     (world) =>
       Object.keys(world.targets).map((name) => {
-        const newest = Math.max(...(world.clusters[name]?.keys ?? []).map(({ generation }) => generation));
+        const newest = Math.max(
+          ...(world.clusters[name]?.keys ?? []).map(({ generation }) => generation),
+        );
         return { ...world, targets: { ...world.targets, [name]: newest } };
       }),
   ],
@@ -472,7 +533,9 @@ const disturbances: readonly Disturbance[] = [
 /** Every world that may follow. */
 function following(world: World): readonly World[] {
   const rotation =
-    world.seen === undefined ? [{ ...world, seen: { ...world, budget: 0 } }] : acted(world, world.seen);
+    world.seen === undefined
+      ? [{ ...world, seen: { ...world, budget: 0 } }]
+      : acted(world, world.seen);
   const disturbed =
     world.budget === 0
       ? []
@@ -489,12 +552,14 @@ function assertReadable(world: World): void {
     const reader = readerOf(world, name);
     const usable = reader.generations.filter(({ state }) => state !== "retired");
     const held = reader.planted ?? new Set(usable.map((each) => each.recipient));
-    for (const revision of reader.revisions) {
-      if (revision.use === "kept" && isExpired(revision, reader)) continue;
-      for (const file of revision.files)
-        if (isFor(file, reader) && file.opens.isDisjointFrom(held))
-          assert.fail(`${name} cannot read ${file.path} of ${revision.use} ${revision.name}: ${JSON.stringify(world)}`);
-    }
+    const readable = reader.revisions.filter(
+      (revision) => revision.use !== "kept" || !isExpired(revision, reader),
+    );
+    const locked = readable.find(({ files }) =>
+      files.some((file) => isFor(file, reader) && file.opens.isDisjointFrom(held)),
+    );
+    if (locked !== undefined)
+      assert.fail(`${name} cannot read ${locked.use} ${locked.name}: ${JSON.stringify(world)}`);
   }
 }
 
@@ -515,7 +580,11 @@ function nameOfState(world: World): number {
   const seen = world.seen === undefined ? undefined : nameOfState(world.seen);
   const name = numberOf(
     JSON.stringify({ ...world, seen }, (key, value: unknown) =>
-      ["running", "pinned", "published", "tip", "base", "head"].includes(key) ? (value as Snapshot).number : key === "queue" || key === "kept" ? (value as Snapshot[]).map((each) => each.number) : value,
+      ["running", "pinned", "published", "tip", "base", "head"].includes(key)
+        ? (value as Snapshot).number
+        : key === "queue" || key === "kept"
+          ? (value as Snapshot[]).map((each) => each.number)
+          : value,
     ),
   );
   namesOfWorlds.set(world, name);
@@ -535,7 +604,8 @@ function assertEnds(world: World, ended: Set<number>): void {
     if (next.kind === "write") now = acted(now, now).at(-1) ?? now;
     else if (usual !== undefined) now = usual;
     else {
-      if (next.kind !== "done") assert.fail(`${next.kind} at the end: ${JSON.stringify(step(observe(now)).standings)}`);
+      if (next.kind !== "done")
+        assert.fail(`${next.kind} at the end: ${JSON.stringify(step(observe(now)).standings)}`);
       assertOldGone(now);
       break;
     }
@@ -557,7 +627,9 @@ function assertOldGone(world: World): void {
     const known = copies.flatMap(({ files }) =>
       files.flatMap(({ groups, dataKey }) => (groups.flat().some(isOld) ? [dataKey] : [])),
     );
-    const inUse = reader.revisions.filter(({ use }) => use !== "kept").flatMap(({ files }) => files);
+    const inUse = reader.revisions
+      .filter(({ use }) => use !== "kept")
+      .flatMap(({ files }) => files);
     for (const { groups } of inUse) assert.ok(!groups.flat().some(isOld), JSON.stringify(world));
     for (const [path, file] of Object.entries(world.tip.files)) {
       assert.ok(!file.names.some(isOld), JSON.stringify(world));
@@ -600,7 +672,11 @@ const deep = process.env["DEEP"] === "1" ? 1 : 0;
 
 const stories: readonly [string, readonly string[], Parameters<typeof start>[1]][] = [
   ["one cluster", ["a"], { targets: { a: 1 }, rollout: "Proven", budget: 1 + deep }],
-  ["one cluster, immediately", ["a"], { targets: { a: 1 }, rollout: "Immediate", budget: 1 + deep }],
+  [
+    "one cluster, immediately",
+    ["a"],
+    { targets: { a: 1 }, rollout: "Immediate", budget: 1 + deep },
+  ],
   [
     "one cluster, behind a protected branch",
     ["a"],

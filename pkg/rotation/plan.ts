@@ -1,4 +1,13 @@
-import { isFor, knows, namesOf, recipientsOfReader, wantedGeneration, type Reader, type RotationFacts, type TreeFile } from "./facts.ts";
+import {
+  isFor,
+  knows,
+  namesOf,
+  recipientsOfReader,
+  wantedGeneration,
+  type Reader,
+  type RotationFacts,
+  type TreeFile,
+} from "./facts.ts";
 import { strangersIn, troubleOf } from "./stage.ts";
 
 /** What a rotation would do, and what it would find. Nothing in it is secret. */
@@ -7,7 +16,7 @@ export type Plan = {
     readonly reader: string;
     readonly ends: number;
     /** The generation that is used then; made when it is not there. */
-    readonly then: number;
+    readonly next: number;
     readonly files: readonly string[];
     /** Revisions that cannot be gone back to afterwards. */
     readonly expires: readonly string[];
@@ -33,7 +42,7 @@ export function planOf(facts: RotationFacts): Plan {
   const rows = targets.map(({ reader, ends }) => ({
     reader: reader.name,
     ends,
-    then: wantedGeneration(reader, ends)?.generation ?? newest(reader) + 1,
+    next: wantedGeneration(reader, ends)?.generation ?? newest(reader) + 1,
     files: facts.tree.files.filter((file) => isFor(file, reader)).map(({ path }) => path),
     expires: expiring(reader, ends),
   }));
@@ -53,7 +62,8 @@ function expiring(reader: Reader, ends: number): readonly string[] {
   const left = new Set(staying.map(({ recipient }) => recipient));
   const gone = reader.revisions.filter(
     ({ use, files }) =>
-      use === "kept" && files.some((file) => isFor(file, reader) && file.opens.isDisjointFrom(left)),
+      use === "kept" &&
+      files.some((file) => isFor(file, reader) && file.opens.isDisjointFrom(left)),
   );
   return [...new Set(gone.map(({ name }) => name))];
 }
@@ -76,7 +86,10 @@ function planned(facts: RotationFacts, file: TreeFile): Plan["files"][number] {
 }
 
 /** Values that an ended key could read, by file and names of keys. To be changed at their origin after a leak. */
-export function exposedTo(facts: RotationFacts, reader: Reader): ReadonlyMap<string, readonly string[]> {
+export function exposedTo(
+  facts: RotationFacts,
+  reader: Reader,
+): ReadonlyMap<string, readonly string[]> {
   const own = recipientsOfReader(reader);
   const files = facts.tree.files.filter(
     (file) => file.path !== reader.canary && file.values.length > 0 && knows(file, own),

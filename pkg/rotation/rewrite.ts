@@ -1,13 +1,13 @@
 import { CapitanError } from "../errors/index.ts";
 import {
   decryptFile,
-  openersOf,
-  recipientsOf,
+  inspectFile,
   rotateFile,
   updateKeys,
   type Chance,
   type Format,
   type Identity,
+  type Inspected,
 } from "../sops/index.ts";
 import { groupsAfter, type FileEdit } from "./facts.ts";
 
@@ -29,37 +29,45 @@ export async function rewriteFile(
   options: RewriteOptions,
   chance: Chance,
 ): Promise<Buffer> {
-  const { format, identities, edit } = options;
-  const groups = groupsAfter(recipientsOf(bytes, format).groups, { ...edit, remove: [] });
-  const open = { format, identities };
-  const widened =
-    edit.add.length === 0 ? bytes : (await updateKeys(bytes, { ...open, groups }, chance)).file;
+  const { format, edit } = options;
+  const before = await inspectFile(bytes, options);
+  const open = { format, identities: before.openedWith };
+  const groups = groupsAfter(before.groups, { ...edit, remove: [] });
+  const come = new Set(edit.add.map(({ recipient }) => recipient));
+  // Whoever is named and does not open the file gets an entry of the right data key.
+  const others = groups.map((group) => group.filter((name) => !come.has(name)));
+  const isNamed = before.groups.flat().some((name) => come.has(name));
+  let file = bytes;
+  if (isNamed) file = (await updateKeys(file, { ...open, groups: others }, chance)).file;
+  if (come.size > 0) file = (await updateKeys(file, { ...open, groups }, chance)).file;
   const { remove } = edit;
-  const file = edit.newDataKey
-    ? (await rotateFile(widened, { ...open, remove }, chance)).file
-    : widened;
-  await compare(bytes, file, options);
+  if (edit.newDataKey) file = (await rotateFile(file, { ...open, remove }, chance)).file;
+  await compare(bytes, file, { ...options, before });
   return file;
 }
 
 /** Throws RotationUnsafe when a rewritten file is not the old one for those whom the edit names. */
-async function compare(before: Buffer, after: Buffer, options: RewriteOptions): Promise<void> {
-  const { edit } = options;
-  const [old, now] = [await decryptFile(before, options), await decryptFile(after, options)];
-  const isSame = old.plaintext.equals(now.plaintext);
-  old.plaintext.fill(0);
-  now.plaintext.fill(0);
+async function compare(
+  old: Buffer,
+  now: Buffer,
+  { format, identities, edit, before }: RewriteOptions & { readonly before: Inspected },
+): Promise<void> {
+  const after = await inspectFile(now, { format, identities });
+  const was = await decryptFile(old, { format, identities: before.openedWith });
+  const is = await decryptFile(now, { format, identities: after.openedWith });
+  const isSame = was.plaintext.equals(is.plaintext);
+  was.plaintext.fill(0);
+  is.plaintext.fill(0);
   if (!isSame) throw unsafe(edit, "its content would change");
-  const wanted = groupsAfter(old.groups, edit);
-  if (JSON.stringify(wanted.map(sorted)) !== JSON.stringify(now.groups.map(sorted)))
+  const wanted = groupsAfter(before.groups, edit);
+  if (JSON.stringify(wanted.map(sorted)) !== JSON.stringify(after.groups.map(sorted)))
     throw unsafe(edit, "its recipients would be others than planned");
-  const openers = await openersOf(after, options);
-  const gone = edit.remove.find((name) => openers.opens.includes(name));
+  const gone = edit.remove.find((name) => after.opens.includes(name));
   if (gone !== undefined) throw unsafe(edit, `${gone} would still open it`);
-  const held = new Set(options.identities.map(({ recipient }) => recipient));
-  const lost = wanted.flat().find((name) => held.has(name) && !openers.opens.includes(name));
+  const held = new Set(identities.map(({ recipient }) => recipient));
+  const lost = wanted.flat().find((name) => held.has(name) && !after.opens.includes(name));
   if (lost !== undefined) throw unsafe(edit, `${lost} would not open it`);
-  if (edit.newDataKey && openers.dataKey === (await openersOf(before, options)).dataKey)
+  if (edit.newDataKey && after.dataKey === before.dataKey)
     throw unsafe(edit, "its data key would stay");
 }
 

@@ -75,7 +75,8 @@ function locksOut(
 ): boolean {
   if (reader.presence === "gone" || !isFor(file, reader)) return false;
   const own = recipientsOfReader(reader);
-  const loses = !new Set(edit.remove).isDisjointFrom(own) || !isSubset(file.opens, after.opens, own);
+  const loses =
+    !new Set(edit.remove).isDisjointFrom(own) || !isSubset(file.opens, after.opens, own);
   return loses && holdingsOf(reader).isDisjointFrom(after.opens);
 }
 
@@ -93,7 +94,10 @@ function strangerOf(
   { file, after }: Change & { readonly after: FileCopy },
 ): string | undefined {
   const come = namesOf(after).difference(namesOf(file));
-  const wanted = policyAfter(file.policy, rules.flatMap(({ add }) => add));
+  const wanted = policyAfter(
+    file.policy,
+    rules.flatMap(({ add }) => add),
+  );
   return [...come].find((recipient) => {
     const reader = readers.find((each) => recipientsOfReader(each).has(recipient));
     if (reader === undefined || !isActive(reader, recipient) || !isFor(file, reader)) return true;

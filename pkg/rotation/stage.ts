@@ -143,7 +143,7 @@ function identityPlanted({ reader, wanted }: Job): Stage | undefined {
 function newInFiles(job: Job): Stage | undefined {
   // Without a wait between, one commit does both.
   if (job.facts.rollout === "Immediate") return undefined;
-  const { reader, wanted, files } = job;
+  const { wanted, files } = job;
   const lacking = files.filter((file) => !file.opens.has(wanted.recipient));
   return edit(job, "add", { files: lacking, rules: rulesWithout(job), since: wanted.createdMs });
 }
@@ -189,15 +189,27 @@ function published(
   const stale = pinned ?? running;
   if (stale === undefined) return undefined;
   if (reader.presence === "suspended")
-    return wait("ClusterSuspended", `${reader.name} is suspended at ${stale.name}, which is from before ${what}: resume it`);
+    return wait(
+      "ClusterSuspended",
+      `${reader.name} is suspended at ${stale.name}, which is from before ${what}: resume it`,
+    );
   if (pinned !== undefined)
-    return wait("AwaitingPublish", `move ${pinned.source}: ${reader.name} is at ${pinned.name}, which is from before ${what}`);
-  return wait("AwaitingApply", `${reader.name} still runs ${stale.name}, which is from before ${what}`);
+    return wait(
+      "AwaitingPublish",
+      `move ${pinned.source}: ${reader.name} is at ${pinned.name}, which is from before ${what}`,
+    );
+  return wait(
+    "AwaitingApply",
+    `${reader.name} still runs ${stale.name}, which is from before ${what}`,
+  );
 }
 
 function newProven({ facts, reader, wanted }: Job): Stage | undefined {
   if (facts.rollout === "Immediate" || proofOf(reader, wanted) !== undefined) return undefined;
-  return wait("AwaitingProof", `${reader.name} has not shown yet that generation ${wanted.generation} opens anything`);
+  return wait(
+    "AwaitingProof",
+    `${reader.name} has not shown yet that generation ${wanted.generation} opens anything`,
+  );
 }
 
 /** The proof of a generation on this very cluster. */

@@ -1,27 +1,17 @@
-import { createHash } from "node:crypto";
-import {
-  dataKeysOpenTo,
-  stageOf,
-  type Edits,
-  type Stage,
-} from "./stage.ts";
-import {
-  recipientsOfReader,
-  type Commit,
-  type FileEdit,
-  type HubWrite,
-  type Reader,
-  type RotationFacts,
-  type RulesEdit,
-  type Write,
-} from "./facts.ts";
+import { commitOf, type Ready } from "./commit.ts";
+import type { HubWrite, Reader, RotationFacts, Write } from "./facts.ts";
 import { refusalOf } from "./safety.ts";
+import { stageOf, type Stage } from "./stage.ts";
 
 /** Where a reader stands, for people and for the next write. */
 export type Standing = { readonly reader: Reader; readonly stage: Stage | Held };
 
 /** Ready for a commit that waits: for others to be in it too, or for a merge. */
-type Held = { readonly kind: "wait"; readonly reason: "AwaitingOthers" | "AwaitingMerge"; readonly message: string };
+type Held = {
+  readonly kind: "wait";
+  readonly reason: "AwaitingOthers" | "AwaitingMerge";
+  readonly message: string;
+};
 
 /** What to do next. Writes of one batch do not depend on each other. */
 export type Next =
@@ -53,8 +43,6 @@ export function step(facts: RotationFacts): {
   if (held !== undefined) return { next: { kind: "wait" }, standings: holdAll(standings, held) };
   return { next: { kind: "write", writes: [commitOf(facts, ready)] }, standings };
 }
-
-type Ready = { readonly reader: Reader; readonly edits: Edits };
 
 /** A write that is not safe is not made; it stops its reader, not the others. */
 function safeStage(facts: RotationFacts, reader: Reader, ends: number): Stage {
@@ -101,58 +89,8 @@ function heldBy(
   return { kind: "wait", reason: "AwaitingOthers", message };
 }
 
-const isShort = (reason: string) => ["AwaitingIdentity", "AwaitingApply", "AwaitingProof"].includes(reason);
+const isShort = (reason: string) =>
+  ["AwaitingIdentity", "AwaitingApply", "AwaitingProof"].includes(reason);
 
 const holdAll = (standings: readonly Standing[], held: Held): readonly Standing[] =>
   standings.map(({ reader, stage }) => ({ reader, stage: stage.kind === "edit" ? held : stage }));
-
-/** One commit for all who are ready; a file of several readers is rewritten once. */
-function commitOf(facts: RotationFacts, ready: readonly Ready[]): Commit {
-  const files = new Map<string, FileEdit>();
-  const rules = new Map<string, RulesEdit>();
-  const bases: string[] = [];
-  for (const { reader, edits } of ready) {
-    const known = dataKeysOpenTo(facts.readers, edits.remove);
-    const beside = [...recipientsOfReader(reader)].filter((name) => name !== edits.add.recipient);
-    const come = { recipient: edits.add.recipient, beside };
-    for (const { path, blob, groups, opens, dataKey } of edits.files) {
-      bases.push(`${path} ${blob}`);
-      const named = new Set(groups.flat());
-      const remove = [...edits.remove].filter((name) => named.has(name));
-      const isOpen = !opens.isDisjointFrom(edits.remove) || known.has(dataKey);
-      const add = opens.has(come.recipient) ? [] : [come];
-      const before = files.get(path) ?? { path, add: [], remove: [], newDataKey: false };
-      files.set(path, {
-        path,
-        add: [...before.add, ...add],
-        remove: [...before.remove, ...remove],
-        newDataKey: before.newDataKey || isOpen || remove.length > 0,
-      });
-    }
-    for (const { path, blob, names } of edits.rules) {
-      bases.push(`${path} ${blob}`);
-      const before = rules.get(path) ?? { path, add: [], remove: [] };
-      const add = names.has(come.recipient) ? [] : [come];
-      const remove = [...edits.remove].filter((name) => names.has(name));
-      rules.set(path, {
-        path,
-        add: [...before.add, ...add],
-        remove: [...before.remove, ...remove],
-      });
-    }
-  }
-  const canaries = ready.flatMap(({ reader, edits }) =>
-    edits.canary === undefined
-      ? []
-      : [{ path: edits.canary, reader: reader.name, recipient: edits.add.recipient }],
-  );
-  const change = { files: [...files.values()], rules: [...rules.values()], canaries };
-  return { kind: "commit", ...change, branch: branchOf(facts, [JSON.stringify(change), ...bases]) };
-}
-
-/** The same change of the same files has the same branch, so that nobody has to remember it. */
-function branchOf({ proposals }: RotationFacts, texts: readonly string[]): string | undefined {
-  if (proposals === undefined) return undefined;
-  const digest = createHash("sha256").update(texts.toSorted().join("\n")).digest("hex");
-  return `capitan/rotate-${digest.slice(0, 12)}`;
-}

@@ -49,6 +49,8 @@ const commandCodes: readonly Code[] = [
   "AlreadyExists",
   "ControllerRuns",
   "RecipientInvalid",
+  "RecipientUnknown",
+  "RotationUnsafe",
   "SopsConfigInvalid",
   "SopsFileInvalid",
   "SopsFileTooLarge",
