@@ -1,5 +1,11 @@
-import type { GitRepositories, Repositories } from "../pkg/controllers/index.ts";
+import type {
+  GitAccess,
+  GitRepositories,
+  GitWriters,
+  Repositories,
+} from "../pkg/controllers/index.ts";
 import { parseDockerConfig } from "../pkg/distribution/index.ts";
+import type { GitLocation } from "../pkg/gitdata/index.ts";
 import { GitRepository, PackCache } from "../pkg/git/index.ts";
 import { ArtifactCache, RegistryClient } from "../pkg/registry/index.ts";
 
@@ -19,11 +25,15 @@ export function openRepositories({
 }: RepositoriesOptions): {
   readonly repositories: Repositories;
   readonly gitRepositories: GitRepositories;
+  readonly gitWriters: GitWriters;
 } {
   const blobs = new ArtifactCache(cacheDir, failed);
   const packs = new PackCache(cacheDir, failed);
+  const git = (location: GitLocation, access: GitAccess) =>
+    new GitRepository(location, { ...access, cache: packs });
   return {
-    gitRepositories: (location, access) => new GitRepository(location, { ...access, cache: packs }),
+    gitRepositories: git,
+    gitWriters: git,
     repositories: (reference, { insecure, ca, dockerConfig }) => {
       const login =
         dockerConfig === undefined

@@ -25,6 +25,8 @@ import { pullArtifact } from "./pull-artifact.ts";
 import { pushArtifact } from "./push-artifact.ts";
 import { reconcileFleet, reconcileMember } from "./reconcile.ts";
 import { renderFleet, renderLayer } from "./render-fleet.ts";
+import { rotateKeys } from "./rotate-keys.ts";
+import { rotateStatus } from "./rotate-status.ts";
 import { secretsDecrypt } from "./secrets-decrypt.ts";
 import { secretsEdit } from "./secrets-edit.ts";
 import { secretsEncrypt } from "./secrets-encrypt.ts";
@@ -128,6 +130,11 @@ export const commands: readonly Command[] = [
       of(secretsVerify),
       of(secretsInspect),
     ],
+  },
+  {
+    verb: "rotate",
+    describe: "Change keys all over a fleet, with proof",
+    nouns: [of(rotateKeys), of(rotateStatus)],
   },
   { module: of(completion) },
   { module: of(version) },

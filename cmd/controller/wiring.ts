@@ -5,6 +5,7 @@ import {
   ClusterReconciler,
   FleetReconciler,
   Identities,
+  RotationReconciler,
   Sources,
   WorkQueue,
   type Clock,
@@ -41,6 +42,8 @@ export type Parts = {
 
 /** Fleet events are gathered this long: a rollout changes many members at once. */
 const fleetDebounceMs = 100;
+/** The same for rotations, which look at a whole repository each time. */
+const rotationDebounceMs = 1_000;
 /** How long a pass waits for the first list of Clusters. */
 const clustersSyncMs = 5_000;
 /** How long the start waits for the first list of Secrets; what comes later comes as events. */
@@ -56,12 +59,9 @@ export function buildControllers(parts: Parts) {
     clock.random,
     [...platformNamespaces],
   );
-  const sources = new Sources({
-    secrets: hub.inputs,
-    configMaps: hub.inputs,
-    ...repositoriesOf(parts),
-    renderer: parts.renderer,
-  });
+  const repositories = repositoriesOf(parts);
+  const inputs = { secrets: hub.inputs, configMaps: hub.inputs };
+  const sources = new Sources({ ...inputs, ...repositories, renderer: parts.renderer });
   const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
@@ -74,18 +74,32 @@ export function buildControllers(parts: Parts) {
     log,
     metrics: reconcilerMetrics(parts),
   });
+  const rotations = new RotationReconciler({
+    hub,
+    rotations: hub,
+    connections,
+    identities,
+    clock,
+    log,
+    platformNamespaces,
+    ...inputs,
+    ...repositories,
+  });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),
   );
+  const rotationQueue = queue("rotation", parts, (key, signal) => rotations.reconcile(key, signal));
   const built = {
     hub,
     fleetQueue,
     clusterQueue,
+    rotationQueue,
     /** How busy they are. */
     queues: () => [
       { controller: "fleet", ...fleetQueue.load() },
       { controller: "cluster", ...clusterQueue.load() },
+      { controller: "rotation", ...rotationQueue.load() },
     ],
     /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
     async synced(signal: AbortSignal): Promise<void> {
@@ -99,9 +113,11 @@ export function buildControllers(parts: Parts) {
     start(signal: AbortSignal): void {
       fleetQueue.start(signal);
       clusterQueue.start(signal);
+      rotationQueue.start(signal);
     },
     async drained(): Promise<void> {
-      await Promise.all([fleetQueue.drained(), clusterQueue.drained()]);
+      const queues = [fleetQueue, clusterQueue, rotationQueue];
+      await Promise.all(queues.map((each) => each.drained()));
     },
   };
   return built;
@@ -113,6 +129,7 @@ type Built = {
   readonly hub: Hub;
   readonly fleetQueue: WorkQueue;
   readonly clusterQueue: WorkQueue;
+  readonly rotationQueue: WorkQueue;
 };
 
 /** What reconcilers count; only they know what was put back, only we since when that had been seen. */
@@ -157,10 +174,22 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       for (const fleet of hub.fleetsIn(cluster.namespace))
         fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
+    rotationChanged: ({ namespace, name }, gone) => {
+      const key = `${namespace}/${name}`;
+      const facts = built().hub.keyRotation({ namespace, name })?.metadata;
+      // Our own status writes come back as events; they are no work.
+      if (gone) changes.forget(`rotation/${key}`);
+      else if (
+        changes.isNew(`rotation/${key}`, [facts?.uid, facts?.generation, facts?.annotations])
+      )
+        built().rotationQueue.add(key);
+    },
     memberChanged: (changed, gone) => {
       const { metadata, spec } = changed;
       const { fleetQueue, clusterQueue } = built();
       fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
+      for (const rotation of built().hub.openRotations())
+        built().rotationQueue.add(rotation, { afterMs: rotationDebounceMs });
       const member = `member/${metadata.uid ?? ""}`;
       // Our own status writes come back as events; only a new spec or annotation is work.
       if (gone) changes.forget(member);
@@ -241,7 +270,7 @@ async function within(work: Promise<void>, ms: number, signal: AbortSignal): Pro
 }
 
 function queue(
-  controller: "fleet" | "cluster",
+  controller: "fleet" | "cluster" | "rotation",
   { options, clock, log, metrics, driftTimes }: Parts,
   reconcile: (key: string, signal: AbortSignal, light: boolean) => Promise<Again>,
 ): WorkQueue {

@@ -1,6 +1,7 @@
 import { fleetMemberSchema } from "./fleet-member.ts";
 import { fleetRevisionSchema } from "./fleet-revision.ts";
 import { fleetSchema } from "./fleet.ts";
+import { keyRotationSchema } from "./key-rotation.ts";
 import type { Schema } from "./schema.ts";
 
 export const group = "capitan.dev";
@@ -109,5 +110,23 @@ const fleetMemberCrd = crd({
   ],
 });
 
+const keyRotationCrd = crd({
+  kind: "KeyRotation",
+  plural: "keyrotations",
+  shortName: "kr",
+  status: true,
+  schema: keyRotationSchema,
+  columns: [
+    text("Ready", `.status.conditions[?(@.type=="Ready")].status`),
+    text("Clusters", ".status.summary"),
+    text("Status", readyMessage),
+  ],
+});
+
 /** Every CustomResourceDefinition of Capitan. */
-export const crds: readonly CrdManifest[] = [fleetCrd, fleetRevisionCrd, fleetMemberCrd];
+export const crds: readonly CrdManifest[] = [
+  fleetCrd,
+  fleetRevisionCrd,
+  fleetMemberCrd,
+  keyRotationCrd,
+];

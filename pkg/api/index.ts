@@ -8,6 +8,12 @@ export type {
   FleetMemberStatus,
   LayerStatus,
 } from "./fleet-member.ts";
+export type {
+  ClusterRotation,
+  KeyRotation,
+  KeyRotationSpec,
+  KeyRotationStatus,
+} from "./key-rotation.ts";
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";
 export { fleetFinalizer, hubResources } from "./resources.ts";

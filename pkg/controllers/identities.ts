@@ -26,8 +26,6 @@ export const plantedName = { namespace: "flux-system", name: "sops-age" } as con
 
 /** The key of an identity's Secret. */
 const identityKey = "identity";
-const firstGeneration = 1;
-
 /**
  * The age identities of clusters: one immutable Secret `<cluster>-age-<generation>` each, beside the
  * Cluster, without an owner, never overwritten and never deleted by us.
@@ -41,6 +39,26 @@ export class Identities {
     this.#newIdentity = newIdentity;
   }
 
+  /** Every generation of a cluster, retired ones too. Throws SecretInvalid, IdentityInvalid. */
+  async generations(cluster: Named, signal: AbortSignal): Promise<readonly AgeGeneration[]> {
+    return generationsIn(await this.#hub.identitySecrets(cluster, signal), cluster);
+  }
+
+  /** Makes a generation; when somebody was faster, theirs counts. */
+  async create(cluster: Named, generation: number, signal: AbortSignal): Promise<void> {
+    await this.#hub.createSecret(identitySecret(cluster, generation, this.#newIdentity()), signal);
+  }
+
+  /** Says for good what has become of a generation. Its Secret stays as it is. */
+  async mark(
+    cluster: Named,
+    generation: number,
+    state: AgeMark,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#hub.createSecret(markSecret(cluster, generation, state), signal);
+  }
+
   /**
    * All identities of a cluster; the first is made where there is none. `planted` is what the cluster
    * has of them: what the hub has lost is never taken from it, it may be the last copy. Throws
@@ -48,29 +66,33 @@ export class Identities {
    */
   async of(cluster: Named, planted: Planted, signal: AbortSignal): Promise<AgeKeys> {
     const held = await this.#hub.identitySecrets(cluster, signal);
+    const marks = marksIn(held, cluster);
     if (held.some((secret) => generationOf(secret, cluster) !== undefined)) {
       const keys = await ageKeysOf(held, cluster);
-      await refuseLost(cluster, keys, planted);
+      await refuseLost(cluster, keys, { planted, marks });
       return keys;
     }
-    await refuseLost(cluster, { data: {}, version: "" }, planted);
+    await refuseLost(cluster, { data: {}, version: "" }, { planted, marks });
     // Whoever was faster has made it: what is there then counts.
-    await this.#hub.createSecret(
-      identitySecret(cluster, firstGeneration, this.#newIdentity()),
-      signal,
-    );
+    const first = Math.max(0, ...marks.keys()) + 1;
+    await this.create(cluster, first, signal);
     const keys = await ageKeysOf(await this.#hub.identitySecrets(cluster, signal), cluster);
     if (Object.keys(keys.data).length > 0) return keys;
-    const name = `${cluster.namespace}/${cluster.name}-age-${firstGeneration}`;
+    const name = `${cluster.namespace}/${cluster.name}-age-${first}`;
     const message = `Secret ${name} is there, but without the labels of an age identity`;
     throw new CapitanError("SecretInvalid", message);
   }
 }
 
 /** Refuses to withdraw or replace an identity that only the cluster has. Throws IdentityLost. */
-async function refuseLost(cluster: Named, { data }: AgeKeys, planted: Planted): Promise<void> {
+async function refuseLost(
+  cluster: Named,
+  { data }: AgeKeys,
+  { planted, marks }: { readonly planted: Planted; readonly marks: Marks },
+): Promise<void> {
   for (const [key, value] of Object.entries(planted ?? {})) {
-    const isKept = !key.endsWith(".agekey") || data[key] === value;
+    const isRetired = marks.get(Number(key.replace(/\.agekey$/, ""))) === "retired";
+    const isKept = !key.endsWith(".agekey") || data[key] === value || isRetired;
     if (isKept || !(await isIdentity(value))) continue;
     const secret = `${cluster.namespace}/${cluster.name}-age-${key.replace(/\.agekey$/, "")}`;
     const message = `the cluster has the age identity ${key} in Secret ${plantedName.namespace}/${plantedName.name}, and Secret ${secret} on the hub is gone or holds another one: restore it`;
@@ -106,6 +128,63 @@ function identitySecret(
   return { apiVersion: "v1", kind: "Secret", type: "Opaque", immutable: true, metadata, data };
 }
 
+/** What has become of a generation that is not used as before. */
+export type AgeMark = "ending" | "retired";
+type Marks = ReadonlyMap<number, AgeMark>;
+
+/** The Secret that marks a generation. Another one, so that nobody needs the right to write on the first. */
+function markSecret({ namespace, name }: Named, generation: number, state: AgeMark): KubeObject {
+  const metadata = {
+    namespace,
+    name: `${name}-age-${generation}-${state}`,
+    labels: {
+      "cluster.x-k8s.io/cluster-name": name,
+      [labels.ageGeneration]: String(generation),
+      "clusterctl.cluster.x-k8s.io/move": "",
+    },
+    annotations: { [annotations.ageState]: state },
+  };
+  return { apiVersion: "v1", kind: "Secret", type: "Opaque", immutable: true, metadata, data: {} };
+}
+
+/** The marks among a cluster's Secrets; retired is the last word. */
+function marksIn(secrets: readonly KubeObject[], { name }: { readonly name: string }): Marks {
+  const marks = new Map<number, AgeMark>();
+  for (const { metadata } of secrets) {
+    const state = metadata.annotations?.[annotations.ageState];
+    const generation = Number(metadata.labels?.[labels.ageGeneration]);
+    if (state !== "ending" && state !== "retired") continue;
+    if (metadata.name !== `${name}-age-${generation}-${state}`) continue;
+    if (marks.get(generation) !== "retired") marks.set(generation, state);
+  }
+  return marks;
+}
+
+/** One generation of a cluster's identity. */
+export type AgeGeneration = {
+  readonly generation: number;
+  readonly identity: Identity;
+  readonly state: "active" | AgeMark;
+  readonly createdMs: number;
+};
+
+/** The generations in a cluster's Secrets, oldest first. Throws SecretInvalid, IdentityInvalid. */
+export async function generationsIn(
+  secrets: readonly KubeObject[],
+  cluster: { readonly name: string },
+): Promise<readonly AgeGeneration[]> {
+  const marks = marksIn(secrets, cluster);
+  const found = secrets.map(async (secret): Promise<readonly AgeGeneration[]> => {
+    const generation = generationOf(secret, cluster);
+    if (generation === undefined) return [];
+    const state = marks.get(generation) ?? "active";
+    const createdMs = Date.parse(secret.metadata.creationTimestamp ?? "") || 0;
+    const identities = await identitiesOf(secret);
+    return identities.map((identity) => ({ generation, identity, state, createdMs }));
+  });
+  return (await Promise.all(found)).flat().sort((a, b) => a.generation - b.generation);
+}
+
 /** The generation of an identity's Secret; undefined when it is none of this cluster. */
 export function generationOf(
   { metadata }: KubeObject,
@@ -121,11 +200,13 @@ export function identitiesOf(secret: KubeObject): Promise<readonly Identity[]> {
   return parseIdentities(secretText(secret, identityKey), nameOfSecret(secret));
 }
 
-/** What a cluster's Flux gets of its identities. Throws SecretInvalid, IdentityInvalid. */
+/** What a cluster's Flux gets of its identities: all but the retired ones. Throws SecretInvalid, IdentityInvalid. */
 export async function ageKeysOf(secrets: readonly KubeObject[], cluster: Named): Promise<AgeKeys> {
+  const marks = marksIn(secrets, cluster);
   const found = secrets.flatMap((secret) => {
     const generation = generationOf(secret, cluster);
-    return generation === undefined ? [] : [{ secret, generation }];
+    const isUsed = generation !== undefined && marks.get(generation) !== "retired";
+    return isUsed ? [{ secret, generation }] : [];
   });
   const sorted = found.sort((a, b) => a.generation - b.generation);
   const data = sorted.map(async ({ secret, generation }) => {

@@ -6,6 +6,7 @@ import type {
   FleetRevision,
   FleetRevisionSpec,
   FleetStatus,
+  KeyRotation,
 } from "../api/index.ts";
 import type { Live } from "../drift/index.ts";
 import type {
@@ -45,7 +46,7 @@ export type Metrics = {
 };
 
 export type EventNote = {
-  readonly regarding: Fleet | FleetMember;
+  readonly regarding: Fleet | FleetMember | KeyRotation;
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly action: string;
@@ -173,6 +174,8 @@ export type WorkloadPort = {
     name: Named,
     signal: AbortSignal,
   ): Promise<Readonly<Record<string, string>> | undefined>;
+  /** What the cluster's own Flux has applied last; undefined when nothing. */
+  appliedRevision(signal: AbortSignal): Promise<string | undefined>;
   disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
 };
 
@@ -229,6 +232,29 @@ export type GitAccess = {
 
 /** Finds a Git repository; nothing is held open between two operations. */
 export type GitRepositories = (location: GitLocation, access: GitAccess) => GitPort;
+
+/** A Git repository that can be written to. */
+export type GitWriter = {
+  tip(branch: string, signal: AbortSignal): Promise<GitTip | undefined>;
+  publish(
+    request: {
+      readonly branch: string;
+      readonly from?: string | undefined;
+      readonly propose: (tip: GitTip | undefined) => Promise<GitProposal | undefined>;
+      readonly author: { readonly name: string; readonly email: string };
+      readonly now: Date;
+    },
+    signal: AbortSignal,
+  ): Promise<{ readonly commit: string } | undefined>;
+};
+
+export type GitTip = { readonly commit: string; readonly files: ReadonlyMap<string, Buffer> };
+export type GitProposal = {
+  readonly edits: readonly { readonly path: string; readonly content: Buffer }[];
+  readonly message: string;
+};
+
+export type GitWriters = (location: GitLocation, access: GitAccess) => GitWriter;
 
 export type Secrets = { secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> };
 

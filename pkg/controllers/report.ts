@@ -1,4 +1,10 @@
-import { conditionOf, type Fleet, type FleetMember, type RevisionLayer } from "../api/index.ts";
+import {
+  conditionOf,
+  type Fleet,
+  type FleetMember,
+  type KeyRotation,
+  type RevisionLayer,
+} from "../api/index.ts";
 import { codes, messageOf } from "../errors/index.ts";
 import type { Clock, EventNote, Log } from "./ports.ts";
 
@@ -8,7 +14,7 @@ type Reporter<T, S> = {
 };
 
 /** Writes the status if it differs, and an Event when Ready changed its status or its reason. */
-export async function report<T extends Fleet | FleetMember>(
+export async function report<T extends Fleet | FleetMember | KeyRotation>(
   hub: Reporter<T, NonNullable<T["status"]>>,
   object: T,
   status: NonNullable<T["status"]>,

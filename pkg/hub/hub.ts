@@ -8,6 +8,8 @@ import {
   type FleetRevision,
   type FleetRevisionSpec,
   type FleetStatus,
+  type KeyRotation,
+  type KeyRotationStatus,
 } from "../api/index.ts";
 import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
@@ -16,7 +18,7 @@ import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
-import { asMember, isFleet, isMember, memberObject } from "./shapes.ts";
+import { asMember, isFleet, isMember, isRotation, memberObject } from "./shapes.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -27,6 +29,7 @@ type Named = { readonly namespace: string; readonly name: string };
 export type HubHandlers = InputHandlers & {
   readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
   readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
+  readonly rotationChanged: (rotation: Named, gone: boolean) => void;
   readonly memberChanged: (member: FleetMember, gone: boolean) => void;
   readonly failed: (kind: string, error: unknown) => void;
   /** Told of each Event before it is written. Must not throw. */
@@ -34,12 +37,18 @@ export type HubHandlers = InputHandlers & {
 };
 
 export type HubEvent = {
-  readonly regarding: Fleet | FleetMember;
+  readonly regarding: Fleet | FleetMember | KeyRotation;
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly action: string;
   readonly note: string;
 };
+
+const statusResources = {
+  Fleet: hubResources.fleet,
+  FleetMember: hubResources.fleetMember,
+  KeyRotation: hubResources.keyRotation,
+} as const;
 
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
 export class Hub {
@@ -48,6 +57,7 @@ export class Hub {
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
+  readonly #rotations: Informer;
   /** What Fleets and Clusters refer to. */
   readonly inputs: Inputs;
   readonly #revisions = new Map<string, FleetRevision>();
@@ -82,12 +92,15 @@ export class Hub {
     this.#clusters = watch(clusterResource, (object, gone) =>
       handlers.clusterChanged(clusterFacts(object), gone),
     );
+    this.#rotations = watch(hubResources.keyRotation, ({ metadata }, gone) =>
+      handlers.rotationChanged({ namespace: metadata.namespace ?? "", name: metadata.name }, gone),
+    );
     this.inputs = new Inputs(client, handlers, watch, platformNamespaces);
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const own = [this.#fleets, this.#members, this.#clusters];
+    const own = [this.#fleets, this.#members, this.#clusters, this.#rotations];
     await Promise.all([...own, this.inputs].map((cache) => cache.run(signal)));
   }
 
@@ -104,6 +117,24 @@ export class Hub {
   fleet({ namespace, name }: Named): Fleet | undefined {
     const found = this.#fleets.get(namespace, name);
     return found !== undefined && isFleet(found) ? (found as unknown as Fleet) : undefined;
+  }
+
+  keyRotation({ namespace, name }: Named): KeyRotation | undefined {
+    const found = this.#rotations.get(namespace, name);
+    return found !== undefined && isRotation(found) ? (found as unknown as KeyRotation) : undefined;
+  }
+
+  /** Keys of the rotations that are not complete. */
+  openRotations(): readonly string[] {
+    const rotations = this.#rotations.items().filter(isRotation) as unknown as KeyRotation[];
+    return rotations.flatMap(({ metadata, status }) =>
+      status?.completedTime === undefined ? [`${metadata.namespace ?? ""}/${metadata.name}`] : [],
+    );
+  }
+
+  /** Clusters of a namespace that have age identities. */
+  clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]> {
+    return this.inputs.clustersWithIdentities(namespace, signal);
   }
 
   /** All Fleets. */
@@ -326,13 +357,13 @@ export class Hub {
 
   /** Writes the status when it differs. An object that went meanwhile is not an error. */
   async writeStatus(
-    object: Fleet | FleetMember,
-    status: FleetStatus | FleetMemberStatus,
+    object: Fleet | FleetMember | KeyRotation,
+    status: FleetStatus | FleetMemberStatus | KeyRotationStatus,
     signal: AbortSignal,
   ): Promise<boolean> {
     if (canonicalJson(object.status ?? {}) === canonicalJson(status)) return false;
     const { namespace = "", name } = object.metadata;
-    const resource = object.kind === "Fleet" ? hubResources.fleet : hubResources.fleetMember;
+    const resource = statusResources[object.kind];
     try {
       await this.#client.apply(
         resource,

@@ -80,6 +80,13 @@ export class Inputs {
     return (await this.#client.list(hubResources.secret, options)).items;
   }
 
+  /** Clusters of a namespace that have age identities, from the API server itself. */
+  async clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]> {
+    const options = { namespace, labelSelector: labels.ageGeneration, metadataOnly: true, signal };
+    const { items } = await this.#client.list(hubResources.secret, options);
+    return [...new Set(items.flatMap(({ metadata }) => metadata.labels?.[clusterNameLabel] ?? []))];
+  }
+
   /** Creates a Secret; false when one of this name is there already, whatever it holds. */
   async createSecret(secret: KubeObject, signal: AbortSignal): Promise<boolean> {
     try {

@@ -11,6 +11,12 @@ export function isFleet(object: KubeObject): boolean {
   return says && Array.isArray(spec["layers"]);
 }
 
+/** Whether it says what every KeyRotation must say. */
+export function isRotation(object: KubeObject): boolean {
+  const spec = asMap(object["spec"]);
+  return isJsonMap(spec["repository"]) && Array.isArray(spec["clusters"]);
+}
+
 /** Whether it says what every member must say. */
 export function isMember(object: KubeObject): boolean {
   const spec = asMap(object["spec"]);

@@ -18,7 +18,7 @@ const rule = (apiGroup: string, resources: readonly string[], verbs: readonly st
 
 /** On the whole hub: a Fleet in the wrong namespace is told so; nothing but that is written. */
 const clusterRules: readonly Rule[] = [
-  rule(group, ["fleets", "fleetmembers"], ["list", "watch"]),
+  rule(group, ["fleets", "fleetmembers", "keyrotations"], ["list", "watch"]),
   rule(group, ["fleets/status"], ["patch"]),
   rule("cluster.x-k8s.io", ["clusters"], ["get", "list", "watch"]),
   rule("events.k8s.io", ["events"], ["create"]),
@@ -27,11 +27,11 @@ const clusterRules: readonly Rule[] = [
 /** In each platform namespace. */
 const platformRules: readonly Rule[] = [
   // For the finalizer, which RBAC cannot tell from the rest of a Fleet.
-  rule(group, ["fleets", "fleetmembers/status"], ["patch"]),
+  rule(group, ["fleets", "fleetmembers/status", "keyrotations/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.
-  // The identities of clusters are made once, never written again, never deleted.
+  // The identities of clusters, and the marks of ended ones, are made once, never written again, never deleted.
   rule("", ["secrets"], ["get", "list", "watch", "create"]),
   rule("", ["configmaps"], ["get", "list", "watch"]),
 ];

@@ -1,8 +1,8 @@
-import { group, type Fleet, type FleetMember } from "../api/index.ts";
+import { group, type Fleet, type FleetMember, type KeyRotation } from "../api/index.ts";
 
 /** What happened, as it is recorded as a Kubernetes Event too. */
 export type Note = {
-  readonly regarding: Fleet | FleetMember;
+  readonly regarding: Fleet | FleetMember | KeyRotation;
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly note: string;
@@ -59,16 +59,20 @@ export function fluxEvent(
   };
 }
 
-function metadataOf(object: Fleet | FleetMember): Readonly<Record<string, string>> {
+function metadataOf(object: Fleet | FleetMember | KeyRotation): Readonly<Record<string, string>> {
   const { annotations = {} } = object.metadata;
   const copied = Object.entries(annotations).filter(([key]) => key.startsWith(eventPrefix));
   return { ...ourKeys(object), ...Object.fromEntries(copied) };
 }
 
-function ourKeys(object: Fleet | FleetMember): Readonly<Record<string, string>> {
+function ourKeys(object: Fleet | FleetMember | KeyRotation): Readonly<Record<string, string>> {
   if (object.kind === "Fleet") {
     const revision = object.status?.updateRevision;
     return revision === undefined ? {} : { [`${group}/revision`]: revision };
+  }
+  if (object.kind === "KeyRotation") {
+    const commit = object.status?.lastCommit;
+    return commit === undefined ? {} : { [`${group}/revision`]: commit };
   }
   const { fleetRef, clusterRef, revision } = object.spec;
   return {

@@ -30,6 +30,8 @@ export const annotations = {
   deleteForMove: "clusterctl.cluster.x-k8s.io/delete-for-move",
   /** clusterctl waits while an object that it is to move carries this. */
   blockMove: "clusterctl.cluster.x-k8s.io/block-move",
+  /** On the Secret that marks an age identity: what has become of it, ending or retired. */
+  ageState: "capitan.dev/age-state",
   /** On the Secret of an age identity: its recipient, which is public. */
   recipient: "capitan.dev/recipient",
   requestedAt: "reconcile.fluxcd.io/requestedAt",

@@ -1,3 +1,5 @@
+import type { Code } from "../errors/index.ts";
+
 /** One age identity of a reader. Its private half is in a Secret on the hub, stored before anything names it. */
 export type Generation = {
   readonly generation: number;
@@ -23,12 +25,7 @@ export type TreeFile = FileCopy & {
   /** Its bytes, as a digest. */
   readonly blob: string;
   /** Why it cannot be worked on: it does not open, or does not verify. */
-  readonly trouble:
-    | {
-        readonly code: "SopsFileInvalid" | "SopsFileTooLarge" | "SopsKeyMissing" | "SopsTampered";
-        readonly message: string;
-      }
-    | undefined;
+  readonly trouble: { readonly code: Code; readonly message: string } | undefined;
   /** Kinds of recipients that are no age. */
   readonly foreign: readonly string[];
   /** The recipients that its creation rule names; undefined when no rule is for it. */

@@ -2,9 +2,10 @@
 export { step, type Next, type Standing } from "./step.ts";
 export { refusalOf } from "./safety.ts";
 export { exposedTo, planOf, type Plan } from "./plan.ts";
-export { contentsOf, type Content } from "./contents.ts";
+export { canaryName, contentsOf, type Content } from "./contents.ts";
 export { rewriteFile, type RewriteOptions } from "./rewrite.ts";
 export { editRules } from "./rules.ts";
+export { isExpired, wantedGeneration } from "./facts.ts";
 export type {
   CanaryEdit,
   Commit,

@@ -273,6 +273,19 @@ export class Workload {
     return Object.fromEntries(entries);
   }
 
+  /** What the cluster's own Flux has applied last of its configuration; undefined when nothing. */
+  async appliedRevision(signal: AbortSignal): Promise<string | undefined> {
+    const kind = await this.kinds.findServed(
+      "kustomize.toolkit.fluxcd.io",
+      "Kustomization",
+      signal,
+    );
+    if (kind === undefined) return undefined;
+    const name = { namespace: "flux-system", name: "flux-system" };
+    const found = await this.#client.get(kind, name, { signal });
+    return asString(asMap(found?.["status"])["lastAppliedRevision"]);
+  }
+
   disarmFlux(signal: AbortSignal): Promise<Problem | undefined> {
     return this.#remover.disarmFlux(signal);
   }

@@ -1,0 +1,99 @@
+import type { CommandModule } from "yargs";
+import { conditionOf, hubResources, type KeyRotation } from "../../pkg/api/index.ts";
+import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
+import { hubOptions, withHub } from "./hub.ts";
+import { clean, outputOption, printed, table } from "./text.ts";
+import { isDuration, waitFor, waitOptions } from "./wait.ts";
+
+type Named = { readonly namespace: string; readonly name: string };
+type Arguments = {
+  readonly kubeconfig?: string | undefined;
+  readonly namespace: string;
+  readonly name?: string | undefined;
+  readonly watch: boolean;
+  readonly timeout: string;
+  readonly output: string;
+};
+
+/** `capitan rotate status [NAME]` */
+export const rotateStatus: CommandModule<object, Arguments> = {
+  command: "status [name]",
+  describe: "How far each cluster has come in its rotation, and what it waits for",
+  builder: (y) =>
+    y
+      .positional("name", { type: "string", describe: "A KeyRotation; the newest by default" })
+      .options({
+        ...hubOptions,
+        ...outputOption,
+        namespace: {
+          alias: "n",
+          type: "string",
+          default: "fleet",
+          describe: "The namespace of the KeyRotation",
+        },
+        watch: { type: "boolean", default: false, describe: "Go on until it is complete" },
+        timeout: { ...waitOptions.timeout, default: "30m" },
+      })
+      .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`),
+  handler: (args) =>
+    withHub(args.kubeconfig, async (hub) => {
+      const name = await nameOf(hub, args);
+      if (args.watch) return rotationDone(hub, name, args.timeout);
+      const found = await rotation(hub, name);
+      process.stdout.write(printed(found, args.output, () => textOf(found)));
+    }),
+};
+
+async function nameOf(hub: KubeClient, { namespace, name }: Arguments): Promise<Named> {
+  if (name !== undefined) return { namespace, name };
+  const { items } = await hub.list(hubResources.keyRotation, { namespace });
+  const newest = items.toSorted((a, b) =>
+    (b.metadata.creationTimestamp ?? "").localeCompare(a.metadata.creationTimestamp ?? "", "en"),
+  )[0];
+  if (newest !== undefined) return { namespace, name: newest.metadata.name };
+  throw new CapitanError("NotFound", `there is no KeyRotation in namespace ${namespace}`);
+}
+
+async function rotation(hub: KubeClient, name: Named): Promise<KeyRotation> {
+  const found = await hub.get(hubResources.keyRotation, name);
+  if (found !== undefined) return found as unknown as KeyRotation;
+  throw new CapitanError("NotFound", `there is no KeyRotation ${name.namespace}/${name.name}`);
+}
+
+/** Waits until a rotation is complete, and shows where each cluster stands whenever that changes. Throws its error code when only a person can help. */
+export async function rotationDone(hub: KubeClient, name: Named, timeout: string): Promise<void> {
+  let shown = "";
+  await waitFor(`KeyRotation ${name.namespace}/${name.name}`, timeout, async () => {
+    const found = await rotation(hub, name);
+    const text = textOf(found);
+    if (text !== shown) process.stdout.write(text);
+    shown = text;
+    const ready = conditionOf(found.status?.conditions, "Ready");
+    if (ready?.status === "True") return { done: undefined };
+    return { waitsFor: ready === undefined ? "it was not looked at yet" : ready.message };
+  });
+}
+
+function textOf({ metadata, status }: KeyRotation): string {
+  const ready = conditionOf(status?.conditions, "Ready");
+  const rows = (status?.clusters ?? []).map(({ name, generation, state, proof, ...why }) => [
+    name,
+    generation === undefined ? "-" : String(generation),
+    state,
+    proof !== undefined && proof.generation === generation ? proof.time : "-",
+    clean([why.reason, why.message].filter((word) => word !== undefined).join(": ")),
+  ]);
+  const head = `KeyRotation ${metadata.name}: ${status?.summary ?? "-"}\n`;
+  const exposed = (status?.exposed ?? []).map(
+    ({ file, values }) => `  ${clean(file)}: ${clean(values.join(", "))}\n`,
+  );
+  const leak =
+    exposed.length === 0
+      ? ""
+      : `The old keys could read these values; change them at their origin:\n${exposed.join("")}`;
+  return `${head}${table(["cluster", "generation", "state", "proven", "why"], rows)}${leak}${remedyOf(ready?.reason)}`;
+}
+
+const remedyOf = (reason = ""): string =>
+  Object.hasOwn(codes, reason) ? `  → ${codes[reason as Code].remedy}\n` : "";

@@ -1,0 +1,325 @@
+import { posix } from "node:path";
+import type { FleetMember, RevisionLayer } from "../api/index.ts";
+import { clusterKey, type ClusterFacts } from "../cluster/index.ts";
+import { isCapitanError } from "../errors/index.ts";
+import { asMap, asString } from "../json/index.ts";
+import { parseManifests } from "../object/index.ts";
+import {
+  canaryName,
+  type Generation,
+  type Proof,
+  type Reader,
+  type Revision,
+} from "../rotation/index.ts";
+import { decryptFile, parseIdentities, SopsError, type Identity } from "../sops/index.ts";
+import { Artifacts, refOf } from "./artifacts.ts";
+import { pathFor } from "./content.ts";
+import { GitSources } from "./git-sources.ts";
+import { plantedName, type AgeGeneration } from "./identities.ts";
+import type {
+  Clock,
+  ClusterHub,
+  ConnectionsPort,
+  FleetHub,
+  GitRepositories,
+  Named,
+  Repositories,
+  Secrets,
+  WorkloadPort,
+} from "./ports.ts";
+import { bytesByPath, type RotationFiles } from "./rotation-files.ts";
+
+type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
+type Files = ReadonlyMap<string, Buffer>;
+
+export type ReadersOptions = {
+  readonly hub: ClusterHub & Pick<FleetHub, "revisionsOf">;
+  readonly secrets: Secrets;
+  readonly connections: ConnectionsPort;
+  readonly repositories: Repositories;
+  readonly gitRepositories: GitRepositories;
+  readonly clock: Clock;
+};
+
+/** What is known before a cluster is looked at. */
+export type Asked = {
+  readonly cluster: Named;
+  readonly generations: readonly AgeGeneration[];
+  /** Proofs that the status holds. */
+  readonly proofs: readonly Proof[];
+  /** The tip of the repository, and its directory that becomes an artifact. */
+  readonly tip: Files;
+  readonly artifactPath: string;
+};
+
+/** What a member has its cluster's Flux pull. */
+type Pulled = { readonly member: FleetMember; readonly sync: Sync; readonly path: string };
+/** What was seen on a cluster; undefined when it does not answer. */
+type Seen =
+  | {
+      readonly planted: ReadonlySet<string>;
+      readonly word: string | undefined;
+      readonly applied: string | undefined;
+    }
+  | undefined;
+
+/** Looks at clusters as readers of files: what they hold, what they run and may run, what they have shown. */
+export class RotationReaders {
+  readonly #options: ReadersOptions;
+  readonly #files: RotationFiles;
+  readonly #artifacts: Artifacts;
+  readonly #git: GitSources;
+
+  constructor(options: ReadersOptions, files: RotationFiles) {
+    this.#options = options;
+    this.#files = files;
+    this.#artifacts = new Artifacts(options.secrets, options.repositories);
+    this.#git = new GitSources(options.secrets, options.gitRepositories);
+  }
+
+  /** One cluster as it is now. Throws what its sources throw. */
+  async reader(asked: Asked, signal: AbortSignal): Promise<Reader> {
+    const { cluster: name, generations } = asked;
+    const cluster = this.#options.hub.cluster(name);
+    if (cluster === undefined || cluster.deleting) return goneReader(asked);
+    const pulled = await this.#pulledBy(cluster, signal);
+    const workload = this.#options.connections.held(clusterKey(name));
+    const seen =
+      pulled.length === 0
+        ? undefined
+        : await look(workload, signal).catch((error: unknown): Seen => {
+            if (!isCapitanError(error)) throw error;
+            return undefined;
+          });
+    const own = generations.map(({ identity }) => identity);
+    const revisions = await Promise.all(
+      pulled.map((each) => this.#revisions(each, { own, applied: seen?.applied }, signal)),
+    );
+    const canary = canaryPath(pulled, asked);
+    const reader: Reader = {
+      name: name.name,
+      uid: workload?.clusterId ?? knownUid(pulled) ?? cluster.uid,
+      presence: this.#presence(cluster, pulled, seen),
+      generations: generations.map(generationOf),
+      // A cluster without a Flux that decrypts opens nothing: the hub does, with all that it has.
+      planted: pulled.length === 0 ? usable(generations) : seen?.planted,
+      revisions: revisions.flat(),
+      proofs: asked.proofs,
+      canary,
+    };
+    return { ...reader, proofs: [...asked.proofs, ...(await this.#shown(reader, asked, seen))] };
+  }
+
+  #presence(
+    { suspendedUntil }: ClusterFacts,
+    pulled: readonly Pulled[],
+    seen: Seen,
+  ): Reader["presence"] {
+    if (pulled.length > 0 && seen === undefined) return "away";
+    const until = Date.parse(suspendedUntil ?? "");
+    return until > this.#options.clock.now().getTime() ? "suspended" : "reachable";
+  }
+
+  async #pulledBy(cluster: ClusterFacts, signal: AbortSignal): Promise<readonly Pulled[]> {
+    const { namespace } = cluster;
+    const pulled: Pulled[] = [];
+    for (const member of this.#options.hub.membersOn(cluster)) {
+      if (member.spec.state !== "Present") continue;
+      const name = { namespace, name: member.spec.revision };
+      const revision = await this.#options.hub.revision(name, signal);
+      for (const { flux } of revision?.spec.layers ?? []) {
+        const { sync } = flux ?? {};
+        if (sync?.decryption === undefined) continue;
+        const audience = {
+          fleet: member.spec.fleetRef,
+          cluster: { ...cluster.context, namespace },
+        };
+        pulled.push({ member, sync, path: pathFor(sync.path, "sync.path", audience) });
+      }
+    }
+    return pulled;
+  }
+
+  async #revisions(
+    { member, sync }: Pulled,
+    { own, applied }: { readonly own: readonly Identity[]; readonly applied: string | undefined },
+    signal: AbortSignal,
+  ): Promise<readonly Revision[]> {
+    const { namespace, name } = member.spec.fleetRef;
+    const pinned = await this.#versionOf(namespace, sync, signal);
+    const running = versionIn(applied);
+    const uses = new Map<string, Revision["use"]>([[pinned, "pinned"]]);
+    if (running !== undefined && running !== pinned) uses.set(running, "running");
+    for (const revision of await this.#options.hub.revisionsOf({ namespace, name }, signal)) {
+      const found = await this.#options.hub.revision(
+        { namespace, name: revision.metadata.name },
+        signal,
+      );
+      for (const { flux } of found?.spec.layers ?? []) {
+        const version = flux?.sync === undefined ? undefined : pinnedVersion(flux.sync);
+        if (version !== undefined && !uses.has(version)) uses.set(version, "kept");
+      }
+    }
+    const source = sourceName(sync);
+    const revisions = [...uses].map(async ([version, use]): Promise<readonly Revision[]> => {
+      const files = await this.#fetch(namespace, sync, version, signal).catch((error: unknown) => {
+        // What the source has no more, nobody goes back to.
+        if (use !== "kept" || !isCapitanError(error)) throw error;
+        return undefined;
+      });
+      if (files === undefined) return [];
+      return [{ name: version, source, use, files: await this.#files.copies(files, own) }];
+    });
+    return (await Promise.all(revisions)).flat();
+  }
+
+  /** What the cluster is told to pull now. */
+  async #versionOf(namespace: string, sync: Sync, signal: AbortSignal): Promise<string> {
+    const pinned = pinnedVersion(sync);
+    if (pinned !== undefined) return pinned;
+    if (sync.git !== undefined)
+      return (await this.#git.resolve(namespace, sync.git, signal)).commit;
+    const { ref, ...access } = sync.oci ?? { url: "" };
+    return (await this.#artifacts.locate(namespace, access, refOf(ref), signal)).digest;
+  }
+
+  async #fetch(
+    namespace: string,
+    { git, oci }: Sync,
+    version: string,
+    signal: AbortSignal,
+  ): Promise<Files> {
+    if (git !== undefined) {
+      const { ref: { branch } = {}, ...address } = git;
+      const at = { ...address, ref: branch === undefined ? {} : { branch }, commit: version };
+      return bytesByPath(await this.#git.files(namespace, at, "./", signal));
+    }
+    const source = { ...(oci ?? { url: "" }), digest: version };
+    return bytesByPath(await this.#artifacts.files(namespace, source, signal));
+  }
+
+  /** What the cluster has shown that is not written down yet. */
+  async #shown(reader: Reader, { generations, tip }: Asked, seen: Seen): Promise<readonly Proof[]> {
+    const { uid, proofs, planted, revisions, canary } = reader;
+    const found: Proof[] = [];
+    for (const { generation, identity, state } of generations) {
+      const isKnown = proofs.some((proof) => proof.generation === generation && proof.uid === uid);
+      if (isKnown || state !== "active" || planted?.has(identity.recipient) !== true) continue;
+      const word = canary === undefined ? "" : await canaryWord(tip.get(canary), identity);
+      // Without a canary it is enough that the identity was read back.
+      if (word === undefined || (canary !== undefined && word !== seen?.word)) continue;
+      const revision = revisions.find(({ use }) => use === "running") ?? revisions[0];
+      const atMs = this.#options.clock.now().getTime();
+      found.push({ generation, uid, revision: revision?.name ?? "", atMs });
+    }
+    return found;
+  }
+}
+
+/** A cluster that is not there any more, or goes. */
+function goneReader({ cluster, generations }: Asked): Reader {
+  return {
+    name: cluster.name,
+    uid: "",
+    presence: "gone",
+    generations: generations.map(generationOf),
+    planted: undefined,
+    revisions: [],
+    proofs: [],
+    canary: undefined,
+  };
+}
+
+const generationOf = ({ generation, identity, state, createdMs }: AgeGeneration): Generation => ({
+  generation,
+  recipient: identity.recipient,
+  state,
+  createdMs,
+});
+
+const usable = (generations: readonly AgeGeneration[]): ReadonlySet<string> =>
+  new Set(
+    generations.flatMap(({ identity, state }) => (state === "retired" ? [] : [identity.recipient])),
+  );
+
+const knownUid = (pulled: readonly Pulled[]): string | undefined =>
+  pulled[0]?.member.status?.clusterID;
+
+async function look(workload: WorkloadPort | undefined, signal: AbortSignal): Promise<Seen> {
+  if (workload === undefined) return undefined;
+  const data = (await workload.secretData(plantedName, signal)) ?? {};
+  const planted = await Promise.all(
+    Object.entries(data).map(([key, value]) =>
+      key.endsWith(".agekey") ? recipientsIn(value, key) : [],
+    ),
+  );
+  const canary = await workload.secretData(canaryName, signal);
+  const word = canary?.[canaryName.key];
+  return {
+    planted: new Set(planted.flat()),
+    word: word === undefined ? undefined : Buffer.from(word, "base64").toString("utf8"),
+    applied: await workload.appliedRevision(signal),
+  };
+}
+
+/** What Flux cannot read is as good as nothing. */
+async function recipientsIn(base64: string, key: string): Promise<readonly string[]> {
+  try {
+    const text = Buffer.from(base64, "base64").toString("utf8");
+    return (await parseIdentities(text, key)).map(({ recipient }) => recipient);
+  } catch (error) {
+    if (isCapitanError(error)) return [];
+    throw error;
+  }
+}
+
+/** The word that only this identity tells; undefined when the canary is for another one. */
+async function canaryWord(
+  bytes: Buffer | undefined,
+  identity: Identity,
+): Promise<string | undefined> {
+  if (bytes === undefined) return undefined;
+  try {
+    const { plaintext } = await decryptFile(bytes, { format: "yaml", identities: [identity] });
+    const [object] = parseManifests(plaintext.toString("utf8"), "the canary");
+    plaintext.fill(0);
+    return asString(asMap(object?.["stringData"])[canaryName.key]);
+  } catch (error) {
+    if (error instanceof SopsError) return undefined;
+    throw error;
+  }
+}
+
+const canaryFile = "capitan-canary.sops.yaml";
+
+/**
+ * Where a canary is delivered by the cluster's own Flux: in the directory that it applies, when that is
+ * in this repository. A kustomization.yaml there would leave it out.
+ */
+function canaryPath(pulled: readonly Pulled[], { tip, artifactPath }: Asked): string | undefined {
+  const [first] = pulled;
+  if (first === undefined) return undefined;
+  const root = first.sync.git === undefined ? artifactPath : "./";
+  const directory = posix.join(root, first.path).replace(/\/$/, "");
+  const below = [...tip.keys()].filter((path) => path.startsWith(`${directory}/`));
+  const isOwn = below.some((path) =>
+    /^(?:kustomization\.ya?ml|Kustomization)$/.test(path.slice(directory.length + 1)),
+  );
+  return below.length === 0 || isOwn ? undefined : `${directory}/${canaryFile}`;
+}
+
+const pinnedVersion = ({ oci, git }: Sync): string | undefined =>
+  oci?.ref?.digest ?? git?.ref?.commit;
+
+/** The digest or commit in what Flux calls a revision: `stable@sha256:…`, `main@sha1:…`. */
+function versionIn(applied: string | undefined): string | undefined {
+  const digest = /(sha256:[a-f0-9]{64})$/.exec(applied ?? "")?.[1];
+  return digest ?? /sha1:([a-f0-9]{40})$/.exec(applied ?? "")?.[1];
+}
+
+/** What people move so that clusters get another revision. */
+function sourceName({ oci, git, revision }: Sync & { readonly revision?: unknown }): string {
+  const said = asString(revision)?.split("@")[0];
+  if (oci === undefined) return `${git?.url ?? ""} ${git?.ref?.branch ?? ""}`.trim();
+  return `${oci.url}:${oci.ref?.tag ?? said ?? ""}`;
+}

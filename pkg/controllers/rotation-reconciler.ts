@@ -1,0 +1,339 @@
+import { randomBytes } from "node:crypto";
+import type { KeyRotation, KeyRotationStatus } from "../api/index.ts";
+import { CapitanError } from "../errors/index.ts";
+import { parseGitSecret, parseGitUrl } from "../gitdata/index.ts";
+import { untilEvent, type Again } from "../pace/index.ts";
+import {
+  contentsOf,
+  exposedTo,
+  refusalOf,
+  step,
+  type Commit,
+  type HubWrite,
+  type Proof,
+  type RotationFacts,
+} from "../rotation/index.ts";
+import type { Identity } from "../sops/index.ts";
+import { identitiesIn, existingSecret, nameOfSecret } from "./secrets.ts";
+import type { AgeGeneration, Identities } from "./identities.ts";
+import type {
+  Clock,
+  EventNote,
+  GitProposal,
+  GitTip,
+  GitWriter,
+  GitWriters,
+  Log,
+  Named,
+  Secrets,
+} from "./ports.ts";
+import { problemOf } from "./members.ts";
+import { report, timestamp } from "./report.ts";
+import { identitiesFor, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
+import { RotationReaders, type ReadersOptions } from "./rotation-readers.ts";
+import { rotationStatus } from "./rotation-status.ts";
+
+export type RotationHub = {
+  keyRotation(name: Named): KeyRotation | undefined;
+  /** Clusters of a namespace that have identities. */
+  clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]>;
+  writeStatus(
+    object: KeyRotation,
+    status: KeyRotationStatus,
+    signal: AbortSignal,
+  ): Promise<boolean>;
+  emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
+};
+
+export type RotationOptions = ReadersOptions & {
+  readonly rotations: RotationHub;
+  readonly secrets: Secrets;
+  readonly identities: Identities;
+  readonly gitWriters: GitWriters;
+  readonly platformNamespaces: ReadonlySet<string>;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+const retry: Again = { kind: "backoff", baseMs: 2_000, maxMs: 60_000, flatTries: 3 };
+/** How long nothing is looked at while others have to do something. */
+const waitMs = 3_000;
+const author = { name: "Capitan", email: "capitan@capitan.dev" };
+const chance = { random: randomBytes };
+
+/** All that one look at the world told. */
+type Seen = {
+  readonly facts: RotationFacts;
+  readonly keyring: Keyring;
+  readonly writer: GitWriter;
+  readonly tip: GitTip;
+};
+
+/** Carries out KeyRotations: one look at everything, one write, again. Nothing is remembered between. */
+export class RotationReconciler {
+  readonly #options: RotationOptions;
+  readonly #files = new RotationFiles();
+  readonly #readers: RotationReaders;
+
+  constructor(options: RotationOptions) {
+    this.#options = options;
+    this.#readers = new RotationReaders(options, this.#files);
+  }
+
+  /** One look at the KeyRotation of this key (`namespace/name`), and what it leads to. */
+  async reconcile(key: string, signal: AbortSignal): Promise<Again> {
+    const [namespace = "", name = ""] = key.split("/");
+    const rotation = this.#options.rotations.keyRotation({ namespace, name });
+    if (rotation === undefined || rotation.status?.completedTime !== undefined) return untilEvent;
+    try {
+      return await this.#pass(rotation, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const problem = problemOf(error);
+      this.#options.log.warn({ rotation: key, code: problem.code }, problem.message);
+      await this.#report(rotation, { problem }, signal);
+      return retry;
+    }
+  }
+
+  async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
+    this.#checkNamespace(rotation);
+    const seen = await this.#look(rotation, signal);
+    const { next, standings } = step(seen.facts);
+    const exposed = exposedIn(rotation, seen.facts);
+    // Proofs and what was exposed are in the status before the write that depends on them.
+    await this.#report(rotation, { standings, exposed, done: next.kind === "done" }, signal);
+    if (next.kind === "done") return untilEvent;
+    if (next.kind !== "write") return { kind: "after", ms: waitMs };
+    for (const write of next.writes)
+      if (write.kind === "commit") await this.#commit(rotation, write, seen, signal);
+      else await this.#writeToHub(rotation, write, seen.facts, signal);
+    return { kind: "after", ms: 1 };
+  }
+
+  #checkNamespace({ metadata }: KeyRotation): void {
+    const { namespace = "" } = metadata;
+    if (this.#options.platformNamespaces.has(namespace)) return;
+    const message = `KeyRotations in namespace ${namespace} are refused: it is not one of the platform namespaces`;
+    throw new CapitanError("NamespaceNotAllowed", message);
+  }
+
+  async #look(rotation: KeyRotation, signal: AbortSignal): Promise<Seen> {
+    const { namespace = "" } = rotation.metadata;
+    const { repository, clusters, rollout, decryption } = rotation.spec;
+    const { secrets, clock } = this.#options;
+    const writer = await this.#open(rotation, signal);
+    const tip = await writer.tip(repository.branch, signal);
+    if (tip === undefined)
+      throw new CapitanError("GitNotFound", `${repository.url} has no branch ${repository.branch}`);
+    const name = { namespace, name: decryption.secretRef.name };
+    const manager = await identitiesIn(await existingSecret(secrets, name, signal));
+    const generations = await this.#generations(rotation, signal);
+    const keyring = keyringOf(manager, generations);
+    const named = await Promise.all(
+      clusters.map((target) =>
+        this.#readers.reader(
+          {
+            cluster: { namespace, name: target.name },
+            generations: generations.get(target.name) ?? [],
+            proofs: proofsOf(rotation, target.name),
+            tip: tip.files,
+            artifactPath: repository.path ?? "./",
+          },
+          signal,
+        ),
+      ),
+    );
+    const facts: RotationFacts = {
+      targets: new Map(clusters.map((target) => [target.name, target.ends])),
+      rollout,
+      readers: [managerReader(manager), ...named, ...bystanders(generations, clusters)],
+      tree: await this.#files.tree(tip.files, keyring),
+      proposals: undefined,
+      nowMs: clock.now().getTime(),
+    };
+    const proposals = await proposalsFor(rotation, facts, writer, signal);
+    return { facts: { ...facts, proposals }, keyring, writer, tip };
+  }
+
+  async #generations(
+    { metadata: { namespace = "" }, spec }: KeyRotation,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly AgeGeneration[]>> {
+    const known = await this.#options.rotations.clustersWithIdentities(namespace, signal);
+    const names = new Set([...known, ...spec.clusters.map(({ name }) => name)]);
+    const found = [...names].map(
+      async (name) =>
+        [name, await this.#options.identities.generations({ namespace, name }, signal)] as const,
+    );
+    return new Map(await Promise.all(found));
+  }
+
+  async #open({ metadata, spec }: KeyRotation, signal: AbortSignal): Promise<GitWriter> {
+    const { namespace = "" } = metadata;
+    const { url, insecure, secretRef } = spec.repository;
+    const location = parseGitUrl(url, insecure);
+    const name = { namespace, name: secretRef.name };
+    const found = await existingSecret(this.#options.secrets, name, signal);
+    const secret = nameOfSecret(found);
+    const credentials = parseGitSecret(found["data"], location, secret);
+    return this.#options.gitWriters(location, { namespace, insecure, credentials, secret });
+  }
+
+  async #writeToHub(
+    { metadata: { namespace = "" } }: KeyRotation,
+    write: HubWrite,
+    facts: RotationFacts,
+    signal: AbortSignal,
+  ): Promise<void> {
+    refuseUnsafe(refusalOf(facts, write));
+    const { identities, log } = this.#options;
+    const cluster = { namespace, name: write.reader };
+    log.info({ cluster: write.reader, write: write.kind }, "rotation");
+    if (write.kind === "create") return identities.create(cluster, write.generation, signal);
+    const state = write.kind === "end" ? "ending" : "retired";
+    for (const generation of write.generations)
+      await identities.mark(cluster, generation, state, signal);
+  }
+
+  /** Commits, on whatever tip is there by then: what is to be done is decided again on each. */
+  async #commit(
+    { metadata, spec }: KeyRotation,
+    planned: Commit,
+    seen: Seen,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { log, clock } = this.#options;
+    const { branch } = spec.repository;
+    const from = planned.branch === undefined ? {} : { from: branch };
+    const propose = async (tip: GitTip | undefined): Promise<GitProposal | undefined> => {
+      if (tip === undefined) return undefined;
+      const tree = await this.#files.tree(tip.files, seen.keyring);
+      const facts = { ...seen.facts, tree };
+      const { next } = step(facts);
+      const [write] = next.kind === "write" ? next.writes : [];
+      if (write?.kind !== "commit" || write.branch !== planned.branch) return undefined;
+      refuseUnsafe(refusalOf(facts, write));
+      const sources = {
+        files: tip.files,
+        identitiesFor: (path: string) =>
+          identitiesFor(path, tip.files.get(path) ?? Buffer.alloc(0), seen.keyring),
+      };
+      const edits = await contentsOf(write, sources, { ...chance, now: clock.now });
+      return { edits, message: messageOfCommit(metadata.name, write) };
+    };
+    const request = {
+      branch: planned.branch ?? branch,
+      ...from,
+      propose,
+      author,
+      now: clock.now(),
+    };
+    const published = await seen.writer.publish(request, signal);
+    if (published === undefined) return;
+    const { commit } = published;
+    log.info({ rotation: metadata.name, commit }, "rotation: committed");
+    const current = this.#options.rotations.keyRotation({
+      namespace: metadata.namespace ?? "",
+      name: metadata.name,
+    });
+    const status = current?.status;
+    if (current === undefined || status === undefined) return;
+    await this.#options.rotations.writeStatus(current, { ...status, lastCommit: commit }, signal);
+  }
+
+  async #report(
+    rotation: KeyRotation,
+    outcome: Parameters<typeof rotationStatus>[1],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { rotations, clock, log } = this.#options;
+    const status = rotationStatus(rotation, outcome, timestamp(clock));
+    await report(rotations, rotation, status, { clock, log, signal });
+  }
+}
+
+function keyringOf(
+  manager: readonly Identity[],
+  generations: ReadonlyMap<string, readonly AgeGeneration[]>,
+): Keyring {
+  const byRecipient = new Map(
+    [...generations.values()].flatMap((own) => {
+      const identities = own.map(({ identity }) => identity);
+      return identities.map(({ recipient }) => [recipient, identities] as const);
+    }),
+  );
+  return { manager, ofReaderWith: (recipient) => byRecipient.get(recipient) ?? [] };
+}
+
+/** The hub itself, which opens every file and whose key is not rotated here. */
+const managerReader = (manager: readonly Identity[]) => ({
+  name: "(manager)",
+  uid: "",
+  presence: "reachable" as const,
+  generations: manager.map(({ recipient }, i) => ({
+    generation: i + 1,
+    recipient,
+    state: "active" as const,
+    createdMs: 0,
+  })),
+  planted: new Set(manager.map(({ recipient }) => recipient)),
+  revisions: [],
+  proofs: [],
+  canary: undefined,
+});
+
+/** Clusters that files may name and that nobody rotates now. */
+function bystanders(
+  generations: ReadonlyMap<string, readonly AgeGeneration[]>,
+  targets: KeyRotation["spec"]["clusters"],
+) {
+  const others = [...generations].filter(([name]) => targets.every((each) => each.name !== name));
+  return others.map(([name, own]) => ({
+    ...managerReader([]),
+    name,
+    generations: own.map(({ identity: { recipient }, ...rest }) => ({ ...rest, recipient })),
+    planted: new Set(own.map(({ identity }) => identity.recipient)),
+  }));
+}
+
+function proofsOf({ status }: KeyRotation, cluster: string): readonly Proof[] {
+  const proof = status?.clusters?.find(({ name }) => name === cluster)?.proof;
+  if (proof === undefined) return [];
+  const { time, ...rest } = proof;
+  return [{ ...rest, atMs: Date.parse(time) }];
+}
+
+/** Which of the branches that would be proposed now is there already. */
+async function proposalsFor(
+  { spec }: KeyRotation,
+  facts: RotationFacts,
+  writer: GitWriter,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string> | undefined> {
+  if (spec.repository.delivery === "Push") return undefined;
+  const { next } = step({ ...facts, proposals: new Set() });
+  const [write] = next.kind === "write" ? next.writes : [];
+  const branch = write?.kind === "commit" ? write.branch : undefined;
+  const isThere = branch !== undefined && (await writer.tip(branch, signal)) !== undefined;
+  return new Set(isThere ? [branch] : []);
+}
+
+/** After a leak: what the old keys could read. Written down before it changes. */
+function exposedIn({ spec, status }: KeyRotation, facts: RotationFacts) {
+  if (spec.reason !== "Compromise") return undefined;
+  if (status?.exposed !== undefined) return status.exposed;
+  const targets = facts.readers.filter(({ name }) => facts.targets.has(name));
+  const found = new Map(targets.flatMap((reader) => [...exposedTo(facts, reader)]));
+  return Array.from(found, ([file, values]) => ({ file, values: values.slice(0, 64) })).slice(
+    0,
+    500,
+  );
+}
+
+function messageOfCommit(rotation: string, { files, rules, canaries }: Commit): string {
+  const isRemoval = files.some(({ remove }) => remove.length > 0);
+  const what = isRemoval ? "take old keys out of" : "add new keys to";
+  const paths = [...files, ...rules, ...canaries].map(({ path }) => path);
+  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${paths.join("\n")}\n`;
+}
