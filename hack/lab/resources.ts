@@ -52,6 +52,7 @@ export const resources = {
   deployment: resource("apps/v1", "Deployment", "deployments"),
   pod: resource("v1", "Pod", "pods"),
   fleet: resource("capitan.dev/v1alpha1", "Fleet", "fleets"),
+  keyRotation: resource("capitan.dev/v1alpha1", "KeyRotation", "keyrotations"),
   fleetMember: resource("capitan.dev/v1alpha1", "FleetMember", "fleetmembers"),
   fleetRevision: resource("capitan.dev/v1alpha1", "FleetRevision", "fleetrevisions"),
   event: resource("events.k8s.io/v1", "Event", "events"),
