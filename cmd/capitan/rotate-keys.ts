@@ -8,7 +8,7 @@ import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
-import { rotationDone } from "./rotate-status.ts";
+import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
 type Arguments = WaitArguments & {
@@ -25,6 +25,7 @@ type Arguments = WaitArguments & {
   readonly manager: string;
   readonly reason: "scheduled" | "compromise";
   readonly immediate: boolean;
+  readonly plan: boolean;
 };
 
 /** `capitan rotate keys` */
@@ -81,9 +82,18 @@ export const rotateKeys: CommandModule<object, Arguments> = {
           default: false,
           describe: "Take the old key out as soon as the cluster has the new one, without a proof",
         },
+        plan: {
+          type: "boolean",
+          default: false,
+          describe: "Show what would be done, to which files, and change nothing",
+        },
       })
       .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`)
       .example("$0 rotate keys --cluster prod-eu-1 --repo https://git.example/fleet", "One cluster")
+      .example(
+        "$0 rotate keys --selector env=prod --repo https://git.example/fleet --plan",
+        "What would happen",
+      )
       .example("$0 rotate status", "How far every cluster has come"),
   handler: (args) => withHub(args.kubeconfig, (hub) => rotate(hub, args)),
 };
@@ -95,6 +105,7 @@ async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   await hub.create(hubResources.keyRotation, object, {});
   const { name } = object.metadata;
   const names = targets.map((target) => `${target.name} (generation ${target.ends})`).join(", ");
+  if (args.plan) return showPlan(hub, { namespace: args.namespace, name }, args.timeout);
   process.stdout.write(`KeyRotation ${args.namespace}/${name}: ${names}\n`);
   if (args.wait) await rotationDone(hub, { namespace: args.namespace, name }, args.timeout);
 }
@@ -159,6 +170,7 @@ function rotationOf(args: Arguments, clusters: KeyRotation["spec"]["clusters"]) 
       clusters,
       repository: { url, branch, secretRef: { name: secret }, delivery, ...path },
       decryption: { secretRef: { name: args.manager } },
+      ...(args.plan ? { dryRun: true } : {}),
       rollout: args.immediate ? "Immediate" : "Proven",
       reason: args.reason === "compromise" ? "Compromise" : "Scheduled",
     },

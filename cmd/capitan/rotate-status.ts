@@ -75,6 +75,36 @@ export async function rotationDone(hub: KubeClient, name: Named, timeout: string
   });
 }
 
+/** Shows the plan of a dry run, which then goes. */
+export async function showPlan(hub: KubeClient, name: Named, timeout: string): Promise<void> {
+  const { object, plan } = await waitFor("the plan", timeout, async () => {
+    const found = await rotation(hub, name);
+    const ready = conditionOf(found.status?.conditions, "Ready");
+    if (found.status?.plan !== undefined)
+      return { done: { object: found, plan: found.status.plan } };
+    return { waitsFor: ready?.message ?? "it was not looked at yet" };
+  });
+  await hub.delete(hubResources.keyRotation, object);
+  const clusters = plan.clusters.map(({ name: cluster, ends, generation, files, expires }) => [
+    cluster,
+    `${ends} → ${generation}`,
+    String(files),
+    expires.join(", ") || "-",
+  ]);
+  const files = plan.files.map(({ path, recipients, stale, unknown, trouble = "-" }) => [
+    clean(path),
+    recipients.map(short).join(" "),
+    stale.map(short).join(" ") || "-",
+    unknown.map(short).join(" ") || "-",
+    clean(trouble),
+  ]);
+  process.stdout.write(
+    `${table(["cluster", "generation", "files", "expires"], clusters)}${table(["file", "recipients", "stale", "unknown", "trouble"], files)}Nothing was changed.\n`,
+  );
+}
+
+const short = (recipient: string) => `${clean(recipient).slice(0, 12)}…`;
+
 function textOf({ metadata, status }: KeyRotation): string {
   const ready = conditionOf(status?.conditions, "Ready");
   const rows = (status?.clusters ?? []).map(({ name, generation, state, proof, ...why }) => [

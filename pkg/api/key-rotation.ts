@@ -68,6 +68,10 @@ const spec = object(
         },
         { description: "What opens every file." },
       ),
+      dryRun: boolean({
+        description: "Write nothing: only the plan, into the status.",
+        default: false,
+      }),
       rollout: oneOf(["Proven", "Immediate"], {
         description:
           "Proven: the old key goes when the new one was seen to work on the cluster. Immediate: as soon as the cluster has the new one.",
@@ -105,6 +109,38 @@ const clusterStatus = object({
   },
 });
 
+const recipients = list(string({ maxLength: 2048 }), { maxItems: 1000 });
+
+const plan = object(
+  {
+    required: {
+      clusters: list(
+        object({
+          required: {
+            name: string(),
+            ends: integer(),
+            generation: integer({ description: "The generation that is used then." }),
+            files: integer({ description: "How many files are for the cluster." }),
+            expires: list(string(), {
+              description: "Revisions that cannot be gone back to afterwards.",
+              maxItems: 100,
+            }),
+          },
+        }),
+        { maxItems: 1000 },
+      ),
+      files: list(
+        object({
+          required: { path: string(), recipients, stale: recipients, unknown: recipients },
+          optional: { trouble: string({ description: "Why it would stop the rotation." }) },
+        }),
+        { maxItems: 500 },
+      ),
+    },
+  },
+  { description: "What a rotation would do, of a dry run." },
+);
+
 const status = object({
   required: { observedGeneration: integer({ default: -1 }) },
   optional: {
@@ -124,6 +160,7 @@ const status = object({
         maxItems: 500,
       },
     ),
+    plan,
     completedTime: string({ format: "date-time" }),
     conditions,
   },

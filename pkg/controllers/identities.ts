@@ -9,6 +9,8 @@ import { nameOfSecret, secretText } from "./secrets.ts";
 export type AgeKeys = {
   readonly data: Readonly<Record<string, string>>;
   readonly version: string;
+  /** Recipients of the generations that are in use, and of those that end or have ended. */
+  readonly recipients: { readonly used: readonly string[]; readonly ended: readonly string[] };
 };
 
 export type IdentityHub = {
@@ -69,10 +71,10 @@ export class Identities {
     const marks = marksIn(held, cluster);
     if (held.some((secret) => generationOf(secret, cluster) !== undefined)) {
       const keys = await ageKeysOf(held, cluster);
-      await refuseLost(cluster, keys, { planted, marks });
+      await refuseLost(cluster, keys.data, { planted, marks });
       return keys;
     }
-    await refuseLost(cluster, { data: {}, version: "" }, { planted, marks });
+    await refuseLost(cluster, {}, { planted, marks });
     // Whoever was faster has made it: what is there then counts.
     const first = Math.max(0, ...marks.keys()) + 1;
     await this.create(cluster, first, signal);
@@ -87,7 +89,7 @@ export class Identities {
 /** Refuses to withdraw or replace an identity that only the cluster has. Throws IdentityLost. */
 async function refuseLost(
   cluster: Named,
-  { data }: AgeKeys,
+  data: AgeKeys["data"],
   { planted, marks }: { readonly planted: Planted; readonly marks: Marks },
 ): Promise<void> {
   for (const [key, value] of Object.entries(planted ?? {})) {
@@ -208,6 +210,12 @@ export async function ageKeysOf(secrets: readonly KubeObject[], cluster: Named):
     const isUsed = generation !== undefined && marks.get(generation) !== "retired";
     return isUsed ? [{ secret, generation }] : [];
   });
+  const generations = await generationsIn(secrets, cluster);
+  const recipientsOf = (isUsed: boolean) =>
+    generations.flatMap(({ state, identity }) =>
+      (state === "active") === isUsed ? [identity.recipient] : [],
+    );
+  const recipients = { used: recipientsOf(true), ended: recipientsOf(false) };
   const sorted = found.sort((a, b) => a.generation - b.generation);
   const data = sorted.map(async ({ secret, generation }) => {
     // One line that Flux cannot read spoils every Kustomization of the cluster.
@@ -217,5 +225,5 @@ export async function ageKeysOf(secrets: readonly KubeObject[], cluster: Named):
   const version = sorted
     .map(({ secret: { metadata } }) => `${metadata.uid ?? ""}/${metadata.resourceVersion ?? ""}`)
     .join(" ");
-  return { data: Object.fromEntries(await Promise.all(data)), version };
+  return { data: Object.fromEntries(await Promise.all(data)), version, recipients };
 }

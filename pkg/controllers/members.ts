@@ -171,6 +171,7 @@ export class Members {
         ? await on.session.workload.secretData(plantedName, signal)
         : undefined;
       const ageKeys = decrypts ? await identities.of(audience.cluster, planted, signal) : undefined;
+      await sources.refuseRetired(layer, { ...audience, ageKeys }, signal);
       return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;

@@ -145,37 +145,42 @@ export class RotationReaders {
     { own, applied }: { readonly own: readonly Identity[]; readonly applied: string | undefined },
     signal: AbortSignal,
   ): Promise<readonly Revision[]> {
-    const { namespace, name } = member.spec.fleetRef;
-    const pinned = await this.#versionOf(namespace, sync, signal);
+    const { fleetRef } = member.spec;
+    const uses = new Map<string, Revision["use"]>();
+    for (const version of await this.#keptVersions(fleetRef, signal)) uses.set(version, "kept");
     const running = versionIn(applied);
-    const uses = new Map<string, Revision["use"]>([[pinned, "pinned"]]);
-    if (running !== undefined && running !== pinned) uses.set(running, "running");
-    for (const revision of await this.#options.hub.revisionsOf({ namespace, name }, signal)) {
-      const found = await this.#options.hub.revision(
-        { namespace, name: revision.metadata.name },
-        signal,
-      );
-      for (const { flux } of found?.spec.layers ?? []) {
-        const version = flux?.sync === undefined ? undefined : pinnedVersion(flux.sync);
-        if (version !== undefined && !uses.has(version)) uses.set(version, "kept");
-      }
-    }
+    if (running !== undefined) uses.set(running, "running");
+    uses.set(await this.#versionOf(fleetRef.namespace, sync, signal), "pinned");
     const source = sourceName(sync);
-    const revisions = [...uses].map(async ([version, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(namespace, sync, version, signal).catch((error: unknown) => {
-        // What the source has no more, nobody goes back to.
-        if (use !== "kept" || !isCapitanError(error)) throw error;
-        return undefined;
-      });
+    const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
+      const files = await this.#fetch(fleetRef.namespace, sync, name, signal).catch(
+        (error: unknown) => {
+          // What the source has no more, nobody goes back to.
+          if (use === "kept" && isCapitanError(error)) return undefined;
+          throw error;
+        },
+      );
       if (files === undefined) return [];
-      return [{ name: version, source, use, files: await this.#files.copies(files, own) }];
+      return [{ name, source, use, files: await this.#files.copies(files, own) }];
     });
     return (await Promise.all(revisions)).flat();
   }
 
+  /** What the Fleet could go back to. */
+  async #keptVersions(fleet: Named, signal: AbortSignal): Promise<readonly string[]> {
+    const { hub } = this.#options;
+    const versions: string[] = [];
+    for (const { metadata } of await hub.revisionsOf(fleet, signal)) {
+      const found = await hub.revision({ ...fleet, name: metadata.name }, signal);
+      for (const { flux } of found?.spec.layers ?? [])
+        versions.push(...(flux?.sync === undefined ? [] : pinnedVersions(flux.sync)));
+    }
+    return versions;
+  }
+
   /** What the cluster is told to pull now. */
   async #versionOf(namespace: string, sync: Sync, signal: AbortSignal): Promise<string> {
-    const pinned = pinnedVersion(sync);
+    const [pinned] = pinnedVersions(sync);
     if (pinned !== undefined) return pinned;
     if (sync.git !== undefined)
       return (await this.#git.resolve(namespace, sync.git, signal)).commit;
@@ -200,19 +205,21 @@ export class RotationReaders {
 
   /** What the cluster has shown that is not written down yet. */
   async #shown(reader: Reader, { generations, tip }: Asked, seen: Seen): Promise<readonly Proof[]> {
-    const { uid, proofs, planted, revisions, canary } = reader;
-    const found: Proof[] = [];
-    for (const { generation, identity, state } of generations) {
-      const isKnown = proofs.some((proof) => proof.generation === generation && proof.uid === uid);
-      if (isKnown || state !== "active" || planted?.has(identity.recipient) !== true) continue;
-      const word = canary === undefined ? "" : await canaryWord(tip.get(canary), identity);
+    const { uid, proofs, planted = new Set(), revisions, canary } = reader;
+    const revision = revisions.find(({ use }) => use === "running") ?? revisions[0];
+    const atMs = this.#options.clock.now().getTime();
+    const held = generations.filter(
+      ({ state, identity }) => state === "active" && planted.has(identity.recipient),
+    );
+    const unproven = held.filter(
+      ({ generation }) => !proofs.some((p) => p.generation === generation && p.uid === uid),
+    );
+    const found = unproven.map(async ({ generation, identity }): Promise<readonly Proof[]> => {
       // Without a canary it is enough that the identity was read back.
-      if (word === undefined || (canary !== undefined && word !== seen?.word)) continue;
-      const revision = revisions.find(({ use }) => use === "running") ?? revisions[0];
-      const atMs = this.#options.clock.now().getTime();
-      found.push({ generation, uid, revision: revision?.name ?? "", atMs });
-    }
-    return found;
+      const hasShown = canary === undefined || (await tells(seen?.word, tip.get(canary), identity));
+      return hasShown ? [{ generation, uid, revision: revision?.name ?? "", atMs }] : [];
+    });
+    return (await Promise.all(found)).flat();
   }
 }
 
@@ -248,11 +255,8 @@ const knownUid = (pulled: readonly Pulled[]): string | undefined =>
 async function look(workload: WorkloadPort | undefined, signal: AbortSignal): Promise<Seen> {
   if (workload === undefined) return undefined;
   const data = (await workload.secretData(plantedName, signal)) ?? {};
-  const planted = await Promise.all(
-    Object.entries(data).map(([key, value]) =>
-      key.endsWith(".agekey") ? recipientsIn(value, key) : [],
-    ),
-  );
+  const keys = Object.entries(data).filter(([key]) => key.endsWith(".agekey"));
+  const planted = await Promise.all(keys.map(([key, value]) => recipientsIn(value, key)));
   const canary = await workload.secretData(canaryName, signal);
   const word = canary?.[canaryName.key];
   return {
@@ -273,19 +277,21 @@ async function recipientsIn(base64: string, key: string): Promise<readonly strin
   }
 }
 
-/** The word that only this identity tells; undefined when the canary is for another one. */
-async function canaryWord(
-  bytes: Buffer | undefined,
+/** Whether a word is the one of the canary, which only this identity tells. */
+async function tells(
+  word: string | undefined,
+  canary: Buffer | undefined,
   identity: Identity,
-): Promise<string | undefined> {
-  if (bytes === undefined) return undefined;
+): Promise<boolean> {
+  if (word === undefined || canary === undefined) return false;
   try {
-    const { plaintext } = await decryptFile(bytes, { format: "yaml", identities: [identity] });
+    const { plaintext } = await decryptFile(canary, { format: "yaml", identities: [identity] });
     const [object] = parseManifests(plaintext.toString("utf8"), "the canary");
     plaintext.fill(0);
-    return asString(asMap(object?.["stringData"])[canaryName.key]);
+    return asString(asMap(object?.["stringData"])[canaryName.key]) === word;
   } catch (error) {
-    if (error instanceof SopsError) return undefined;
+    // It is for another one.
+    if (error instanceof SopsError) return false;
     throw error;
   }
 }
@@ -308,8 +314,8 @@ function canaryPath(pulled: readonly Pulled[], { tip, artifactPath }: Asked): st
   return below.length === 0 || isOwn ? undefined : `${directory}/${canaryFile}`;
 }
 
-const pinnedVersion = ({ oci, git }: Sync): string | undefined =>
-  oci?.ref?.digest ?? git?.ref?.commit;
+const pinnedVersions = ({ oci, git }: Sync): readonly string[] =>
+  [oci?.ref?.digest, git?.ref?.commit].filter((version) => version !== undefined);
 
 /** The digest or commit in what Flux calls a revision: `stable@sha256:…`, `main@sha1:…`. */
 function versionIn(applied: string | undefined): string | undefined {
@@ -318,8 +324,10 @@ function versionIn(applied: string | undefined): string | undefined {
 }
 
 /** What people move so that clusters get another revision. */
-function sourceName({ oci, git, revision }: Sync & { readonly revision?: unknown }): string {
-  const said = asString(revision)?.split("@")[0];
-  if (oci === undefined) return `${git?.url ?? ""} ${git?.ref?.branch ?? ""}`.trim();
-  return `${oci.url}:${oci.ref?.tag ?? said ?? ""}`;
+function sourceName({ oci, git }: Sync): string {
+  if (git !== undefined) return [git.url, git.ref?.branch ?? []].flat().join(" ");
+  if (oci === undefined) return "";
+  const { url, ref, revision } = oci;
+  // Pinned, it says what the digest was resolved from: stable@sha256:….
+  return `${url}:${ref?.tag ?? revision?.split("@")[0] ?? "latest"}`;
 }

@@ -6,6 +6,7 @@ import { untilEvent, type Again } from "../pace/index.ts";
 import {
   contentsOf,
   exposedTo,
+  planOf,
   refusalOf,
   step,
   type Commit,
@@ -31,7 +32,7 @@ import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
 import { identitiesFor, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
 import { RotationReaders, type ReadersOptions } from "./rotation-readers.ts";
-import { rotationStatus } from "./rotation-status.ts";
+import { rotationStatus, type RotationOutcome } from "../fleet/index.ts";
 
 export type RotationHub = {
   keyRotation(name: Named): KeyRotation | undefined;
@@ -99,6 +100,10 @@ export class RotationReconciler {
   async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
     this.#checkNamespace(rotation);
     const seen = await this.#look(rotation, signal);
+    if (rotation.spec.dryRun) {
+      await this.#report(rotation, { plan: planOf(seen.facts), done: true }, signal);
+      return untilEvent;
+    }
     const { next, standings } = step(seen.facts);
     const exposed = exposedIn(rotation, seen.facts);
     // Proofs and what was exposed are in the status before the write that depends on them.
@@ -244,7 +249,7 @@ export class RotationReconciler {
 
   async #report(
     rotation: KeyRotation,
-    outcome: Parameters<typeof rotationStatus>[1],
+    outcome: RotationOutcome,
     signal: AbortSignal,
   ): Promise<void> {
     const { rotations, clock, log } = this.#options;

@@ -1,9 +1,11 @@
 import type { Fleet, FleetRevisionSpec, Layer, RevisionLayer } from "../api/index.ts";
+import { fileForNobody } from "../content/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { orderLayers, renderLayer, type LayerInputs } from "../engine/index.ts";
 import { deletionPolicyOf } from "../fleet/index.ts";
 import { canonicalJson, sha256Hex } from "../json/index.ts";
 import { idOf, keyOf, matchesSelector, nameOf, type KubeObject } from "../object/index.ts";
+import type { ArtifactFiles } from "../oci/index.ts";
 import { Artifacts, keyOfArtifact, refOf } from "./artifacts.ts";
 import {
   checkPath,
@@ -82,6 +84,41 @@ export class Sources {
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
     }
+  }
+
+  /**
+   * Refuses what the cluster's own Flux could not open: a file for identities that have ended, and for
+   * none that it still has. Throws KeyRetired.
+   */
+  async refuseRetired(
+    layer: RevisionLayer,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { used, ended } = audience.ageKeys?.recipients ?? { used: [], ended: [] };
+    const { sync } = layer.flux ?? {};
+    if (sync === undefined || ended.length === 0) return;
+    const files = await this.#pinnedFiles(audience.fleet.namespace, sync, signal);
+    const directory = pathFor(sync.path, "sync.path", audience);
+    const found = fileForNobody(files, directory, { used, ended });
+    if (found === undefined) return;
+    const message = `layer ${layer.name}: ${found} opens with retired keys of Cluster ${audience.cluster.name} only`;
+    throw new CapitanError("KeyRetired", message);
+  }
+
+  /** What the cluster's own Flux pulls by digest or commit; nothing when it follows a reference by itself. */
+  async #pinnedFiles(
+    namespace: string,
+    { oci, git }: NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>,
+    signal: AbortSignal,
+  ): Promise<ArtifactFiles> {
+    const { digest } = oci?.ref ?? {};
+    if (oci !== undefined && digest !== undefined)
+      return this.#artifacts.files(namespace, { ...oci, digest }, signal);
+    const { commit, branch } = git?.ref ?? {};
+    if (git === undefined || commit === undefined) return new Map();
+    const ref = branch === undefined ? {} : { branch };
+    return this.#git.files(namespace, { ...git, ref, commit }, "./", signal);
   }
 
   /** The objects of a layer that are the same for all clusters; everything else in it can be read. */

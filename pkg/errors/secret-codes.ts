@@ -76,6 +76,13 @@ export const secretCodes = {
     meaning: "A recipient is no age public key, or there is none. Plugins of age are never run.",
     remedy: "Use age1… or age1pq1…, as age-keygen and capitan init keys print them.",
   },
+  KeyRetired: {
+    retry: "backoff",
+    meaning:
+      "What the cluster is to run has a file that only a retired key of it opens. It keeps running what it has.",
+    remedy:
+      "Publish a state of the files from after the rotation: what was published before it cannot be gone back to.",
+  },
   RecipientUnknown: {
     retry: "backoff",
     meaning:

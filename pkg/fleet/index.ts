@@ -8,7 +8,7 @@ export {
   type MemberAction,
 } from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
-export { applyConditions, readyConditions } from "./conditions.ts";
+export { rotationStatus, type RotationOutcome } from "./rotation-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf, leavesBehind } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";

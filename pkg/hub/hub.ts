@@ -18,7 +18,18 @@ import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
-import { asMember, isFleet, isMember, isRotation, memberObject } from "./shapes.ts";
+import {
+  asMember,
+  eventObject,
+  isFleet,
+  isMember,
+  isRotation,
+  memberObject,
+  revisionObject,
+  type HubEvent,
+} from "./shapes.ts";
+
+export type { HubEvent } from "./shapes.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -34,14 +45,6 @@ export type HubHandlers = InputHandlers & {
   readonly failed: (kind: string, error: unknown) => void;
   /** Told of each Event before it is written. Must not throw. */
   readonly emitted?: (event: HubEvent, time: string) => void;
-};
-
-export type HubEvent = {
-  readonly regarding: Fleet | FleetMember | KeyRotation;
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  readonly action: string;
-  readonly note: string;
 };
 
 const statusResources = {
@@ -279,26 +282,8 @@ export class Hub {
     spec: FleetRevisionSpec,
     signal: AbortSignal,
   ): Promise<void> {
-    const { namespace = "" } = fleet.metadata;
-    const owner = {
-      apiVersion,
-      kind: "Fleet",
-      name: fleet.metadata.name,
-      uid: fleet.metadata.uid,
-      controller: true,
-      blockOwnerDeletion: false,
-    };
-    const metadata = {
-      namespace,
-      name,
-      labels: {
-        [labels.fleet]: fleet.metadata.name.slice(0, 63),
-        "clusterctl.cluster.x-k8s.io/move": "",
-      },
-      ownerReferences: [owner],
-    };
     // Applied, not created: one of the same content may be there, of an earlier Fleet of this name.
-    const revision = { apiVersion, kind: "FleetRevision", metadata, spec };
+    const revision = revisionObject(fleet, name, spec);
     await this.#client.apply(hubResources.fleetRevision, revision, {
       manager,
       metadataOnly: true,
@@ -398,24 +383,6 @@ export class Hub {
     signal: AbortSignal,
   ): Promise<void> {
     this.#emitted?.(event, time);
-    const { regarding, type, reason, action, note } = event;
-    const { namespace = "", name, uid } = regarding.metadata;
-    await this.#client.create(
-      hubResources.event,
-      {
-        apiVersion: "events.k8s.io/v1",
-        kind: "Event",
-        metadata: { namespace, name: `${name.slice(0, 200)}.${id}` },
-        eventTime: time.replace("Z", "000Z"),
-        reportingController: "capitan.dev/controller",
-        reportingInstance: "capitan-controller",
-        regarding: { apiVersion, kind: regarding.kind, namespace, name, uid },
-        type,
-        reason,
-        action,
-        note: note.slice(0, 1024),
-      },
-      { signal },
-    );
+    await this.#client.create(hubResources.event, eventObject(event, { id, time }), { signal });
   }
 }

@@ -1,8 +1,24 @@
-import type { FleetMember, FleetMemberSpec } from "../api/index.ts";
+import type {
+  Fleet,
+  FleetMember,
+  FleetMemberSpec,
+  FleetRevisionSpec,
+  KeyRotation,
+} from "../api/index.ts";
 import { isManagement, type ClusterFacts } from "../cluster/index.ts";
 import { memberLabels } from "../fleet/index.ts";
 import { asMap, isJsonMap } from "../json/index.ts";
-import type { KubeObject } from "../object/index.ts";
+import { labels, type KubeObject } from "../object/index.ts";
+
+const apiVersion = "capitan.dev/v1alpha1";
+
+export type HubEvent = {
+  readonly regarding: Fleet | FleetMember | KeyRotation;
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly action: string;
+  readonly note: string;
+};
 
 /** What came past the CRD, written into etcd or before it was there, must not stop the others. */
 export function isFleet(object: KubeObject): boolean {
@@ -49,5 +65,49 @@ export function memberObject(
     labels: memberLabels(spec.fleetRef.name, cluster),
     ...(isManagement(cluster) ? {} : { ownerReferences: [owner] }),
   };
-  return { apiVersion: "capitan.dev/v1alpha1", kind: "FleetMember", metadata, spec };
+  return { apiVersion, kind: "FleetMember", metadata, spec };
+}
+
+/** A revision as it is applied. It goes with its Fleet. */
+export function revisionObject(fleet: Fleet, name: string, spec: FleetRevisionSpec): KubeObject {
+  const { namespace = "" } = fleet.metadata;
+  const owner = {
+    apiVersion,
+    kind: "Fleet",
+    name: fleet.metadata.name,
+    uid: fleet.metadata.uid ?? "",
+    controller: true,
+    blockOwnerDeletion: false,
+  };
+  const metadata = {
+    namespace,
+    name,
+    labels: {
+      [labels.fleet]: fleet.metadata.name.slice(0, 63),
+      "clusterctl.cluster.x-k8s.io/move": "",
+    },
+    ownerReferences: [owner],
+  };
+  return { apiVersion, kind: "FleetRevision", metadata, spec };
+}
+
+/** An Event as it is created; `id` makes its name unique. */
+export function eventObject(
+  { regarding, type, reason, action, note }: HubEvent,
+  { id, time }: { readonly id: string; readonly time: string },
+): KubeObject {
+  const { namespace = "", name, uid } = regarding.metadata;
+  return {
+    apiVersion: "events.k8s.io/v1",
+    kind: "Event",
+    metadata: { namespace, name: `${name.slice(0, 200)}.${id}` },
+    eventTime: time.replace("Z", "000Z"),
+    reportingController: "capitan.dev/controller",
+    reportingInstance: "capitan-controller",
+    regarding: { apiVersion, kind: regarding.kind, namespace, name, uid },
+    type,
+    reason,
+    action,
+    note: note.slice(0, 1024),
+  };
 }

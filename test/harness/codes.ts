@@ -49,8 +49,6 @@ const commandCodes: readonly Code[] = [
   "AlreadyExists",
   "ControllerRuns",
   "RecipientInvalid",
-  "RecipientUnknown",
-  "RotationUnsafe",
   "SopsConfigInvalid",
   "SopsFileInvalid",
   "SopsFileTooLarge",
@@ -62,6 +60,9 @@ const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "Git
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
 
+/** `test/e2e/rotation.test.ts` and `pkg/rotation` make them true. */
+const rotationCodes: readonly Code[] = ["KeyRetired", "RecipientUnknown", "RotationUnsafe"];
+
 /** What no condition shows for long; `pkg/render/render.test.ts` makes it true. */
 const passingCodes: readonly Code[] = ["RendererBusy"];
 
@@ -72,6 +73,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...gitCodes,
   ...publishCodes,
   ...identityCodes,
+  ...rotationCodes,
   ...commandCodes,
   ...passingCodes,
 ];

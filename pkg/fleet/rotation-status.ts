@@ -1,12 +1,12 @@
 import type { ClusterRotation, KeyRotation, KeyRotationStatus } from "../api/index.ts";
-import { codes } from "../errors/index.ts";
 import type { Problem } from "../engine/index.ts";
-import { applyConditions, readyConditions } from "../fleet/index.ts";
-import { wantedGeneration, type Reader, type Standing } from "../rotation/index.ts";
+import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
+import { wantedGeneration, type Plan, type Reader, type Standing } from "../rotation/index.ts";
 
 export type RotationOutcome = {
   readonly standings?: readonly Standing[];
   readonly exposed?: KeyRotationStatus["exposed"];
+  readonly plan?: Plan;
   readonly done?: boolean;
   /** Why nothing could be decided. */
   readonly problem?: Problem;
@@ -15,31 +15,46 @@ export type RotationOutcome = {
 /** The status of a KeyRotation, from one look. What a failed look did not tell stays as it was. */
 export function rotationStatus(
   { metadata, spec, status: before }: KeyRotation,
-  { standings, exposed, done = false, problem }: RotationOutcome,
+  outcome: RotationOutcome,
   now: string,
 ): KeyRotationStatus {
-  const clusters =
-    standings?.map((standing) => clusterStatus(standing, spec, before)) ?? before?.clusters ?? [];
+  const { standings, exposed = before?.exposed, done = false } = outcome;
+  const seen = standings?.map((standing) => clusterStatus(standing, spec, before));
+  const clusters = seen ?? before?.clusters ?? [];
   const generation = metadata.generation ?? 0;
   const summary = summaryOf(clusters, spec.clusters.length);
-  const ready = readyOf(clusters, { problem, done, summary });
-  const isStalled = ready.status === "False" && Object.hasOwn(codes, ready.reason);
-  const progress = done ? "none" : isStalled ? "stalled" : "reconciling";
-  const conditions = applyConditions(
-    before?.conditions,
-    readyConditions({ type: "Ready", ...ready }, progress),
-    { generation, now },
-  );
+  const ready = readyOf(clusters, outcome, summary);
+  const decided = readyConditions(ready, done ? "none" : progressOf(ready));
   return {
     ...before,
     observedGeneration: generation,
     summary,
     clusters,
     ...(exposed === undefined ? {} : { exposed }),
+    ...(outcome.plan === undefined ? {} : { plan: planText(outcome.plan) }),
     ...(done ? { completedTime: now } : {}),
-    conditions,
+    conditions: applyConditions(before?.conditions, decided, { generation, now }),
   };
 }
+
+/** The plan within the limits of a status. */
+function planText({ readers, files }: Plan): NonNullable<KeyRotationStatus["plan"]> {
+  return {
+    clusters: readers.map(({ reader, ends, next, files: own, expires }) => ({
+      name: reader,
+      ends,
+      generation: next,
+      files: own.length,
+      expires: expires.slice(0, 100),
+    })),
+    files: files.slice(0, 500).map(({ trouble, ...file }) => ({
+      ...file,
+      ...(trouble === undefined ? {} : { trouble: trouble.slice(0, 1024) }),
+    })),
+  };
+}
+
+const progressOf = ({ status }: Decided) => (status === "False" ? "stalled" : "reconciling");
 
 function clusterStatus(
   { reader, stage }: Standing,
@@ -96,30 +111,25 @@ function summaryOf(clusters: readonly ClusterRotation[], all: number): string {
 
 function readyOf(
   clusters: readonly ClusterRotation[],
-  {
-    problem,
-    done,
-    summary,
-  }: {
-    readonly problem: Problem | undefined;
-    readonly done: boolean;
-    readonly summary: string;
-  },
-): {
-  readonly status: "True" | "False" | "Unknown";
-  readonly reason: string;
-  readonly message: string;
-} {
-  if (problem !== undefined)
-    return { status: "False", reason: problem.code, message: problem.message };
-  if (done) return { status: "True", reason: "RotationSucceeded", message: summary };
-  const first =
-    clusters.find(({ state }) => state === "Stalled") ??
-    clusters.find(({ state }) => state === "Waiting") ??
-    clusters.find(({ state }) => state === "Working");
-  const { state, name = "", reason = "Progressing", message = "" } = first ?? {};
-  const text = `${summary}; ${name}: ${message === "" ? reason : message}`;
-  return state === "Stalled"
-    ? { status: "False", reason, message: text }
-    : { status: "Unknown", reason: state === "Waiting" ? reason : "Progressing", message: text };
+  { problem, plan, done = false }: RotationOutcome,
+  summary: string,
+): Decided {
+  if (problem !== undefined) return ready("False", problem.code, problem.message);
+  if (plan !== undefined) return ready("True", "Planned", "the plan is in the status");
+  if (done) return ready("True", "RotationSucceeded", summary);
+  const [first] = (["Stalled", "Waiting", "Working"] as const).flatMap((state) =>
+    clusters.filter((each) => each.state === state),
+  );
+  if (first === undefined) return ready("Unknown", "Progressing", summary);
+  const { state, name, reason = "Progressing", message = reason } = first;
+  const text = `${summary}; ${name}: ${message}`;
+  if (state === "Stalled") return ready("False", reason, text);
+  return ready("Unknown", state === "Waiting" ? reason : "Progressing", text);
 }
+
+const ready = (status: Decided["status"], reason: string, message: string): Decided => ({
+  type: "Ready",
+  status,
+  reason,
+  message,
+});
