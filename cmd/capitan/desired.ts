@@ -10,7 +10,6 @@ import { clusterNameLabel } from "../../pkg/capi/index.ts";
 import {
   ageKeysOf,
   droppedBy,
-  generationOf,
   Sources,
   type Change,
   type Dropped,
@@ -151,7 +150,9 @@ export async function offlineLayers(
   { inputs }: Offline,
   cluster: ClusterFacts,
 ): Promise<readonly LayerPlan[]> {
-  const identities = inputs.filter((one) => generationOf(one, cluster) !== undefined);
+  const identities = inputs.filter(
+    ({ metadata }) => metadata.labels?.[labels.ageGeneration] !== undefined,
+  );
   const rendered = renderLayers(resolved.revision, await inputsFor(identities, resolved, cluster));
   const objects = rendered.flatMap((layer) => layer.objects);
   const scopes = objects.map((object) => {

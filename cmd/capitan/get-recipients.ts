@@ -2,7 +2,7 @@ import type { CommandModule } from "yargs";
 import { stringify } from "yaml";
 import { hubResources } from "../../pkg/api/index.ts";
 import { clusterNameLabel } from "../../pkg/capi/index.ts";
-import { generationOf, identitiesIn, identitiesOf } from "../../pkg/controllers/index.ts";
+import { generationsIn, identitiesIn } from "../../pkg/controllers/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels, type KubeObject } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
@@ -22,6 +22,8 @@ type Recipient = {
   readonly generation?: number | undefined;
   readonly recipient: string;
   readonly created?: string | undefined;
+  /** Of a cluster's key: ending and retired ones are not encrypted to any more. */
+  readonly state?: "active" | "ending" | "retired" | undefined;
 };
 
 /** `capitan get recipients [-o sops]` */
@@ -71,31 +73,37 @@ async function managers(
 async function clusters(hub: KubeClient, { namespace }: Arguments): Promise<readonly Recipient[]> {
   const options = { namespace, labelSelector: labels.ageGeneration };
   const { items } = await hub.list(hubResources.secret, options);
-  const found = await Promise.all(items.map(recipientOf));
+  const byCluster = Map.groupBy(items, ({ metadata }) => metadata.labels?.[clusterNameLabel] ?? "");
+  const found = await Promise.all(
+    [...byCluster].map(([cluster, secrets]) => recipientsOf(cluster, secrets)),
+  );
   return found.flat().sort((a, b) => (a.cluster ?? "").localeCompare(b.cluster ?? "", "en"));
 }
 
-/** From the identity itself: an annotation is easily written by somebody else. */
-async function recipientOf(secret: KubeObject): Promise<readonly Recipient[]> {
-  const cluster = secret.metadata.labels?.[clusterNameLabel] ?? "";
-  const generation = generationOf(secret, { name: cluster });
-  if (generation === undefined) return [];
-  const identities = await identitiesOf(secret);
-  const created = secret.metadata.creationTimestamp;
-  return identities.map(({ recipient }) => ({ cluster, generation, recipient, created }));
+/** From the identities themselves: an annotation is easily written by somebody else. */
+async function recipientsOf(
+  cluster: string,
+  secrets: readonly KubeObject[],
+): Promise<readonly Recipient[]> {
+  const generations = await generationsIn(secrets, { name: cluster });
+  return generations.map(({ generation, identity: { recipient }, state, createdMs }) => {
+    const created = new Date(createdMs).toISOString().replace(/\.\d+/, "");
+    return { cluster, generation, recipient, created, state };
+  });
 }
 
 function textOf(recipients: readonly Recipient[], output: string): string {
   if (output === "sops") return stringify(rulesFor(recipients), { lineWidth: 0 });
   if (output === "json" || output === "yaml") return formatted(recipients, output);
   const now = new Date();
-  const rows = recipients.map(({ cluster, generation, recipient, created }) => [
+  const rows = recipients.map(({ cluster, generation, recipient, created, state }) => [
     cluster ?? "(manager)",
     generation === undefined ? "-" : String(generation),
     ago(created, now),
+    state ?? "-",
     recipient,
   ]);
-  return table(["cluster", "generation", "age", "recipient"], rows);
+  return table(["cluster", "generation", "age", "state", "recipient"], rows);
 }
 
 const valuesOnly = "^(data|stringData)$";
@@ -106,12 +114,13 @@ const valuesOnly = "^(data|stringData)$";
  */
 function rulesFor(recipients: readonly Recipient[]): object {
   const manager = recipients.filter(({ cluster }) => cluster === undefined);
-  const names = [...new Set(recipients.flatMap(({ cluster }) => cluster ?? []))];
+  const used = recipients.filter(({ state = "active" }) => state === "active");
+  const names = [...new Set(used.flatMap(({ cluster }) => cluster ?? []))];
   const ageOf = (of: readonly Recipient[]) => of.map(({ recipient }) => recipient).join(",");
   const own = names.map((name) => ({
     path_regex: `(^|/)clusters/${name.replaceAll(".", "\\.")}/.*\\.sops\\.(ya?ml|json|env|ini)$`,
     encrypted_regex: valuesOnly,
-    age: ageOf([...manager, ...recipients.filter(({ cluster }) => cluster === name)]),
+    age: ageOf([...manager, ...used.filter(({ cluster }) => cluster === name)]),
   }));
   const shared = {
     path_regex: "\\.sops\\.(ya?ml|json|env|ini)$",

@@ -18,10 +18,10 @@ export function rotationStatus(
   outcome: RotationOutcome,
   now: string,
 ): KeyRotationStatus {
-  const { standings, exposed = before?.exposed, done = false } = outcome;
+  const { standings, done = false } = outcome;
   const seen = standings?.map((standing) => clusterStatus(standing, spec, before));
   const clusters = seen ?? before?.clusters ?? [];
-  const generation = metadata.generation ?? 0;
+  const { generation = 0 } = metadata;
   const summary = summaryOf(clusters, spec.clusters.length);
   const ready = readyOf(clusters, outcome, summary);
   const decided = readyConditions(ready, done ? "none" : progressOf(ready));
@@ -30,12 +30,17 @@ export function rotationStatus(
     observedGeneration: generation,
     summary,
     clusters,
-    ...(exposed === undefined ? {} : { exposed }),
-    ...(outcome.plan === undefined ? {} : { plan: planText(outcome.plan) }),
+    ...findingsOf(outcome),
     ...(done ? { completedTime: now } : {}),
     conditions: applyConditions(before?.conditions, decided, { generation, now }),
   };
 }
+
+/** What a look found besides where clusters stand; what it did not look for stays. */
+const findingsOf = ({ exposed, plan }: RotationOutcome): Partial<KeyRotationStatus> => ({
+  ...(exposed === undefined ? {} : { exposed }),
+  ...(plan === undefined ? {} : { plan: planText(plan) }),
+});
 
 /** The plan within the limits of a status. */
 function planText({ readers, files }: Plan): NonNullable<KeyRotationStatus["plan"]> {

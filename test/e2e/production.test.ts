@@ -274,6 +274,18 @@ async function useEveryRight(): Promise<void> {
   }
 }
 
+/** A rotation that cannot begin, since its Secret is not there: that is said in its status. */
+const lostRotation: KubeObject = {
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "KeyRotation",
+  metadata: { name: "rights", namespace },
+  spec: {
+    clusters: [{ name: cluster, ends: 1 }],
+    repository: { url: "https://git.example/fleet", secretRef: { name: "none" } },
+    decryption: { secretRef: { name: "none" } },
+  },
+};
+
 /** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
 async function useInputs(): Promise<void> {
   const url = (name: string) => `oci://${lab.registry}/rights/${name}`;
@@ -297,6 +309,7 @@ async function useInputs(): Promise<void> {
       valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
     },
   ]);
+  await hub.client.apply(resources.keyRotation, lostRotation, { manager: "test" });
   const identity = { namespace, name: `${cluster}-age-1` };
   await until(() => hub.client.get(resources.secret, identity), {
     deadlineMs: 20_000,

@@ -169,7 +169,9 @@ const manifest = (name: string) =>
 /** The tip of the branch that is released from, as text. */
 async function tipFiles(): Promise<Readonly<Record<string, string>>> {
   const tip = await reader.tip("main", AbortSignal.timeout(30_000));
-  return Object.fromEntries([...(tip?.files ?? [])].map(([path, bytes]) => [path, `${bytes}`]));
+  return Object.fromEntries(
+    [...(tip?.files ?? [])].map(([path, bytes]) => [path, bytes.toString()]),
+  );
 }
 
 async function commitOnMain(files: Readonly<Record<string, string>>): Promise<string> {
