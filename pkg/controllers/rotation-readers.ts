@@ -19,7 +19,6 @@ import { plantedName, type AgeGeneration } from "./identities.ts";
 import type {
   Clock,
   ClusterHub,
-  ConnectionsPort,
   FleetHub,
   GitRepositories,
   Named,
@@ -33,9 +32,14 @@ type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
 type Files = ReadonlyMap<string, Buffer>;
 
 export type ReadersOptions = {
-  readonly hub: ClusterHub & Pick<FleetHub, "revisionsOf">;
+  readonly hub: Pick<ClusterHub, "cluster" | "membersOn" | "revision"> &
+    Pick<FleetHub, "revisionsOf">;
   readonly secrets: Secrets;
-  readonly connections: ConnectionsPort;
+  readonly connections: {
+    held(
+      key: string,
+    ): Pick<WorkloadPort, "clusterId" | "secretData" | "appliedRevision"> | undefined;
+  };
   readonly repositories: Repositories;
   readonly gitRepositories: GitRepositories;
   readonly clock: Clock;
@@ -252,7 +256,10 @@ const usable = (generations: readonly AgeGeneration[]): ReadonlySet<string> =>
 const knownUid = (pulled: readonly Pulled[]): string | undefined =>
   pulled[0]?.member.status?.clusterID;
 
-async function look(workload: WorkloadPort | undefined, signal: AbortSignal): Promise<Seen> {
+async function look(
+  workload: ReturnType<ReadersOptions["connections"]["held"]>,
+  signal: AbortSignal,
+): Promise<Seen> {
   if (workload === undefined) return undefined;
   const data = (await workload.secretData(plantedName, signal)) ?? {};
   const keys = Object.entries(data).filter(([key]) => key.endsWith(".agekey"));
