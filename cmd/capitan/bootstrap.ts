@@ -28,7 +28,7 @@ import { personOf, signerOf } from "./git-person.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { canHubRead, ensureSourceSecret, hubSourceOf, type SourceArguments } from "./hub-source.ts";
 import { processFlags, processOptions, wrongArgument } from "./install.ts";
-import { ensureManagerKey, managerRecipient, managerSecret } from "./manager-key.ts";
+import { findManagerKey, freshManagerKey, managerSecret } from "./manager-key.ts";
 import { clean, outputOption, printed } from "./text.ts";
 
 type Arguments = RepositoryArguments &
@@ -156,13 +156,7 @@ async function perform(hub: KubeClient, work: Work, args: Arguments): Promise<vo
   const { repository, ground, report } = work;
   const { namespace } = ground.settings;
   await install(hub, ground.install, report);
-  const { recipient, from } = await ensureManagerKey(hub, { namespace, out: args.out });
-  const made = {
-    hub: "unchanged",
-    copy: `created from ${args.out}`,
-    new: `created; offline copy ${args.out}`,
-  };
-  report.told(`Secret ${namespace}/${managerSecret}`, made[from]);
+  const recipient = await ensureManager(hub, work, args);
   const key = await ensureSourceSecret(hub, namespace, ground.source, args);
   if (ground.source.secret !== undefined)
     report.told(`Secret ${namespace}/${ground.source.secret}`, key.isNew ? "created" : "unchanged");
@@ -179,6 +173,31 @@ async function perform(hub: KubeClient, work: Work, args: Arguments): Promise<vo
     steps: report.steps,
   };
   process.stdout.write(printed(result, args.output, () => endText(result)));
+}
+
+/** A fleet that has files encrypted already keeps the key that opens them: another one is not made. */
+async function ensureManager(
+  hub: KubeClient,
+  { repository, tip, ground, report }: Work,
+  { out }: Arguments,
+): Promise<string> {
+  const { namespace } = ground.settings;
+  const found = await findManagerKey(hub, { namespace, out });
+  if (found === undefined && tip?.files.has(sopsPath) === true)
+    throw new CapitanError(
+      "SecretNotFound",
+      `${sopsPath} of ${repository.url} names a manager whose key is neither in Secret ${namespace}/${managerSecret} nor in ${out}: name the offline copy with --out`,
+    );
+  const key = found ?? (await freshManagerKey(hub, { namespace, out }));
+  checkManager(tip, key.recipient);
+  await key.store();
+  const outcomes = {
+    hub: "unchanged",
+    copy: `created from ${out}`,
+    new: `created; offline copy ${out}`,
+  };
+  report.told(`Secret ${namespace}/${managerSecret}`, outcomes[key.from]);
+  return key.recipient;
 }
 
 /** One line for all objects: which they are, `capitan install` says. */
@@ -198,11 +217,11 @@ async function install(
 async function publish({ repository, tip, report }: Work, layout: Layout) {
   const step = `${repository.url} ${repository.branch}`;
   const files = fleetFiles(layout);
-  checkManager(tip, layout.recipient);
-  const pushed = await repository.publish((at) => ({
-    edits: files.filter(({ path }) => at?.files.has(path) !== true),
-    message: "Bootstrap the fleet\n\nMade by capitan bootstrap.",
-  }));
+  const pushed = await repository.publish((at) => {
+    checkManager(at, layout.recipient);
+    const edits = files.filter(({ path }) => at?.files.has(path) !== true);
+    return { edits, message: "Bootstrap the fleet\n\nMade by capitan bootstrap." };
+  });
   report.told(step, pushed === undefined ? "unchanged" : `pushed ${pushed.commit}`);
   if (pushed?.clone !== undefined) process.stderr.write(forwardedText(pushed.clone));
   return pushed?.commit ?? tip?.commit;
@@ -262,15 +281,15 @@ function endText({ changed, hub }: Result): string {
 async function plan(hub: KubeClient, work: Work, args: Arguments): Promise<void> {
   const { repository, tip, ground, report } = work;
   const { namespace } = ground.settings;
-  const known = await managerRecipient(hub, namespace);
-  const recipient = known ?? "AGE-RECIPIENT-OF-THE-MANAGER";
+  const known = await findManagerKey(hub, { namespace, out: args.out });
+  const recipient = known?.recipient ?? "AGE-RECIPIENT-OF-THE-MANAGER";
   const files = fleetFiles({ ...ground, recipient }).filter(
     ({ path }) => tip?.files.has(path) !== true,
   );
   report.told("Capitan", `would apply ${ground.install.length} objects`);
   const planned = (step: string, isThere: boolean) =>
     report.told(step, isThere ? "unchanged" : "would create");
-  planned(`Secret ${namespace}/${managerSecret}`, known !== undefined);
+  planned(`Secret ${namespace}/${managerSecret}`, known?.from === "hub");
   const { secret } = ground.source;
   if (secret !== undefined) {
     const held = await hub.get(hubResources.secret, { namespace, name: secret });

@@ -10,10 +10,10 @@ import { root } from "../../hack/lab/paths.ts";
 import { stop } from "../../hack/lab/processes.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { controllerAccount, systemNamespace } from "../../pkg/install/index.ts";
-import { asMap } from "../../pkg/json/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
 import { run } from "../harness/cli.ts";
 import { GitLab, newKeyPair, temporary } from "../harness/git.ts";
-import { fleetReady, resources, sharedLab, until } from "../harness/index.ts";
+import { deleteNow, fleetReady, resources, sharedLab, until } from "../harness/index.ts";
 import {
   accountKubeconfig,
   startOwnController,
@@ -148,7 +148,7 @@ test("from nothing over SSH: layout, keys, Capitan, a read-only deploy key; then
     namespace: "fleet",
     name: "platform-git",
   });
-  const hosts = atob(String(asMap(secret?.["data"])["known_hosts"]));
+  const hosts = atob(asString(asMap(secret?.["data"])["known_hosts"]) ?? "");
   assert.match(hosts, /^\[127\.0\.0\.1\]:\d+ ssh-ed25519 \S+\n$/);
 
   // The owner of the repository adds the key; what it may do, the server decides.
@@ -169,15 +169,14 @@ test("from nothing over SSH: layout, keys, Capitan, a read-only deploy key; then
 
   const config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-git, namespace: fleet}\n";
   const clone = join(home, "clone");
-  const { type } = { type: (...words: readonly string[]) => git.git(name, words) };
-  await type("clone", "-q", join(git.root, name), clone);
+  await git.git(name, ["clone", "-q", join(git.root, name), clone]);
   await writeFile(join(clone, "management", "more.yaml"), config);
   for (const words of [
     ["add", "-A"],
     ["commit", "-qm", "More"],
     ["push", "-q", "origin", "main"],
   ])
-    await type("-C", clone, ...words);
+    await git.git(name, ["-C", clone, ...words]);
   const reconciled = await run(
     process.execPath,
     [main, "reconcile", "fleet", "platform", "-n", "fleet"],
@@ -225,6 +224,16 @@ test("in a clone the repository is known, the commit is signed, and the clone ha
   const second = await bootstrap([], at(join(clone, "deep")));
   assert.deepEqual([second.code, second.stderr], [0, ""]);
   assert.match(second.stdout, /Nothing was changed/);
+  assert.equal(await commits(name), 1);
+
+  // The hub is lost. Without the copy no other key is made; with it all is as it was.
+  const lost = { namespace: "clone", name: "manager-key" };
+  await deleteNow(hub.client, resources.secret, lost);
+  const without = await bootstrap([], at(join(clone, "deep")));
+  assert.match(without.stderr, /SecretNotFound: .*neither in Secret clone\/manager-key nor in man/);
+  assert.equal(await hub.client.get(resources.secret, lost), undefined);
+  const back = await bootstrap([], at(clone));
+  assert.match(back.stdout, /Secret clone\/manager-key: created from manager\.agekey\n/);
   assert.equal(await commits(name), 1);
 });
 
@@ -319,6 +328,11 @@ test("G3 a helper's password is used, approved when it is good, forgotten when i
   const withLogin = `http://robot:s3cr3t-password@${host}/${name}`;
   const inUrl = await bootstrap(["--repo", withLogin, "-n", "login"]);
   assert.match(inUrl.stderr, /RefInvalid: .*a login in the URL is seen by everybody/);
+  const elsewhere = { CAPITAN_GIT_TOKEN: "s3cr3t-password", CAPITAN_GIT_HOST: "other.example" };
+  await writeFile(join(home, "answer"), "");
+  const notSent = await bootstrap(args, at(home, elsewhere));
+  assert.match(notSent.stderr, /GitDenied: .*HTTP 401; no credentials are configured/);
+  await asked();
   const wrongToken = await bootstrap(args, at(home, { CAPITAN_GIT_TOKEN: "s3cr3t-other" }));
   assert.match(wrongToken.stderr, /GitDenied: .*HTTP 401/);
   assert.equal(await asked(), "");
@@ -334,7 +348,7 @@ test("G3 a helper's password is used, approved when it is good, forgotten when i
     namespace: "login",
     name: "platform-git",
   });
-  assert.equal(atob(String(asMap(secret?.["data"])["password"])), "s3cr3t-read");
+  assert.equal(atob(asString(asMap(secret?.["data"])["password"]) ?? ""), "s3cr3t-read");
   for (const { stdout, stderr } of [wrong, closed, inUrl, wrongToken, done])
     assert.doesNotMatch(`${stdout}${stderr}`, /s3cr3t/);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, rm, writeFile } from "node:fs/promises";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
@@ -11,6 +11,8 @@ import { startGitSsh } from "../../hack/lab/git-ssh.ts";
 import { root } from "../../hack/lab/paths.ts";
 import type { GitRepository, Proposal, PublishRequest } from "../../pkg/git/index.ts";
 import type { GitCredentials } from "../../pkg/gitdata/index.ts";
+import { run } from "../harness/cli.ts";
+import { until } from "../../hack/lab/wait.ts";
 import { GitLab, newKeyPair, openGit, temporary } from "../harness/git.ts";
 import { portOf, proxy, type Answer, type Seen } from "../harness/servers.ts";
 
@@ -137,6 +139,30 @@ for (const [i, way] of ways.entries()) {
     assert.deepEqual(await isomorphic.listFiles({ fs, gitdir, ref: "main" }), ["a/b.yaml"]);
   });
 }
+
+test("a person's SSH agent lets us in, without a key that we could read", async (t) => {
+  const name = await empty("agent.git");
+  const dir = await temporary(t);
+  const [socket, file] = [join(dir, "agent"), join(dir, "key")];
+  await writeFile(file, deployKey.private, { mode: 0o600 });
+  const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+  t.after(() => agent.kill());
+  const env = { SSH_AUTH_SOCK: socket };
+  await until(async () => (await run("ssh-add", ["-q", file], { env })).code === 0, {
+    deadlineMs: 10_000,
+    what: "the agent to take the key",
+  });
+  await rm(file);
+  const keys = { hostKeys: [hostKey.private], deployKey: deployKey.public };
+  const server = await startGitSsh({ root: lab.root, writable: true, ...keys });
+  closing.push(server.close);
+  const knownHosts = `[127.0.0.1]:${server.host.split(":")[1]} ${hostKey.public}\n`;
+  const ssh = { identity: undefined, agent: socket, passphrase: undefined, knownHosts };
+  const published = await put(await opened(t, `ssh://git@${server.host}/${name}`, { ssh }), {
+    x: "1",
+  });
+  assert.equal(await head(name), published?.commit);
+});
 
 test("a proposal that changes nothing is not pushed, nor one that is withdrawn", async (t) => {
   const name = await started("nothing.git");
