@@ -29,12 +29,15 @@ import { hubOptions, withHub } from "./hub.ts";
 import { canHubRead, ensureSourceSecret, hubSourceOf, type SourceArguments } from "./hub-source.ts";
 import { processFlags, processOptions, wrongArgument } from "./install.ts";
 import { findManagerKey, freshManagerKey, managerSecret } from "./manager-key.ts";
+import { repeatable } from "./repeatable.ts";
+import { checkServed } from "./served-namespaces.ts";
 import { clean, outputOption, printed } from "./text.ts";
 
 type Arguments = RepositoryArguments &
   SourceArguments & {
     readonly kubeconfig?: string | undefined;
     readonly namespace: string;
+    readonly "platform-namespace": readonly string[];
     readonly out: string;
     readonly image?: string | undefined;
     readonly replicas: number;
@@ -53,7 +56,7 @@ export const bootstrap: CommandModule<object, Arguments> = {
 };
 
 function builder(y: Argv) {
-  return y
+  return repeatable(y, "platform-namespace")
     .options({
       ...hubOptions,
       ...repositoryOptions,
@@ -62,6 +65,13 @@ function builder(y: Argv) {
         type: "string",
         default: "fleet",
         describe: "Namespace of Clusters and Fleets, when the repository does not say",
+      },
+      "platform-namespace": {
+        type: "string",
+        array: true,
+        nargs: 1,
+        default: [],
+        describe: "Another namespace of Clusters and Fleets on this hub; repeatable",
       },
       "hub-url": {
         type: "string",
@@ -81,7 +91,10 @@ function builder(y: Argv) {
       },
       ...outputOption,
     })
-    .check((args) => wrongArgument({ ...args, ...fleetOnly(args.namespace) }) ?? true)
+    .check(
+      (args) =>
+        wrongArgument({ ...args, ...forFleet(args.namespace, args["platform-namespace"]) }) ?? true,
+    )
     .example(
       "$0 bootstrap --repo ssh://git@github.com/example/fleet.git",
       "Into an empty repository",
@@ -89,8 +102,11 @@ function builder(y: Argv) {
     .example("$0 bootstrap", "Once more, in a clone: nothing is changed that need not be");
 }
 
-/** The namespace is the only one of the platform, and Fleets there deliver to the hub too. */
-const fleetOnly = (namespace: string) => ({ "platform-namespace": [namespace], management: true });
+/** What the fleet needs of the controller: its own namespace served, and Fleets there that deliver to the hub. */
+const forFleet = (namespace: string, others: readonly string[]) => ({
+  "platform-namespace": [namespace, ...others],
+  management: true,
+});
 
 /** What was done, as it is told at once and again in the end. */
 class Report {
@@ -142,7 +158,9 @@ async function installed(
 ): Promise<readonly KubeObject[]> {
   const text = tip?.files.get(installPath)?.toString("utf8");
   if (text !== undefined) return parseManifests(text, installPath);
-  return installManifests(await processOptions({ ...args, ...fleetOnly(namespace) }));
+  return installManifests(
+    await processOptions({ ...args, ...forFleet(namespace, args["platform-namespace"]) }),
+  );
 }
 
 type Work = {
@@ -155,6 +173,7 @@ type Work = {
 async function perform(hub: KubeClient, work: Work, args: Arguments): Promise<void> {
   const { repository, ground, report } = work;
   const { namespace } = ground.settings;
+  await checkServed(hub, ground.install);
   await install(hub, ground.install, report);
   const recipient = await ensureManager(hub, work, args);
   const key = await ensureSourceSecret(hub, namespace, ground.source, args);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmod, rm, writeFile } from "node:fs/promises";
+import { chmod, writeFile } from "node:fs/promises";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
@@ -11,9 +11,7 @@ import { startGitSsh } from "../../hack/lab/git-ssh.ts";
 import { root } from "../../hack/lab/paths.ts";
 import type { GitRepository, Proposal, PublishRequest } from "../../pkg/git/index.ts";
 import type { GitCredentials } from "../../pkg/gitdata/index.ts";
-import { run } from "../harness/cli.ts";
-import { until } from "../../hack/lab/wait.ts";
-import { GitLab, newKeyPair, openGit, temporary } from "../harness/git.ts";
+import { GitLab, newKeyPair, openGit, startAgent, temporary } from "../harness/git.ts";
 import { portOf, proxy, type Answer, type Seen } from "../harness/servers.ts";
 
 const author = { name: "Ada Lovelace", email: "ada@example.test" };
@@ -142,17 +140,7 @@ for (const [i, way] of ways.entries()) {
 
 test("a person's SSH agent lets us in, without a key that we could read", async (t) => {
   const name = await empty("agent.git");
-  const dir = await temporary(t);
-  const [socket, file] = [join(dir, "agent"), join(dir, "key")];
-  await writeFile(file, deployKey.private, { mode: 0o600 });
-  const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
-  t.after(() => agent.kill());
-  const env = { SSH_AUTH_SOCK: socket };
-  await until(async () => (await run("ssh-add", ["-q", file], { env })).code === 0, {
-    deadlineMs: 10_000,
-    what: "the agent to take the key",
-  });
-  await rm(file);
+  const socket = await startAgent(t, deployKey.private);
   const keys = { hostKeys: [hostKey.private], deployKey: deployKey.public };
   const server = await startGitSsh({ root: lab.root, writable: true, ...keys });
   closing.push(server.close);
