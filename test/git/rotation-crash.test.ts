@@ -241,36 +241,35 @@ const memberOf = (name: string, { pinned }: World): FleetMember => ({
 });
 
 /** Pinned to the tip, as a Fleet does. */
-const revisionOf = (world: World): FleetRevision =>
-  ({
-    apiVersion: "",
-    kind: "FleetRevision",
-    metadata: { namespace, name: world.pinned },
-    spec: {
-      fleetRef: { name: "fleet" },
-      layers: [
-        {
-          name: "flux",
-          wait: false,
-          timeout: "1m",
-          deletionPolicy: "Orphan",
-          dependsOn: [],
-          flux: {
-            url: "oci://none/none",
-            digest: "",
-            revision: "",
-            version: "",
-            sync: {
-              path: "./clusters/{{cluster.name}}",
-              interval: "1m",
-              decryption: { provider: "sops" },
-              git: { url: `${server.url}/${world.repository}`, ref: { commit: world.pinned } },
-            },
+const revisionOf = (world: World): FleetRevision => ({
+  apiVersion: "",
+  kind: "FleetRevision",
+  metadata: { namespace, name: world.pinned },
+  spec: {
+    fleetRef: { name: "fleet" },
+    layers: [
+      {
+        name: "flux",
+        wait: false,
+        timeout: "1m",
+        deletionPolicy: "Orphan",
+        dependsOn: [],
+        flux: {
+          url: "oci://none/none",
+          digest: "",
+          revision: "",
+          version: "",
+          sync: {
+            path: "./clusters/{{cluster.name}}",
+            interval: "1m",
+            decryption: { provider: "sops" },
+            git: { url: `${server.url}/${world.repository}`, ref: { commit: world.pinned } },
           },
         },
-      ],
-    },
-  }) as FleetRevision;
+      },
+    ],
+  },
+});
 
 /** What Fleets, clusters and their Flux do meanwhile. Fails when a cluster cannot read what it is to run. */
 async function live(world: World): Promise<void> {
