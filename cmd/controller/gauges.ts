@@ -25,7 +25,12 @@ export function gaugesOf(facts: GaugeFacts): readonly Sample[] {
   ];
   if (!leading) return own;
   const overview = overviewOf(controllers.hub.fleets(), controllers.hub.members());
-  return [...own, ...fleetGauges(overview), ...clusterGauges(overview, expiries)];
+  return [
+    ...own,
+    ...fleetGauges(overview),
+    ...clusterGauges(overview, expiries),
+    ...keyGauges(controllers),
+  ];
 }
 
 function queueGauges({ queues }: Controllers): readonly Sample[] {
@@ -49,6 +54,29 @@ function fleetGauges({ fleets, members, approvals }: Overview): readonly Sample[
       sample("capitan_approvals_waiting", n, { kind }),
     ),
   ];
+}
+
+/** How old keys are, and how far the rotations are that go on. */
+function keyGauges({ hub }: Controllers): readonly Sample[] {
+  const keys = hub.inputs
+    .ageKeys()
+    .map(({ namespace, cluster, createdMs }) =>
+      sample("capitan_age_key_created_timestamp_seconds", createdMs / 1000, { namespace, cluster }),
+    );
+  const rotations = hub.openRotations().flatMap(({ metadata, status }) => {
+    const labels = { namespace: metadata.namespace ?? "", rotation: metadata.name };
+    const clusters = status?.clusters ?? [];
+    const states = (["Working", "Waiting", "Stalled", "Done", "Gone"] as const).map((state) =>
+      sample("capitan_rotation_clusters", clusters.filter((each) => each.state === state).length, {
+        ...labels,
+        state,
+      }),
+    );
+    const { filesLeft } = status ?? {};
+    if (filesLeft === undefined) return states;
+    return [...states, sample("capitan_rotation_files_left", filesLeft, labels)];
+  });
+  return [...keys, ...rotations];
 }
 
 function clusterGauges({ clusters }: Overview, expiries: Expiries): readonly Sample[] {

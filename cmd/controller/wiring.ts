@@ -188,8 +188,10 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       const { metadata, spec } = changed;
       const { fleetQueue, clusterQueue } = built();
       fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
-      for (const rotation of built().hub.openRotations())
-        built().rotationQueue.add(rotation, { afterMs: rotationDebounceMs });
+      for (const { metadata: of } of built().hub.openRotations())
+        built().rotationQueue.add(`${of.namespace ?? ""}/${of.name}`, {
+          afterMs: rotationDebounceMs,
+        });
       const member = `member/${metadata.uid ?? ""}`;
       // Our own status writes come back as events; only a new spec or annotation is work.
       if (gone) changes.forget(member);

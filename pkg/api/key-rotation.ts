@@ -150,6 +150,9 @@ const status = object({
       "x-kubernetes-list-type": "map",
       "x-kubernetes-list-map-keys": ["name"],
     }),
+    filesLeft: integer({
+      description: "Files at the tip of the branch that an ending key still opens.",
+    }),
     lastCommit: string({ description: "The last commit of this rotation." }),
     exposed: list(
       object({

@@ -6,6 +6,7 @@ import { untilEvent, type Again } from "../pace/index.ts";
 import {
   contentsOf,
   exposedTo,
+  filesOnEndedKeys,
   planOf,
   refusalOf,
   step,
@@ -107,7 +108,9 @@ export class RotationReconciler {
     const { next, standings } = step(seen.facts);
     const exposed = exposedIn(rotation, seen.facts);
     // Proofs and what was exposed are in the status before the write that depends on them.
-    await this.#report(rotation, { standings, exposed, done: next.kind === "done" }, signal);
+    const filesLeft = filesOnEndedKeys(seen.facts);
+    const done = next.kind === "done";
+    await this.#report(rotation, { standings, exposed, filesLeft, done }, signal);
     if (next.kind === "done") return untilEvent;
     if (next.kind !== "write") return { kind: "after", ms: waitMs };
     for (const write of next.writes)

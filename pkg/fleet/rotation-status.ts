@@ -6,6 +6,8 @@ import { wantedGeneration, type Plan, type Reader, type Standing } from "../rota
 export type RotationOutcome = {
   readonly standings?: readonly Standing[];
   readonly exposed?: KeyRotationStatus["exposed"];
+  /** Files at the tip that an ending key still opens. */
+  readonly filesLeft?: number;
   readonly plan?: Plan;
   readonly done?: boolean;
   /** Why nothing could be decided. */
@@ -37,7 +39,8 @@ export function rotationStatus(
 }
 
 /** What a look found besides where clusters stand; what it did not look for stays. */
-const findingsOf = ({ exposed, plan }: RotationOutcome): Partial<KeyRotationStatus> => ({
+const findingsOf = ({ exposed, filesLeft, plan }: RotationOutcome): Partial<KeyRotationStatus> => ({
+  ...(filesLeft === undefined ? {} : { filesLeft }),
   ...(exposed === undefined ? {} : { exposed }),
   ...(plan === undefined ? {} : { plan: planText(plan) }),
 });

@@ -127,12 +127,10 @@ export class Hub {
     return found !== undefined && isRotation(found) ? (found as unknown as KeyRotation) : undefined;
   }
 
-  /** Keys of the rotations that are not complete. */
-  openRotations(): readonly string[] {
+  /** The rotations that are not complete. */
+  openRotations(): readonly KeyRotation[] {
     const rotations = this.#rotations.items().filter(isRotation) as unknown as KeyRotation[];
-    return rotations.flatMap(({ metadata, status }) =>
-      status?.completedTime === undefined ? [`${metadata.namespace ?? ""}/${metadata.name}`] : [],
-    );
+    return rotations.filter(({ status }) => status?.completedTime === undefined);
   }
 
   /** Clusters of a namespace that have age identities. */

@@ -80,6 +80,24 @@ export class Inputs {
     return (await this.#client.list(hubResources.secret, options)).items;
   }
 
+  /** The newest age key of each cluster that is not marked as ended, as far as the watch has seen. */
+  ageKeys(): readonly { namespace: string; cluster: string; createdMs: number }[] {
+    const secrets = this.#secrets.flatMap((informer) => informer.items());
+    const newest = new Map<string, { namespace: string; cluster: string; createdMs: number }>();
+    for (const { metadata } of secrets) {
+      const cluster = metadata.labels?.[clusterNameLabel];
+      const generation = metadata.labels?.[labels.ageGeneration];
+      // Marks have longer names.
+      if (cluster === undefined || metadata.name !== `${cluster}-age-${generation ?? ""}`) continue;
+      const { namespace = "", creationTimestamp = "" } = metadata;
+      const createdMs = Date.parse(creationTimestamp);
+      const known = newest.get(`${namespace}/${cluster}`);
+      if (known === undefined || known.createdMs < createdMs)
+        newest.set(`${namespace}/${cluster}`, { namespace, cluster, createdMs });
+    }
+    return [...newest.values()];
+  }
+
   /** Clusters of a namespace that have age identities, from the API server itself. */
   async clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]> {
     const options = { namespace, labelSelector: labels.ageGeneration, metadataOnly: true, signal };

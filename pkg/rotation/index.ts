@@ -1,7 +1,7 @@
 /** Rotation of keys over files, clusters and the hub: where each stands, the next write, and what must never be written. */
 export { step, type Next, type Standing } from "./step.ts";
 export { refusalOf } from "./safety.ts";
-export { exposedTo, planOf, type Plan } from "./plan.ts";
+export { exposedTo, filesOnEndedKeys, planOf, type Plan } from "./plan.ts";
 export { canaryName, contentsOf, type Content } from "./contents.ts";
 export { rewriteFile, type RewriteOptions } from "./rewrite.ts";
 export { editRules } from "./rules.ts";

@@ -96,3 +96,13 @@ export function exposedTo(
   );
   return new Map(files.map(({ path, values }) => [path, values]));
 }
+
+/** How many files at the tip a key opens that is to end. */
+export function filesOnEndedKeys({ readers, targets, tree }: RotationFacts): number {
+  const ended = readers.flatMap((reader) => endedIn(reader, targets.get(reader.name) ?? 0));
+  const old = new Set(ended);
+  return tree.files.filter((file) => knows(file, old)).length;
+}
+
+const endedIn = ({ generations }: Reader, ends: number) =>
+  generations.flatMap(({ generation, recipient }) => (generation <= ends ? [recipient] : []));

@@ -29,6 +29,24 @@ const catalogue = {
     advice:
       "The sum must be 1. At 0, look at the pods and at Lease capitan-system/capitan-controller.",
   },
+  capitan_age_key_created_timestamp_seconds: {
+    type: "gauge",
+    labels: ["namespace", "cluster"],
+    help: "When the age key that a cluster uses was made. From the leader.",
+    advice: "When it is older than your rules allow: capitan rotate keys.",
+  },
+  capitan_rotation_clusters: {
+    type: "gauge",
+    labels: ["namespace", "rotation", "state"],
+    help: "Clusters of a rotation that is not complete, by state: Working, Waiting, Stalled, Done, Gone. From the leader.",
+    advice: "Stalled, or Waiting for hours: capitan rotate status says for what.",
+  },
+  capitan_rotation_files_left: {
+    type: "gauge",
+    labels: ["namespace", "rotation"],
+    help: "Files at the tip of the branch that an ending key still opens. From the leader.",
+    advice: "When it does not fall: capitan rotate status says what is waited for.",
+  },
   capitan_reconcile_total: {
     type: "counter",
     labels: ["controller", "result"],
