@@ -224,7 +224,8 @@ export class RotationReconciler {
       refuseUnsafe(refusalOf(facts, write));
       const sources = {
         files: tip.files,
-        identitiesFor: (path: string) =>
+        openers: seen.keyring.manager,
+        othersFor: (path: string) =>
           identitiesFor(path, tip.files.get(path) ?? Buffer.alloc(0), seen.keyring),
       };
       const edits = await contentsOf(write, sources, { ...chance, now: clock.now });

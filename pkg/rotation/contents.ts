@@ -22,15 +22,18 @@ export async function contentsOf(
   { files, rules, canaries }: Commit,
   tip: {
     readonly files: ReadonlyMap<string, Buffer>;
-    /** Those that open a file, and those of who comes and goes. */
-    readonly identitiesFor: (path: string) => readonly Identity[];
+    /** The manager's, which open every file. */
+    readonly openers: readonly Identity[];
+    /** Those of the readers whom a file names. */
+    readonly othersFor: (path: string) => readonly Identity[];
   },
   chance: Chance,
 ): Promise<readonly Content[]> {
   const contents: Content[] = [];
   for (const edit of files) {
-    const identities = tip.identitiesFor(edit.path);
-    const options = { format: formatOf(edit.path), identities, edit };
+    const { openers } = tip;
+    const others = tip.othersFor(edit.path);
+    const options = { format: formatOf(edit.path), openers, others, edit };
     const content = await onFile(edit.path, () =>
       rewriteFile(existing(tip.files, edit.path), options, chance),
     );

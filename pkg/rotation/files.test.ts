@@ -35,7 +35,7 @@ const add = [{ recipient: fresh.recipient, beside: [old.recipient] }];
 const adding: FileEdit = { path, add, remove: [], newDataKey: false };
 const removing: FileEdit = { path, add: [], remove: [old.recipient], newDataKey: true };
 const rewrite = (bytes: Buffer, edit: FileEdit) =>
-  rewriteFile(bytes, { format: "yaml", identities: all, edit }, chance);
+  rewriteFile(bytes, { format: "yaml", openers: [manager.identity], others: all, edit }, chance);
 
 /** Lines that are in only one of two texts. */
 const diffOf = (before: Buffer, after: Buffer) => {
@@ -120,7 +120,8 @@ test("the rotation refuses to hand out a file that was tampered with", async () 
 
 test("without the manager's identity nothing is rewritten", async () => {
   const before = await encrypted([[manager.recipient, old.recipient]]);
-  const options = { format: "yaml", identities: [other.identity], edit: removing } as const;
+  const openers = [other.identity];
+  const options = { format: "yaml", openers, others: [], edit: removing } as const;
   await assert.rejects(rewriteFile(before, options, chance), { code: "SopsKeyMissing" });
 });
 
@@ -173,14 +174,21 @@ test("a commit has the files, the rules and a canary for the new recipient alone
     canaries: [{ path: "config/clusters/a/canary.sops.yaml", reader: "a", recipient: n }],
     branch: undefined,
   } as const;
-  const made = await contentsOf(commit, { files, identitiesFor: () => all }, chance);
+  const made = await contentsOf(
+    commit,
+    { files, openers: [manager.identity], othersFor: () => all },
+    chance,
+  );
   assert.deepEqual(
     made.map((each) => each.path),
     [path, ".sops.yaml", "config/clusters/a/canary.sops.yaml"],
   );
   const canary = made[2]?.content ?? Buffer.alloc(0);
   assert.deepEqual(recipientsOf(canary, "yaml").groups, [[n]]);
-  await assert.rejects(contentsOf(commit, { files: new Map(), identitiesFor: () => all }, chance), {
-    code: "RotationUnsafe",
-  });
+  await assert.rejects(
+    contentsOf(commit, { files: new Map(), openers: [], othersFor: () => all }, chance),
+    {
+      code: "RotationUnsafe",
+    },
+  );
 });

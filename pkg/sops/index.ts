@@ -3,7 +3,7 @@ export { decryptFile, verifyFile, recipientsOf, isEncrypted } from "./files.ts";
 export type { Decrypted, FileRecipients } from "./files.ts";
 export { inspectFile, openersOf, type Inspected, type Openers } from "./inspect.ts";
 export { encryptFile, type EncryptOptions } from "./encrypt.ts";
-export { rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
+export { rekeyFile, rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
 export { editFile, setValue, type Edited } from "./edit.ts";
 export { parseSopsConfig, creationRuleFor, type CreationRule, type SopsConfig } from "./config.ts";
 export { SopsError, type SopsStatus } from "./error.ts";

@@ -3,8 +3,7 @@ import { newBudget, unwrapKey, type Budget } from "./data-key.ts";
 import { facts, type FileRecipients } from "./files.ts";
 import type { Identity } from "./identity.ts";
 import { parseMetadata, type Metadata } from "./metadata.ts";
-import { SopsError } from "./error.ts";
-import { openFile, requireMetadata, type Opened, type OpenOptions } from "./open.ts";
+import { openSomehow, requireMetadata, type OpenOptions } from "./open.ts";
 import { combine, sameKey } from "./shamir.ts";
 import { readSource } from "./store.ts";
 
@@ -24,8 +23,6 @@ export function openersOf(bytes: Buffer, options: OpenOptions): Promise<Openers>
 
 /** A file with every value and the MAC verified. */
 export type Inspected = Openers & {
-  /** Those of the identities that it was opened with. An entry may give a wrong data key: the others are not to be used. */
-  readonly openedWith: readonly Identity[];
   /** Where encrypted values stand: names of keys. */
   readonly values: readonly string[];
   /** What SOPS lets pass and nobody should. Names of keys, never values. */
@@ -38,34 +35,12 @@ export type Inspected = Openers & {
  * than the rest. Throws as `decryptFile`.
  */
 export async function inspectFile(bytes: Buffer, options: OpenOptions): Promise<Inspected> {
-  const { opened, openedWith } = await openSomehow(bytes, options);
+  const { opened } = await openSomehow(bytes, options);
   const { metadata, dataKey, entries, findings } = opened;
   const openers = await tried(metadata, options.identities, dataKey);
   const sealed = entries.filter((entry) => entry.sealed && entry.node.kind === "leaf");
   const values = new Set(sealed.map(({ visit }) => visit.aad.replace(/:$/, "")));
-  return { ...openers, openedWith, values: [...values], findings };
-}
-
-async function openSomehow(
-  bytes: Buffer,
-  { format, identities }: OpenOptions,
-): Promise<{ readonly opened: Opened; readonly openedWith: readonly Identity[] }> {
-  try {
-    return { opened: await openFile(bytes, { format, identities }), openedWith: identities };
-  } catch (error) {
-    if (!(error instanceof SopsError) || error.code !== "SopsTampered") throw error;
-    for (const identity of identities) {
-      const openedWith = [identity];
-      const opened = await openFile(bytes, { format, identities: openedWith }).catch(orNothing);
-      if (opened !== undefined) return { opened, openedWith };
-    }
-    throw error;
-  }
-}
-
-/** An identity that does not open the file is passed over. */
-function orNothing(error: unknown): undefined {
-  if (!(error instanceof SopsError)) throw error;
+  return { ...openers, values: [...values], findings };
 }
 
 async function tried(

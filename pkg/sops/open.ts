@@ -64,6 +64,32 @@ export async function openFile(bytes: Buffer, options: OpenOptions): Promise<Ope
   return { source, metadataMap, metadata, rule, dataKey, mac, entries, documents, findings };
 }
 
+/**
+ * Opens a file with all identities, or else with the first that opens it alone: after a bad merge one
+ * entry gives another data key than the rest. Throws as `openFile`.
+ */
+export async function openSomehow(
+  bytes: Buffer,
+  { format, identities }: OpenOptions,
+): Promise<{ readonly opened: Opened; readonly openedWith: readonly Identity[] }> {
+  try {
+    return { opened: await openFile(bytes, { format, identities }), openedWith: identities };
+  } catch (error) {
+    if (!(error instanceof SopsError) || error.code !== "SopsTampered") throw error;
+    for (const identity of identities) {
+      const openedWith = [identity];
+      const opened = await openFile(bytes, { format, identities: openedWith }).catch(orNothing);
+      if (opened !== undefined) return { opened, openedWith };
+    }
+    throw error;
+  }
+}
+
+/** An identity that does not open the file is passed over. */
+function orNothing(error: unknown): undefined {
+  if (!(error instanceof SopsError)) throw error;
+}
+
 /** The metadata of a file. Throws SopsFileInvalid (1) when it is not encrypted. */
 export function requireMetadata({ metadata }: Source): MapNode {
   if (metadata === undefined) throw badMetadata("the file is not encrypted with SOPS");

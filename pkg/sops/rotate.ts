@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import { sealValue } from "./cipher.ts";
 import { quoted, SopsError } from "./error.ts";
 import { changeMetadata, refuseForeign, type AgeEntry, type Metadata } from "./metadata.ts";
-import { openFile, type Opened, type OpenOptions } from "./open.ts";
+import { openFile, openSomehow, type Opened, type OpenOptions } from "./open.ts";
 import { parseGroups, timeText, wrapGroups, type Chance } from "./seal.ts";
+import { sameKey } from "./shamir.ts";
 import { editOf, splice, type Edit } from "./store.ts";
 
 /** Who is to be added and taken away; the order of those who stay is kept. */
@@ -28,8 +30,17 @@ export async function rotateFile(
   chance: Chance,
 ): Promise<Rewritten> {
   const opened = await openFile(bytes, options);
-  refuseForeign(opened.metadata, "make a new data key for them");
   const groups = changedGroups(opened.metadata, options);
+  return { file: await withNewKey(opened, groups, chance), groups };
+}
+
+/** The file under a new data key, for these recipients. */
+async function withNewKey(
+  opened: Opened,
+  groups: readonly (readonly string[])[],
+  chance: Chance,
+): Promise<Buffer> {
+  refuseForeign(opened.metadata, "make a new data key for them");
   const recipients = parseGroups(groups);
   const dataKey = chance.random(32);
   const lastModified = timeText(chance.now());
@@ -41,7 +52,7 @@ export async function rotateFile(
   });
   const edits = resealEdits(opened, dataKey, chance);
   dataKey.fill(0);
-  return { file: splice(opened.source, [...edits, ...opened.source.place(metadata)]), groups };
+  return splice(opened.source, [...edits, ...opened.source.place(metadata)]);
 }
 
 function changedGroups({ groups }: Metadata, { add = [], remove = [] }: RecipientChange) {
@@ -104,18 +115,86 @@ export async function updateKeys(
   );
   const isSound = opened.findings.every((finding) => !finding.startsWith("the entry of"));
   if (isSame && isSound) return { file: bytes, changed: false, groups: options.groups };
-  refuseForeign(metadata, "wrap the data key for them");
   const keeps = isSound && metadata.groups.length === 1;
   const kept = keeps ? keptEntries(metadata, options.groups) : new Map<string, AgeEntry>();
-  const missing = recipients.map((group) => group.filter(({ text }) => !kept.has(text)));
-  const fresh = await wrapGroups(opened.dataKey, missing, metadata.threshold, chance);
-  const groups = fresh.map((entries) => [...entries, ...kept.values()]);
+  const groups = await withEntries(opened, { recipients, kept }, chance);
   const file = splice(source, source.place(changeMetadata(metadataMap, { groups })));
   return {
     file,
     changed: true,
     groups: groups.map((group) => group.map((entry) => entry.recipient)),
   };
+}
+
+/** Entries for these recipients: those that are kept, behind new ones for all others. */
+async function withEntries(
+  { metadata, dataKey }: Opened,
+  {
+    recipients,
+    kept,
+  }: {
+    readonly recipients: ReturnType<typeof parseGroups>;
+    readonly kept: ReadonlyMap<string, AgeEntry>;
+  },
+  chance: Chance,
+): Promise<readonly (readonly AgeEntry[])[]> {
+  refuseForeign(metadata, "wrap the data key for them");
+  const missing = recipients.map((group) => group.filter(({ text }) => !kept.has(text)));
+  const fresh = await wrapGroups(dataKey, missing, metadata.threshold, chance);
+  return fresh.map((entries) => [...entries, ...kept.values()]);
+}
+
+export type RekeyOptions = OpenOptions & {
+  /** The recipients that the file shall have, from those that it has, by key group. */
+  readonly groups: (now: readonly (readonly string[])[]) => readonly (readonly string[])[];
+  /** Who gets a new entry, even where one is that names them. */
+  readonly fresh: ReadonlySet<string>;
+  readonly newDataKey: boolean;
+};
+
+/**
+ * Gives a file other recipients, under the same data key or a new one, and opens what came out: its
+ * values must be the ones of before. Throws as `rotateFile`, and SopsTampered when they are not.
+ */
+export async function rekeyFile(
+  bytes: Buffer,
+  { format, identities, ...options }: RekeyOptions,
+  chance: Chance,
+): Promise<Rewritten> {
+  const { opened, openedWith } = await openSomehow(bytes, { format, identities });
+  const now = opened.metadata.groups.map(({ age }) => age.map(({ recipient }) => recipient));
+  const groups = options.groups(now);
+  const file = options.newDataKey
+    ? await withNewKey(opened, groups, chance)
+    : await withOtherEntries(opened, groups, options.fresh, chance);
+  const after = await openFile(file, { format, identities: openedWith });
+  if (!sameKey(contentOf(opened), contentOf(after)))
+    throw new SopsError("SopsTampered", 51, "its values would change");
+  return { file, groups };
+}
+
+async function withOtherEntries(
+  opened: Opened,
+  groups: readonly (readonly string[])[],
+  anew: ReadonlySet<string>,
+  chance: Chance,
+): Promise<Buffer> {
+  const { metadata, source, metadataMap } = opened;
+  const all =
+    metadata.groups.length === 1 ? keptEntries(metadata, groups) : new Map<string, AgeEntry>();
+  const kept = new Map([...all].filter(([recipient]) => !anew.has(recipient)));
+  const entries = await withEntries(opened, { recipients: parseGroups(groups), kept }, chance);
+  return splice(source, source.place(changeMetadata(metadataMap, { groups: entries })));
+}
+
+/** A digest of all values at their places. It never leaves this file: it says too much about short values. */
+function contentOf({ entries }: Opened): Buffer {
+  const hash = createHash("sha256");
+  for (const { visit, value } of entries) {
+    hash.update(`${visit.aad.length} ${visit.aad} ${value.type} ${value.bytes.length} `);
+    hash.update(value.bytes);
+  }
+  return hash.digest();
 }
 
 const sameNames = (a: readonly string[], b: readonly string[]) =>

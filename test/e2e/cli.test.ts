@@ -50,7 +50,7 @@ test("before capitan install, check and get say so in one line", async () => {
   assert.equal(
     stable(checked.stdout),
     `✔ hub: Kubernetes v1.x
-✗ Capitan: missing or not established: fleets.capitan.dev, fleetrevisions.capitan.dev, fleetmembers.capitan.dev
+✗ Capitan: missing or not established: fleets.capitan.dev, fleetrevisions.capitan.dev, fleetmembers.capitan.dev, keyrotations.capitan.dev
   → Run capitan install.
 ✗ Cluster API: the hub does not serve cluster.x-k8s.io/v1beta2
   → Upgrade Cluster API on the management cluster to 1.11 or later.

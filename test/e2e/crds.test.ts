@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { crds } from "../../pkg/api/index.ts";
 import { groundManifests } from "../../pkg/install/index.ts";
+import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
@@ -144,6 +145,37 @@ test("a FleetRevision cannot be changed", async () => {
   });
 });
 
+test("a KeyRotation says how to deliver and prove by default, and cannot be changed", async () => {
+  const rotation = (ends: number): KubeObject => ({
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "KeyRotation",
+    metadata: { namespace, name: "crd-rotation" },
+    spec: {
+      clusters: [{ name: "nobody", ends }],
+      repository: { url: "https://git.example/fleet", secretRef: { name: "none" } },
+      decryption: { secretRef: { name: "none" } },
+    },
+  });
+  const options = { manager: "test" };
+  const { object } = await hub.apply(resources.keyRotation, rotation(1), options);
+  const spec = asMap(object["spec"]);
+  const { branch, delivery } = asMap(spec["repository"]);
+  assert.deepEqual([branch, delivery], ["main", "Push"]);
+  assert.deepEqual(
+    [spec["rollout"], spec["reason"], spec["dryRun"]],
+    ["Proven", "Scheduled", false],
+  );
+  await assert.rejects(hub.apply(resources.keyRotation, rotation(2), options), {
+    message: /immutable/,
+  });
+  await assert.rejects(hub.apply(resources.keyRotation, rotation(0), options), {
+    message: /clusters\[0\]\.ends/,
+  });
+  const live = await hub.get(resources.keyRotation, { namespace, name: "crd-rotation" });
+  assert.ok(live);
+  await hub.delete(resources.keyRotation, live);
+});
+
 test("kubectl get shows the columns that people need", async () => {
   const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
   const columns = async (plural: string) => {
@@ -153,6 +185,7 @@ test("kubectl get shows the columns that people need", async () => {
     return table.columnDefinitions.map((c) => c.name);
   };
   assert.deepEqual(await columns("fleets"), ["Name", "Ready", "Revision", "Status", "Age"]);
+  assert.deepEqual(await columns("keyrotations"), ["Name", "Ready", "Clusters", "Status", "Age"]);
   assert.deepEqual(await columns("fleetmembers"), [
     "Name",
     "Cluster",
