@@ -6,7 +6,6 @@ import {
   formatOf,
   inspectFile,
   isEncrypted,
-  openersOf,
   parseSopsConfig,
   recipientsOf,
   SopsError,
@@ -62,7 +61,10 @@ export class RotationFiles {
       const key = [path, digestOf(bytes), ...recipients].join(" ");
       const copy = await this.#copies
         .of(key, async () =>
-          copyOf(path, await openersOf(bytes, { format: formatOf(path), identities: own })),
+          copyOf(
+            path,
+            await inspectFile(bytes, { format: formatOf(path), identities: own, keysOnly: true }),
+          ),
         )
         .catch(orNothing);
       if (copy !== undefined) found.push(copy);

@@ -80,22 +80,13 @@ export class Inputs {
     return (await this.#client.list(hubResources.secret, options)).items;
   }
 
-  /** The newest age key of each cluster that is not marked as ended, as far as the watch has seen. */
-  ageKeys(): readonly { namespace: string; cluster: string; createdMs: number }[] {
-    const secrets = this.#secrets.flatMap((informer) => informer.items());
-    const newest = new Map<string, { namespace: string; cluster: string; createdMs: number }>();
-    for (const { metadata } of secrets) {
-      const cluster = metadata.labels?.[clusterNameLabel];
-      const generation = metadata.labels?.[labels.ageGeneration];
-      // Marks have longer names.
-      if (cluster === undefined || metadata.name !== `${cluster}-age-${generation ?? ""}`) continue;
-      const { namespace = "", creationTimestamp = "" } = metadata;
-      const createdMs = Date.parse(creationTimestamp);
-      const known = newest.get(`${namespace}/${cluster}`);
-      if (known === undefined || known.createdMs < createdMs)
-        newest.set(`${namespace}/${cluster}`, { namespace, cluster, createdMs });
-    }
-    return [...newest.values()];
+  /** The newest age key of each cluster, as far as the watch has seen. */
+  ageKeys(): readonly AgeKey[] {
+    const found = this.#secrets.flatMap((informer) => informer.items()).flatMap(ageKeyOf);
+    const byCluster = Map.groupBy(found, ({ namespace, cluster }) => `${namespace}/${cluster}`);
+    return [...byCluster.values()].flatMap(
+      (keys) => keys.toSorted((x, y) => y.generation - x.generation)[0] ?? [],
+    );
   }
 
   /** Clusters of a namespace that have age identities, from the API server itself. */
@@ -121,6 +112,23 @@ const named = ({ metadata }: KubeObject) => ({
   namespace: metadata.namespace ?? "",
   name: metadata.name,
 });
+
+type AgeKey = Named & {
+  readonly cluster: string;
+  readonly generation: number;
+  readonly createdMs: number;
+};
+
+/** None for other Secrets, and for the marks of ended generations, which have longer names. */
+function ageKeyOf(secret: KubeObject): readonly AgeKey[] {
+  const { namespace, name } = named(secret);
+  const { labels: all = {}, creationTimestamp = "" } = secret.metadata;
+  const cluster = all[clusterNameLabel] ?? "";
+  const generation = all[labels.ageGeneration] ?? "";
+  if (generation === "" || name !== `${cluster}-age-${generation}`) return [];
+  const createdMs = Date.parse(creationTimestamp);
+  return [{ namespace, name, cluster, generation: Number(generation), createdMs }];
+}
 
 function clusterOf({ metadata }: KubeObject): Named | undefined {
   const name = metadata.labels?.[clusterNameLabel];

@@ -6,7 +6,6 @@ import {
   encryptFile,
   generateIdentity,
   inspectFile,
-  openersOf,
   parseIdentities,
   recipientsOf,
 } from "../sops/index.ts";
@@ -53,7 +52,7 @@ test("a new recipient is nine lines at the head, under the same data key", async
     [fresh.recipient, manager.recipient, old.recipient],
   ]);
   const [was, is] = await Promise.all(
-    [before, after].map((bytes) => openersOf(bytes, { format: "yaml", identities: all })),
+    [before, after].map((bytes) => inspectFile(bytes, { format: "yaml", identities: all })),
   );
   assert.equal(is?.dataKey, was?.dataKey);
   assert.equal(after.toString().split("\n").length - before.toString().split("\n").length, 9);
@@ -99,10 +98,10 @@ test("an entry of the new recipient that gives another data key is wrapped anew"
   ]);
   const entry = /        - enc: \|[\s\S]*?recipient: \S+\n/.exec(two.toString())?.[0] ?? "";
   const merged = Buffer.from(one.toString().replace("    age:\n", `    age:\n${entry}`));
-  const options = { format: "yaml", identities: all } as const;
-  assert.ok(!(await openersOf(merged, options)).opens.includes(fresh.recipient));
+  const options = { format: "yaml", identities: all, keysOnly: true } as const;
+  assert.ok(!(await inspectFile(merged, options)).opens.includes(fresh.recipient));
   const after = await rewrite(merged, adding);
-  assert.ok((await openersOf(after, options)).opens.includes(fresh.recipient));
+  assert.ok((await inspectFile(after, options)).opens.includes(fresh.recipient));
 });
 
 test("a label does not open a file, and what opens it is seen without its label", async () => {

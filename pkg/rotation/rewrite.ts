@@ -1,5 +1,5 @@
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import { openersOf, rekeyFile, type Chance, type Format, type Identity } from "../sops/index.ts";
+import { inspectFile, rekeyFile, type Chance, type Format, type Identity } from "../sops/index.ts";
 import { groupsAfter, type FileEdit } from "./facts.ts";
 
 /** What a rewrite has at hand. */
@@ -42,7 +42,7 @@ export async function rewriteFile(
   if (gone !== undefined) throw unsafe(edit, `${gone} would still be named in it`);
   const coming = others.filter(({ recipient }) => come.has(recipient));
   if (coming.length === 0) return file;
-  const { opens } = await openersOf(file, { format, identities: coming });
+  const { opens } = await inspectFile(file, { format, identities: coming, keysOnly: true });
   const lost = coming.find(({ recipient }) => !opens.includes(recipient));
   if (lost !== undefined) throw unsafe(edit, `${lost.recipient} would not open it`);
   return file;

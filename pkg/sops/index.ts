@@ -1,7 +1,7 @@
 /** SOPS files: reading, verifying, writing, rotating them, with age. No I/O. */
 export { decryptFile, verifyFile, recipientsOf, isEncrypted } from "./files.ts";
 export type { Decrypted, FileRecipients } from "./files.ts";
-export { inspectFile, openersOf, type Inspected, type Openers } from "./inspect.ts";
+export { inspectFile, type Inspected } from "./inspect.ts";
 export { encryptFile, type EncryptOptions } from "./encrypt.ts";
 export { rekeyFile, rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
 export { editFile, setValue, type Edited } from "./edit.ts";

@@ -8,20 +8,14 @@ import { combine, sameKey } from "./shamir.ts";
 import { readSource } from "./store.ts";
 
 /** Who opens a file: what it says, and what trying says. */
-export type Openers = FileRecipients & {
+type Openers = FileRecipients & {
   /** The recipients of those identities that give the data key; of several groups, a share of it. */
   readonly opens: readonly string[];
   /** The data key as a digest, to see whether two files have the same; empty when none of the identities gives it. */
   readonly dataKey: string;
 };
 
-/** Tries identities on a file without looking at its values. Throws SopsFileInvalid, SopsFileTooLarge. */
-export function openersOf(bytes: Buffer, options: OpenOptions): Promise<Openers> {
-  const metadata = parseMetadata(requireMetadata(readSource(bytes, options.format)));
-  return tried(metadata, options.identities, undefined);
-}
-
-/** A file with every value and the MAC verified. */
+/** What a rotation has to know of a file. */
 export type Inspected = Openers & {
   /** Where encrypted values stand: names of keys. */
   readonly values: readonly string[];
@@ -30,11 +24,19 @@ export type Inspected = Openers & {
 };
 
 /**
- * Verifies a file as `verifyFile` does, and tells what a rotation has to know. When all identities
- * together do not open it, each one is tried alone: after a bad merge one entry gives another data key
- * than the rest. Throws as `decryptFile`.
+ * Verifies every value and the MAC as `verifyFile` does, and tries every identity. Throws as
+ * `decryptFile`. With `keysOnly` no value is looked at, `values` and `findings` are empty, and it is no
+ * error when nobody opens the file.
  */
-export async function inspectFile(bytes: Buffer, options: OpenOptions): Promise<Inspected> {
+export async function inspectFile(
+  bytes: Buffer,
+  { keysOnly = false, ...options }: OpenOptions & { readonly keysOnly?: boolean },
+): Promise<Inspected> {
+  if (keysOnly) {
+    const metadata = parseMetadata(requireMetadata(readSource(bytes, options.format)));
+    const openers = await tried(metadata, options.identities, undefined);
+    return { ...openers, values: [], findings: [] };
+  }
   const { opened } = await openSomehow(bytes, options);
   const { metadata, dataKey, entries, findings } = opened;
   const openers = await tried(metadata, options.identities, dataKey);

@@ -20,8 +20,8 @@ import {
   decryptFile,
   formatOf,
   generateIdentity,
+  inspectFile,
   isEncrypted,
-  openersOf,
   parseIdentities,
   type Identity,
 } from "../../pkg/sops/index.ts";
@@ -338,7 +338,7 @@ async function assertRotated(world: World): Promise<void> {
     const identities = [old, now];
     for (const [path, bytes] of tip?.files ?? []) {
       if (!path.startsWith(`clusters/${name}/`) || !isEncrypted(bytes, formatOf(path))) continue;
-      const { opens } = await openersOf(bytes, { format: "yaml", identities });
+      const { opens } = await inspectFile(bytes, { format: "yaml", identities, keysOnly: true });
       assert.deepEqual(opens, [now.recipient], path);
     }
     assert.deepEqual(Object.keys(world.planted.get(name) ?? {}), ["2.agekey"]);
