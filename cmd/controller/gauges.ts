@@ -1,4 +1,4 @@
-import { clusterNamed } from "../../pkg/cluster/index.ts";
+import { clusterKey, clusterNamed } from "../../pkg/cluster/index.ts";
 import { overviewOf, type Overview } from "../../pkg/fleet/index.ts";
 import type { MetricName, Sample } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";
@@ -29,7 +29,8 @@ export function gaugesOf(facts: GaugeFacts): readonly Sample[] {
     ...own,
     ...fleetGauges(overview),
     ...clusterGauges(overview, expiries),
-    ...keyGauges(controllers),
+    ...keyGauges(overview, controllers),
+    ...rotationGauges(controllers),
   ];
 }
 
@@ -56,14 +57,19 @@ function fleetGauges({ fleets, members, approvals }: Overview): readonly Sample[
   ];
 }
 
-/** How old keys are, and how far the rotations are that go on. */
-function keyGauges({ hub }: Controllers): readonly Sample[] {
-  const keys = hub.inputs
+/** How old the keys are of clusters that have members: keys outlive clusters. */
+function keyGauges({ clusters }: Overview, { hub }: Controllers): readonly Sample[] {
+  return hub.inputs
     .ageKeys()
+    .filter(({ namespace, cluster }) => clusters.has(clusterKey({ namespace, name: cluster })))
     .map(({ namespace, cluster, createdMs }) =>
       sample("capitan_age_key_created_timestamp_seconds", createdMs / 1000, { namespace, cluster }),
     );
-  const rotations = hub.openRotations().flatMap(({ metadata, status }) => {
+}
+
+/** How far the rotations are that go on. */
+function rotationGauges({ hub }: Controllers): readonly Sample[] {
+  return hub.openRotations().flatMap(({ metadata, status }) => {
     const labels = { namespace: metadata.namespace ?? "", rotation: metadata.name };
     const clusters = status?.clusters ?? [];
     const states = (["Working", "Waiting", "Stalled", "Done", "Gone"] as const).map((state) =>
@@ -76,7 +82,6 @@ function keyGauges({ hub }: Controllers): readonly Sample[] {
     if (filesLeft === undefined) return states;
     return [...states, sample("capitan_rotation_files_left", filesLeft, labels)];
   });
-  return [...keys, ...rotations];
 }
 
 function clusterGauges({ clusters }: Overview, expiries: Expiries): readonly Sample[] {

@@ -390,6 +390,9 @@ test("every documented metric is served; clusters are named by gauges only, and 
   assert.ok(
     (valueOf(text, "capitan_kubeconfig_expiry_timestamp_seconds", ...of) ?? 0) > Date.now() / 1000,
   );
+  assert.ok((valueOf(text, "capitan_age_key_created_timestamp_seconds", ...of) ?? 0) > 0);
+  const rotation = ['rotation="rights"', 'state="Waiting"'];
+  assert.equal(valueOf(text, "capitan_rotation_clusters", ...rotation), 0);
   assert.ok((valueOf(text, "capitan_drift_repair_duration_seconds_count") ?? 0) >= 1);
   assert.ok(
     (valueOf(text, "capitan_reconcile_duration_seconds_count", 'controller="cluster"') ?? 0) > 9,
