@@ -61,5 +61,15 @@ export function ruleFor(found: FoundConfig | undefined, path: string): CreationR
   return creationRuleFor(found.config, isBelow ? below : resolve(path));
 }
 
+/** The rule for a file; undefined when none names it. */
+export function ruleIfAny(found: FoundConfig | undefined, path: string): CreationRule | undefined {
+  try {
+    return ruleFor(found, path);
+  } catch (error) {
+    if (error instanceof SopsError) return undefined;
+    throw error;
+  }
+}
+
 /** How files are to be laid out. */
 export const layoutOf = (found: FoundConfig | undefined): Layout => found?.config.layout ?? {};
