@@ -1,21 +1,20 @@
-// Act 3 of the demo: two clusters get different configuration and different secrets from one artifact,
+// Two clusters get different configuration and different secrets from one artifact,
 // and when one fact of one cluster changes, only that cluster is written to.
-import { execFile } from "node:child_process";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { conditionOf, type FleetMember } from "../pkg/api/index.ts";
-import { asMap, asString } from "../pkg/json/index.ts";
-import { connect, type KubeClient } from "../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig } from "../pkg/kubeconfig/index.ts";
-import { parseManifests } from "../pkg/object/index.ts";
-import { auditOf, writes } from "./lab/audit.ts";
-import { clusterKubeconfig, type ClusterName } from "./lab/clusters.ts";
-import { root } from "./lab/paths.ts";
-import { progress } from "./lab/progress.ts";
-import { resources } from "./lab/resources.ts";
-import type { LabFile } from "./lab/state.ts";
-import { until } from "./lab/wait.ts";
+import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
+import { connect, type KubeClient } from "../../pkg/kube/index.ts";
+import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
+import { parseManifests } from "../../pkg/object/index.ts";
+import { auditOf, writes } from "../lab/audit.ts";
+import { clusterKubeconfig, type ClusterName } from "../lab/clusters.ts";
+import { root } from "../lab/paths.ts";
+import { progress } from "../lab/progress.ts";
+import { resources } from "../lab/resources.ts";
+import type { LabFile } from "../lab/state.ts";
+import { until } from "../lab/wait.ts";
+import { capitan } from "./cli.ts";
 
 const readyMs = 60_000;
 const passwords = { eu: "Seestrasse-12", us: "Main-Street-7" };
@@ -40,11 +39,11 @@ export async function showConfiguration(
   clusters: readonly ClusterName[],
 ): Promise<Configuration> {
   await pushConfiguration(lab);
-  const file = join(root, "clusters", "demo", "configuration.yaml");
+  const file = join(root, "hack", "demo", "configuration.yaml");
   const text = (await readFile(file, "utf8")).replaceAll("REGISTRY", lab.registry);
   for (const object of parseManifests(text, file))
     await hub.apply(resources.fleet, object, { manager: "capitan-demo" });
-  progress.done("applied clusters/demo/configuration.yaml: one source for both clusters");
+  progress.done("applied hack/demo/configuration.yaml: one source for both clusters");
   const shown: Configured[] = [];
   for (const cluster of clusters) {
     await memberReady(hub, cluster);
@@ -59,7 +58,7 @@ async function pushConfiguration(lab: LabFile): Promise<void> {
   const dir = join(lab.dir, "configuration");
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true });
-  await cp(join(root, "clusters", "demo", "configuration"), dir, { recursive: true });
+  await cp(join(root, "hack", "demo", "configuration-source"), dir, { recursive: true });
   const offline = join(lab.dir, "manager.agekey");
   await rm(offline, { force: true });
   await capitan(lab, ["init", "keys", "--namespace", "fleet", "--out", offline]);
@@ -75,13 +74,6 @@ async function pushConfiguration(lab: LabFile): Promise<void> {
   const url = `oci://${lab.registry}/configuration:stable`;
   await capitan(lab, ["push", "artifact", url, "--path", dir, "--insecure"]);
   progress.done(`pushed ${url}: templates, values, ciphertext`);
-}
-
-async function capitan(lab: LabFile, args: readonly string[]): Promise<string> {
-  const main = join(root, "cmd", "capitan", "main.ts");
-  const env = { ...process.env, KUBECONFIG: lab.hubKubeconfig };
-  const { stdout } = await promisify(execFile)(process.execPath, [main, ...args], { env });
-  return stdout;
 }
 
 async function memberReady(hub: KubeClient, { namespace, name }: ClusterName): Promise<void> {
