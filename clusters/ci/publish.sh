@@ -5,11 +5,15 @@ set -eu
 
 capitan secrets verify --without-key .
 capitan template lint management/templates
-for environment in staging production; do
-  for cluster in $(grep -l "env: $environment" management/clusters/*/cluster.yaml 2>/dev/null || true); do
-    name=$(basename "$(dirname "$cluster")")
-    capitan render layer apps --fleet "$environment" --cluster "$name" \
-      -f "management/fleets/$environment.yaml" -f "$cluster" --source apps=config >/dev/null
+# Every cluster's apps, as its Fleet would render them.
+for fleet in management/fleets/*.yaml; do
+  label=$(sed -n 's/^ *matchLabels: { env: \(.*\) }$/\1/p' "$fleet")
+  [ -n "$label" ] || continue
+  for cluster in management/clusters/*/cluster.yaml; do
+    grep -q "^ *env: $label$" "$cluster" || continue
+    capitan render layer apps --fleet "$(basename "$fleet" .yaml)" \
+      --cluster "$(basename "$(dirname "$cluster")")" \
+      -f "$fleet" -f "$cluster" --source apps=config >/dev/null
   done
 done
 capitan push artifact "oci://$REGISTRY/fleet-config:$TAG" --path config \
