@@ -1,5 +1,12 @@
 /** The custom resources of group capitan.dev: one schema each, from which types and CRDs follow. */
 export { crds, group, type CrdManifest } from "./crds.ts";
+export { clusterTemplateSchema } from "./cluster-template.ts";
+export type {
+  ClusterTemplate,
+  ClusterTemplateSpec,
+  TemplateFile,
+  TemplateParameter,
+} from "./cluster-template.ts";
 export type { Fleet, FleetSpec, FleetStatus, Layer } from "./fleet.ts";
 export type { FleetRevision, FleetRevisionSpec, RevisionLayer } from "./fleet-revision.ts";
 export type {
