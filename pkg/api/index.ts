@@ -19,4 +19,5 @@ export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";
 export { fleetFinalizer, hubResources } from "./resources.ts";
 export { missingIn, withDefaults } from "./defaults.ts";
+export { problemsIn, type SchemaProblem } from "./validate.ts";
 export { fleetSchema } from "./fleet.ts";
