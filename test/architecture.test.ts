@@ -15,6 +15,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   oci: ["errors", "json"],
   distribution: ["errors", "json", "oci"],
   gitdata: ["errors", "json", "oci"],
+  gitobjects: ["errors", "gitdata", "oci"],
   inventory: ["errors", "json", "object"],
   template: ["errors", "json", "object", "oci"],
   patch: ["errors", "json", "object"],
@@ -29,7 +30,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   kube: ["errors", "json", "kubeconfig", "object"],
   disk: [],
   registry: ["disk", "distribution", "errors", "json", "oci"],
-  git: ["disk", "errors", "gitdata", "json", "oci"],
+  git: ["disk", "errors", "gitdata", "gitobjects", "json", "oci"],
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
@@ -66,6 +67,7 @@ const pure = new Set([
   "distribution",
   "oci",
   "gitdata",
+  "gitobjects",
   "inventory",
   "template",
   "patch",
@@ -92,7 +94,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|git|gitdata|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|gitobjects|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 
