@@ -1,6 +1,7 @@
 /** Clusters from templates: parameters, files, records, what an upgrade changes, what is wrong. No I/O. */
 export { isClusterTemplate, readClusterTemplate, templateDigest } from "./read.ts";
 export {
+  completeParameters,
   missingParameters,
   parametersOf,
   parseParameter,
