@@ -35,6 +35,10 @@ import { secretsVerify } from "./secrets-verify.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { tagArtifact } from "./tag-artifact.ts";
+import { templateDescribe } from "./template-describe.ts";
+import { templateLint } from "./template-lint.ts";
+import { templateList } from "./template-list.ts";
+import { templateRender } from "./template-render.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
@@ -112,6 +116,11 @@ export const commands: readonly Command[] = [
     verb: "discover",
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
+  },
+  {
+    verb: "template",
+    describe: "Look at templates of clusters",
+    nouns: [of(templateList), of(templateDescribe), of(templateRender), of(templateLint)],
   },
   {
     verb: "secrets",

@@ -25,7 +25,11 @@ export const configOptions = {
 export type ConfigArguments = { readonly config?: string | undefined };
 
 /** A `.sops.yaml` and where it is, which is what its patterns are about. */
-export type FoundConfig = { readonly config: SopsConfig; readonly directory: string };
+export type FoundConfig = {
+  readonly config: SopsConfig;
+  readonly directory: string;
+  readonly text: string;
+};
 
 /** Finds and reads `.sops.yaml` as sops does; undefined when there is none. Throws SopsConfigInvalid. */
 export async function findConfig(args: ConfigArguments): Promise<FoundConfig | undefined> {
@@ -34,7 +38,7 @@ export async function findConfig(args: ConfigArguments): Promise<FoundConfig | u
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw new SopsError("SopsConfigInvalid", 1, messageOf(error));
   });
-  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)) };
+  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)), text };
 }
 
 async function nearest(): Promise<string | undefined> {
