@@ -25,6 +25,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   pace: ["engine", "errors"],
   capi: ["errors", "fleet", "json", "object", "template"],
   install: ["api", "object"],
+  receiver: ["api", "errors", "fleet", "json", "object", "oci"],
   kube: ["errors", "json", "kubeconfig", "object"],
   disk: [],
   registry: ["disk", "distribution", "errors", "json", "oci"],
@@ -33,6 +34,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
   render: ["errors", "json", "template"],
+  wake: ["api", "controllers", "json", "kube", "object", "pace", "receiver"],
   server: [],
   log: [],
   controllers: [
@@ -75,6 +77,7 @@ const pure = new Set([
   "pace",
   "capi",
   "install",
+  "receiver",
 ]);
 const impure = [
   /from "node:(?:fs|net|http|https|http2|tls|child_process|dns|os|timers)/,
@@ -90,7 +93,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|git|gitdata|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|kubeconfig|oci|registry|receiver|wake|workload)|cmd\/controller|cmd\/receiver)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 

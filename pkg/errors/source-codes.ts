@@ -52,6 +52,20 @@ export const sourceCodes = {
     remedy:
       "Set secretRef to a Secret that may read the repository: username and password, bearerToken, or identity and known_hosts.",
   },
+  ReceiverTokenInvalid: {
+    retry: "never",
+    meaning:
+      "The Secret of a Receiver does not exist, or its key token is missing, shorter than 16 bytes, or has white space at an end.",
+    remedy:
+      "Create it from random bytes: kubectl create secret generic NAME --from-literal=token=$(openssl rand -hex 32). It is taken up at once, and the path changes with it.",
+  },
+  ReceiverTokenRefused: {
+    retry: "never",
+    meaning:
+      "A Receiver names a Secret that the receiver's process has no right to read; it has not been asked for.",
+    remedy:
+      "Name a Secret that it may read (receiver-token, unless capitan install was told otherwise), or repeat capitan install with --receiver-token NAME.",
+  },
   HostKeyRefused: {
     retry: "backoff",
     meaning:

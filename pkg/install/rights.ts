@@ -4,17 +4,22 @@ import { controllerAccount, labels, systemNamespace } from "./names.ts";
 
 const rbac = "rbac.authorization.k8s.io";
 
-type Rule = {
+export type Rule = {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
   readonly verbs: readonly string[];
+  /** Only objects of these names. */
+  readonly resourceNames?: readonly string[];
 };
 
-const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
-  apiGroups: [apiGroup],
-  resources,
-  verbs,
-});
+/** A rule about kinds of one API group. */
+export function rule(
+  apiGroup: string,
+  resources: readonly string[],
+  verbs: readonly string[],
+): Rule {
+  return { apiGroups: [apiGroup], resources, verbs };
+}
 
 /** On the whole hub: a Fleet in the wrong namespace is told so; nothing but that is written. */
 const clusterRules: readonly Rule[] = [
@@ -49,7 +54,7 @@ export function rightsOf(platformNamespaces: readonly string[]): readonly KubeOb
   ].flat();
 }
 
-/** A role and its binding to the controller; no namespace for a ClusterRole. */
+/** A role of the controller. */
 function bound(
   kind: "ClusterRole" | "Role",
   namespace: string,
@@ -58,8 +63,24 @@ function bound(
   // In the controller's own namespace both roles may be wanted, if that is a platform namespace too.
   const isPlatform = rules === platformRules;
   const name = isPlatform ? `${controllerAccount}-platform` : controllerAccount;
+  return boundRole({ kind, namespace, name, account: controllerAccount }, rules);
+}
+
+type Bound = {
+  readonly kind: "ClusterRole" | "Role";
+  /** Empty for a ClusterRole. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly account: string;
+};
+
+/** A role and its binding to one of our ServiceAccounts. */
+export function boundRole(
+  { kind, namespace, name, account }: Bound,
+  rules: readonly Rule[],
+): readonly KubeObject[] {
   const metadata = { name, ...(namespace === "" ? {} : { namespace }), labels };
-  const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
+  const subject = { kind: "ServiceAccount", name: account, namespace: systemNamespace };
   return [
     { apiVersion: `${rbac}/v1`, kind, metadata, rules },
     {
