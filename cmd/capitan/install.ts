@@ -1,7 +1,11 @@
 import type { Argv, CommandModule } from "yargs";
 import { stringify } from "yaml";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { installManifests, tokenSecretsDefault, type InstallOptions } from "../../pkg/install/index.ts";
+import {
+  installManifests,
+  tokenSecretsDefault,
+  type InstallOptions,
+} from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
 import { ownVersion } from "../own-version.ts";
@@ -70,7 +74,8 @@ function builder(y: Argv) {
         type: "string",
         array: true,
         default: tokenSecretsDefault,
-        describe: "Secret that Receivers may name as secretRef; the receiver reads no other; repeatable",
+        describe:
+          "Secret that Receivers may name as secretRef; the receiver reads no other; repeatable",
       },
     })
     .check((args) => wrongArgument(args) ?? true);

@@ -23,6 +23,8 @@ const offsets = {
   hubEtcd: 9,
   hubEtcdPeer: 10,
   controllerInspector: 11,
+  receiver: 12,
+  receiverMetrics: 13,
   firstWorkload: 20,
 } as const;
 

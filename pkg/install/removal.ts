@@ -28,7 +28,11 @@ export const installedSelector = Object.entries(labels)
   .map(([key, value]) => `${key}=${value}`)
   .join(",");
 
-const installedNames = new Set([controllerAccount, `${controllerAccount}-platform`, receiverAccount]);
+const installedNames = new Set([
+  controllerAccount,
+  `${controllerAccount}-platform`,
+  receiverAccount,
+]);
 
 /** Whether an object that carries our label is one that `capitan install` has made. */
 export function isInstalled({ metadata }: KubeObject): boolean {

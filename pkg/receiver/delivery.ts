@@ -6,7 +6,7 @@ import { isHeard, readPush, type Pushed } from "./payload.ts";
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /** Why nothing comes of a delivery, as an HTTP status. */
-export type Refusal = { readonly kind: "refused"; readonly status: 400 | 401 | 415 };
+export type Refusal = { readonly kind: "refused"; readonly status: 400 | 401 | 413 | 415 };
 export type Verdict = Refusal | { readonly kind: "genuine"; readonly pushed: Pushed };
 
 /** A longer body is not read to its end. */
@@ -59,6 +59,7 @@ export class Delivery {
     const shown = proof === undefined ? "" : shownIn(headers, proof);
     if (shown === undefined) return refused(401);
     if (proof?.kind === "token" && !isSame(shown, token)) return refused(401);
+    if (Number(text(headers, "content-length") ?? 0) > deliveryBytesMax) return refused(413);
     // Nothing is ever unpacked here, so nothing can swell.
     if (!["identity", undefined].includes(text(headers, "content-encoding"))) return refused(415);
     return new Delivery(spec, token, headers);

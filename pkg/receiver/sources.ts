@@ -96,7 +96,6 @@ function concerns(source: Source, pushed: Pushed & { kind: "git" | "oci" }): boo
 function isMovedBy(by: By, name: string, prefix = ""): boolean {
   if (by.kind === "name") return by.name === name;
   return (
-    name.startsWith(prefix) &&
-    selectVersion([name.slice(prefix.length)], by.range) !== undefined
+    name.startsWith(prefix) && selectVersion([name.slice(prefix.length)], by.range) !== undefined
   );
 }

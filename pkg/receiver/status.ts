@@ -14,7 +14,8 @@ export function receiverStatus(receiver: Receiver, found: TokenFound, now: strin
   const stalled: readonly Decided[] =
     ready.status === "False" ? [{ ...ready, type: "Stalled", status: "True" }] : [];
   const { name, namespace = "" } = metadata;
-  const path = found.kind === "good" ? { webhookPath: webhookPath(found.token, { name, namespace }) } : {};
+  const path =
+    found.kind === "good" ? { webhookPath: webhookPath(found.token, { name, namespace }) } : {};
   return {
     observedGeneration: generation,
     ...path,

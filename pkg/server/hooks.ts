@@ -30,7 +30,7 @@ export type Hooks = {
 
 const deadlineDefaultMs = 10_000;
 const headersMs = 5_000;
-/** Each may hold 64 KiB of a body; more wait in the kernel. */
+/** Each may hold 64 KiB of a body; who comes when all are taken is turned away. */
 const connectionsMax = 256;
 const tooLong: Answer = { status: 413, text: "too long" };
 const tooSlow: Answer = { status: 408, text: "too slow" };

@@ -54,8 +54,7 @@ export function newMetrics(gauges: () => readonly Sample[]): ControllerMetrics {
 export function newReceiverMetrics(gauges: () => readonly Sample[]): ReceiverMetrics {
   const { count, scrape } = build((by) => by !== undefined, gauges);
   return {
-    delivered: (status) =>
-      count("capitan_receiver_deliveries_total", { result: resultOf(status) }),
+    delivered: (status) => count("capitan_receiver_deliveries_total", { result: resultOf(status) }),
     requested: (result) => count("capitan_receiver_requests_total", { result }),
     watchFailed: (kind) => count("capitan_hub_watch_failures_total", { kind }),
     scrape,

@@ -44,6 +44,7 @@ const answers: Readonly<Record<number, string>> = {
   401: "the token or the signature is wrong",
   404: "nobody listens here",
   405: "deliveries are posted",
+  413: "the body is too long",
   415: "the body is compressed",
   503: "not now",
 };
@@ -83,8 +84,7 @@ export class Receiving {
     this.#directory = new Directory({
       ...options,
       random: clock.random,
-      changed: ({ metadata }) =>
-        this.#statuses.add(`${metadata.namespace ?? ""}/${metadata.name}`),
+      changed: ({ metadata }) => this.#statuses.add(`${metadata.namespace ?? ""}/${metadata.name}`),
       fleetGone: (key) => this.#askedMs.delete(key),
     });
   }

@@ -54,6 +54,9 @@ const commandCodes: readonly Code[] = [
   "SopsFileTooLarge",
 ];
 
+/** The codes of Receivers; `test/e2e/receiver.test.ts` makes them true. */
+const receiverCodes: readonly Code[] = ["ReceiverTokenInvalid", "ReceiverTokenRefused"];
+
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
 
@@ -66,6 +69,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...configurationCodes,
   ...gitCodes,
   ...identityCodes,
+  ...receiverCodes,
   ...commandCodes,
   ...passingCodes,
 ];
