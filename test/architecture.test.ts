@@ -28,6 +28,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   pace: ["engine", "errors"],
   capi: ["cluster", "errors", "json", "object", "template"],
   install: ["api", "object"],
+  receiver: ["api", "errors", "fleet", "json", "object", "oci"],
   kube: ["errors", "json", "kubeconfig", "object"],
   disk: [],
   registry: ["disk", "distribution", "errors", "json", "oci"],
@@ -36,6 +37,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   hub: ["api", "capi", "cluster", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
   render: ["errors", "json", "template"],
+  wake: ["api", "controllers", "json", "kube", "object", "pace", "receiver"],
   server: [],
   log: [],
   controllers: [
@@ -82,6 +84,7 @@ const pure = new Set([
   "pace",
   "capi",
   "install",
+  "receiver",
 ]);
 const impure = [
   /from "node:(?:fs|net|http|https|http2|tls|child_process|dns|os|timers)/,
@@ -97,7 +100,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|git|gitdata|gitobjects|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|gitobjects|kubeconfig|oci|registry|receiver|wake|workload)|cmd\/controller|cmd\/receiver)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 

@@ -13,6 +13,7 @@ import { events } from "./events.ts";
 import { getClusters } from "./get-clusters.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
+import { getReceivers } from "./get-receivers.ts";
 import { getRecipients } from "./get-recipients.ts";
 import { getRevisions } from "./get-revisions.ts";
 import { initKeys } from "./init-keys.ts";
@@ -61,7 +62,14 @@ export const commands: readonly Command[] = [
   {
     verb: "get",
     describe: "List objects",
-    nouns: [of(getFleets), of(getMembers), of(getClusters), of(getRevisions), of(getRecipients)],
+    nouns: [
+      of(getFleets),
+      of(getMembers),
+      of(getClusters),
+      of(getRevisions),
+      of(getReceivers),
+      of(getRecipients),
+    ],
   },
   {
     verb: "describe",

@@ -3,8 +3,8 @@ import { stringify } from "yaml";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import {
   installManifests,
-  type ProcessOptions,
-  type RightsOptions,
+  tokenSecretsDefault,
+  type InstallOptions,
 } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
@@ -24,6 +24,8 @@ type InstallArguments = {
   readonly replicas: number;
   readonly management: boolean;
   readonly "events-addr"?: string | undefined;
+  readonly receiver: boolean;
+  readonly "receiver-token": readonly string[];
   readonly export: boolean;
 };
 
@@ -33,7 +35,7 @@ export const install: CommandModule<object, InstallArguments> = {
   describe: "Install Capitan on the hub: CRDs, rights, controller; safe to repeat, the upgrade too",
   builder,
   handler: async (args) => {
-    const options = await processOptions(args);
+    const options = await installOptions(args);
     if (args.export) process.stdout.write(exported(installManifests(options)));
     else await withHub(args.kubeconfig, (hub) => applyAll(hub, installManifests(options)));
     if (args.image === undefined)
@@ -44,7 +46,7 @@ export const install: CommandModule<object, InstallArguments> = {
 };
 
 function builder(y: Argv) {
-  return repeatable(y, "platform-namespace")
+  return repeatable(y, "platform-namespace", "receiver-token")
     .options({
       ...hubOptions,
       export: {
@@ -69,6 +71,18 @@ function builder(y: Argv) {
         type: "string",
         describe: "Where Flux's notification-controller listens: events are sent there too",
       },
+      receiver: {
+        type: "boolean",
+        default: true,
+        describe: "The receiver too, which wakes up Fleets on a push; --no-receiver leaves it out",
+      },
+      "receiver-token": {
+        type: "string",
+        array: true,
+        default: tokenSecretsDefault,
+        describe:
+          "Secret that Receivers may name as secretRef; the receiver reads no other; repeatable",
+      },
     })
     .check((args) => wrongArgument(args) ?? true);
 }
@@ -76,6 +90,8 @@ function builder(y: Argv) {
 function wrongArgument(args: InstallArguments): string | undefined {
   const wrongName = args["platform-namespace"].find((name) => !namePattern.test(name));
   if (wrongName !== undefined) return `--platform-namespace ${wrongName} is no namespace's name`;
+  const wrongToken = args["receiver-token"].find((name) => !namePattern.test(name));
+  if (wrongToken !== undefined) return `--receiver-token ${wrongToken} is no Secret's name`;
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
     return "--replicas must be a positive number";
   if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";
@@ -84,7 +100,7 @@ function wrongArgument(args: InstallArguments): string | undefined {
   return undefined;
 }
 
-async function processOptions(args: InstallArguments): Promise<ProcessOptions & RightsOptions> {
+async function installOptions(args: InstallArguments): Promise<InstallOptions> {
   return {
     image: args.image ?? `capitan:${await ownVersion()}`,
     // In a fixed order, so that the same command always prints the same text.
@@ -92,6 +108,7 @@ async function processOptions(args: InstallArguments): Promise<ProcessOptions & 
     management: args.management,
     replicas: args.replicas,
     eventsAddress: args["events-addr"],
+    tokenSecrets: args.receiver ? [...new Set(args["receiver-token"])].sort() : [],
   };
 }
 

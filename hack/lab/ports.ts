@@ -25,6 +25,8 @@ const offsets = {
   controllerInspector: 11,
   git: 12,
   ci: 13,
+  receiver: 14,
+  receiverMetrics: 15,
   firstWorkload: 20,
 } as const;
 

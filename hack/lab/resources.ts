@@ -54,5 +54,6 @@ export const resources = {
   fleet: resource("capitan.dev/v1alpha1", "Fleet", "fleets"),
   fleetMember: resource("capitan.dev/v1alpha1", "FleetMember", "fleetmembers"),
   fleetRevision: resource("capitan.dev/v1alpha1", "FleetRevision", "fleetrevisions"),
+  receiver: resource("capitan.dev/v1alpha1", "Receiver", "receivers"),
   event: resource("events.k8s.io/v1", "Event", "events"),
 } as const;

@@ -2,6 +2,7 @@ import { clusterTemplateSchema } from "./cluster-template.ts";
 import { fleetMemberSchema } from "./fleet-member.ts";
 import { fleetRevisionSchema } from "./fleet-revision.ts";
 import { fleetSchema } from "./fleet.ts";
+import { receiverSchema } from "./receiver.ts";
 import type { Schema } from "./schema.ts";
 
 export const group = "capitan.dev";
@@ -119,10 +120,25 @@ const clusterTemplateCrd = crd({
   columns: [text("Description", ".spec.description")],
 });
 
+const receiverCrd = crd({
+  kind: "Receiver",
+  plural: "receivers",
+  shortName: "rcv",
+  status: true,
+  schema: receiverSchema,
+  columns: [
+    text("Type", ".spec.type"),
+    text("Path", ".status.webhookPath"),
+    text("Ready", `.status.conditions[?(@.type=="Ready")].status`),
+    text("Status", readyMessage),
+  ],
+});
+
 /** Every CustomResourceDefinition of Capitan. */
 export const crds: readonly CrdManifest[] = [
   fleetCrd,
   fleetRevisionCrd,
   fleetMemberCrd,
   clusterTemplateCrd,
+  receiverCrd,
 ];

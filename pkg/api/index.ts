@@ -15,6 +15,7 @@ export type {
   FleetMemberStatus,
   LayerStatus,
 } from "./fleet-member.ts";
+export type { Receiver, ReceiverSpec, ReceiverStatus, ReceiverType } from "./receiver.ts";
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";
 export { fleetFinalizer, hubResources } from "./resources.ts";

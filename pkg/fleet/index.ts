@@ -7,6 +7,7 @@ export {
   targetsManagement,
   type MemberAction,
 } from "./members.ts";
+export { applyConditions, type Decided } from "./conditions.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf, leavesBehind } from "./policy.ts";

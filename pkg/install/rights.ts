@@ -4,17 +4,22 @@ import { controllerAccount, labels, roleNames, systemNamespace } from "./names.t
 
 const rbac = "rbac.authorization.k8s.io";
 
-type Rule = {
+export type Rule = {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
   readonly verbs: readonly string[];
+  /** Only objects of these names. */
+  readonly resourceNames?: readonly string[];
 };
 
-const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
-  apiGroups: [apiGroup],
-  resources,
-  verbs,
-});
+/** A rule about kinds of one API group. */
+export function rule(
+  apiGroup: string,
+  resources: readonly string[],
+  verbs: readonly string[],
+): Rule {
+  return { apiGroups: [apiGroup], resources, verbs };
+}
 
 /** On the whole hub: a Fleet in the wrong namespace is told so; nothing but that is written. */
 const clusterRules: readonly Rule[] = [
@@ -106,15 +111,31 @@ function managementRights(platformNamespaces: readonly string[]) {
   ];
 }
 
-/** A role and its binding to the controller; no namespace for a ClusterRole. */
+/** A role of the controller; no namespace for a ClusterRole. */
 function bound(
   kind: "ClusterRole" | "Role",
   namespace: string,
   name: string,
   rules: readonly Rule[],
 ): readonly KubeObject[] {
+  return boundRole({ kind, namespace, name, account: controllerAccount }, rules);
+}
+
+type Bound = {
+  readonly kind: "ClusterRole" | "Role";
+  /** Empty for a ClusterRole. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly account: string;
+};
+
+/** A role and its binding to one of our ServiceAccounts. */
+export function boundRole(
+  { kind, namespace, name, account }: Bound,
+  rules: readonly Rule[],
+): readonly KubeObject[] {
   const metadata = { name, ...(namespace === "" ? {} : { namespace }), labels };
-  const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
+  const subject = { kind: "ServiceAccount", name: account, namespace: systemNamespace };
   return [
     { apiVersion: `${rbac}/v1`, kind, metadata, rules },
     {

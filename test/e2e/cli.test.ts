@@ -590,7 +590,7 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
     assert.equal(stderr, "");
     return stdout.trimEnd().split("\n");
   };
-  const nouns = ["fleets", "members", "clusters", "revisions", "recipients"];
+  const nouns = ["fleets", "members", "clusters", "revisions", "receivers", "recipients"];
   assert.deepEqual(await tab("capitan get "), nouns);
   assert.deepEqual(
     await tab("capitan get ", { SHELL: "/bin/zsh" }),

@@ -17,6 +17,7 @@ import {
   groundManifests,
   installManifests,
   systemNamespace,
+  tokenSecretsDefault,
 } from "../../pkg/install/index.ts";
 import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
@@ -97,6 +98,16 @@ after(async () => {
 
 const cli = (...args: readonly string[]) => capitan(args, hub.kubeconfigFile);
 
+/** What the command line installs, as data. */
+const installed = () => ({
+  image,
+  platformNamespaces: [namespace],
+  replicas: 2,
+  eventsAddress,
+  tokenSecrets: tokenSecretsDefault,
+  management: false,
+});
+
 /** The block of a page that begins with this line. */
 async function inDocs(page: string, firstLine: string): Promise<string> {
   const text = await readFile(join(root, "docs", page), "utf8");
@@ -129,15 +140,8 @@ test("capitan install --export prints what capitan install applies, and the API 
   const exported = await cli(...installArgs, "--export");
   assert.deepEqual([exported.code, exported.stderr], [0, ""]);
   assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
-  const options = {
-    image,
-    platformNamespaces: [namespace],
-    replicas: 2,
-    eventsAddress,
-    management: false,
-  };
   const printed = parseManifests(exported.stdout, "export");
-  assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
+  assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(installed()))));
   const first = await cli(...installArgs);
   assert.equal(first.code, 0, first.stderr);
   assert.equal(first.stdout, await inDocs("install.md", "Namespace/capitan-system created"));
@@ -522,14 +526,7 @@ async function comesBackDuring(...args: readonly string[]): Promise<void> {
     const held = proxy.on({ method: "PATCH", path: /\/fleets\// }).hold();
     const command = capitan(args, file);
     await until(() => held.waiting > 0, { deadlineMs: 30_000, what: "the finalizer's patch" });
-    const options = {
-      image,
-      platformNamespaces: [namespace],
-      replicas: 2,
-      eventsAddress,
-      management: false,
-    };
-    const deployment = installManifests(options).find(({ kind }) => kind === "Deployment");
+    const deployment = installManifests(installed()).find(({ kind }) => kind === "Deployment");
     assert.ok(deployment !== undefined);
     await hub.client.apply(resources.deployment, deployment, { manager: "gitops" });
     held.release();

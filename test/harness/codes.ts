@@ -56,6 +56,8 @@ const commandCodes: readonly Code[] = [
 
 /** What only who writes Git is told; `test/git/publish.test.ts` makes them true. */
 const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "GitPushRejected"];
+/** The codes of Receivers; `test/e2e/receiver.test.ts` makes them true. */
+const receiverCodes: readonly Code[] = ["ReceiverTokenInvalid", "ReceiverTokenRefused"];
 
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
@@ -70,6 +72,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...gitCodes,
   ...publishCodes,
   ...identityCodes,
+  ...receiverCodes,
   ...commandCodes,
   ...passingCodes,
 ];
