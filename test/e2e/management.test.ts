@@ -8,6 +8,8 @@ import { clusterInitialized } from "../../hack/lab/clusters.ts";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
+import { systemNamespace } from "../../pkg/install/index.ts";
+import { decodeInventory } from "../../pkg/inventory/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, parseManifests, type KubeObject } from "../../pkg/object/index.ts";
@@ -15,6 +17,7 @@ import { generateIdentity, type NewIdentity } from "../../pkg/sops/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import { GitLab } from "../harness/git.ts";
 import {
+  applyFleet,
   capitan,
   configMap,
   deleteNow,
@@ -25,6 +28,7 @@ import {
   memberHas,
   memberOf,
   namespace,
+  newCluster,
   resources,
   retireClusters,
   sharedHub,
@@ -52,6 +56,14 @@ after(async () => {
   await retireClusters(hub, "man-");
   await hub.close();
 });
+
+const roles = {
+  group: "rbac.authorization.k8s.io",
+  version: "v1",
+  kind: "Role",
+  plural: "roles",
+  namespaced: true,
+};
 
 /** Applies a Fleet that delivers to the hub itself. */
 function manage(name: string, layers: readonly object[], more: object = {}) {
@@ -231,7 +243,7 @@ test("every command that shows a member shows this one", async () => {
   };
   const words = /Cluster\/fleet\/man-1/;
   assert.match(await ran("tree", "member", "management", "--fleet", "man-life"), words);
-  assert.match(await ran("get", "members"), /man-life-management-[0-9a-f]{8}/);
+  assert.match(await ran("get", "members"), /management +man-life/);
   assert.match(await ran("describe", "member", "management", "--fleet", "man-life"), /management/);
   assert.match(await ran("diff", "fleet", "man-life"), /management: no change/);
   assert.match(await ran("plan", "fleet", "man-life"), /management +stays +0 +0/);
@@ -243,7 +255,16 @@ test("every command that shows a member shows this one", async () => {
 test("a Cluster whose file goes stays until its removal is approved, by its uid", async () => {
   await commit(always());
   await says("RemovalNeedsApproval", /would delete Cluster\/fleet\/man-1 with everything inside/);
+  const pinned = (await memberOf(hub, "man-life", "management"))?.spec.revision;
   await commit({ ...always(), "management/removed.yaml": approval("another-uid") });
+  await until(
+    async () => {
+      const member = await memberOf(hub, "man-life", "management");
+      const isSeen = member?.status?.observedGeneration === member?.metadata.generation;
+      return isSeen && member?.spec.revision !== pinned;
+    },
+    { deadlineMs: 30_000, what: "the member to be judged at the new commit" },
+  );
   await says("RemovalNeedsApproval", /Cluster\/fleet\/man-1/);
   await commit({ ...always(), "management/removed.yaml": approval("uid", { force: true }) });
   const refused = await fleetHas(hub, "man-life", "ManifestInvalid");
@@ -302,4 +323,114 @@ test("the Fleet that delivers is not removed by what it delivers, and can be del
   });
   assert.equal(await fleetOf(hub, "man-apps"), undefined);
   assert.equal(await dataOf("man-settings"), undefined);
+});
+
+test("what Capitan is made of may be in a layer, what it remembers may not; neither is deleted", async () => {
+  const mine = { ...configMap("man-system", {}, systemNamespace) };
+  const right = {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "Role",
+    metadata: { namespace: systemNamespace, name: "capitan-controller-man" },
+    rules: [],
+  };
+  const crd = (await hub.get(resources.crd, { name: "fleets.capitan.dev" })) as KubeObject;
+  const definition = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: crd.metadata.name, labels: crd.metadata.labels },
+    spec: crd["spec"],
+  };
+  await manage("man-own", [inline("own", [right, definition, configMap("man-x", {}, namespace)])]);
+  await fleetReady(hub, "man-own");
+  await manage("man-own", [inline("own", [configMap("man-x", {}, namespace)])]);
+  await fleetReady(hub, "man-own");
+  assert.ok(await hub.get(resources.crd, { name: "fleets.capitan.dev" }));
+  const { stdout } = await capitan(["tree", "member", "management", "--fleet", "man-own"]);
+  assert.ok(!stdout.includes("capitan-controller-man"), stdout);
+  const role = await hub.get(roles, { namespace: systemNamespace, name: "capitan-controller-man" });
+  assert.equal(role?.metadata.labels?.["capitan.dev/owner"], undefined);
+  assert.ok(role !== undefined, "it was let go, not deleted");
+  await manage("man-own", [inline("own", [mine])]);
+  const member = await memberHas(hub, "man-own", "management", "ManifestInvalid");
+  const { message = "" } = conditionOf(member.status?.conditions, "Ready") ?? {};
+  assert.match(message, /ConfigMap\/capitan-system\/man-system belongs to Capitan itself/);
+  await manage("man-own", [inline("own", [configMap("man-x", {}, namespace)])]);
+  await deleteNow(hub, resources.fleet, { namespace, name: "man-own" });
+});
+
+test("a Cluster that is the hub itself has an inventory of its own: two Fleets, two lists, no quarrel", async () => {
+  const { client } = await newCluster(hub, "man-self");
+  await client.close();
+  const kubeconfig = await readFile((await sharedLab()).hubKubeconfig, "utf8");
+  await hub.mergePatch(
+    resources.secret,
+    { namespace, name: "man-self-kubeconfig" },
+    { data: { value: Buffer.from(kubeconfig).toString("base64") } },
+  );
+  await applyFleet(hub, "man-there", "man-self", [
+    inline("l", [configMap("man-there"), configMap("man-both", {}, namespace)]),
+  ]);
+  await fleetReady(hub, "man-there");
+  await manage("man-here", [inline("l", [configMap("man-here", {}, namespace)])]);
+  await fleetReady(hub, "man-here");
+  await manage("man-here", [
+    inline("l", [configMap("man-here", {}, namespace)]),
+    inline("m", [configMap("man-both", {}, namespace)]),
+  ]);
+  await memberHas(hub, "man-here", "management", "OwnedByAnotherFleet");
+  await fleetReady(hub, "man-there");
+  const keys = async (name: string) => {
+    const found = await hub.get(resources.configMap, { namespace: systemNamespace, name });
+    const data = found?.["data"] as Record<string, string>;
+    return [...decodeInventory([{ name, data }], name).inventory.keys()].sort();
+  };
+  assert.deepEqual(await keys("inventory"), [
+    "/ConfigMap/default/man-there",
+    `/ConfigMap/${namespace}/man-both`,
+  ]);
+  assert.deepEqual(await keys("management-inventory"), [`/ConfigMap/${namespace}/man-here`]);
+  for (const name of ["man-here", "man-there"])
+    await deleteNow(hub, resources.fleet, { namespace, name });
+  await until(async () => (await fleetOf(hub, "man-there")) === undefined, {
+    deadlineMs: 20_000,
+    what: "the Fleet to go",
+  });
+});
+
+test("capitan.dev/withdraw: everything leaves the cluster until the deadline, and comes back", async () => {
+  const { client } = await newCluster(hub, "man-2");
+  const old = { namespace: "default", name: "man-adopted" };
+  await client.apply(resources.configMap, configMap(old.name, { old: "1" }) as KubeObject, {
+    manager: "somebody",
+  });
+  await applyFleet(hub, "man-orphan", "man-2", [inline("l", [configMap("man-left")])], {
+    deletionPolicy: "Orphan",
+  });
+  const many = Array.from({ length: 12 }, (_, i) => configMap(`man-many-${i}`));
+  await applyFleet(hub, "man-many", "man-2", [inline("l", [...many, configMap(old.name)])]);
+  for (const name of ["man-orphan", "man-many"]) await fleetReady(hub, name);
+  const left = { namespace: "default", name: "man-left" };
+  const withdraw = (until: string | null) =>
+    hub.mergePatch(
+      resources.cluster,
+      { namespace, name: "man-2" },
+      { metadata: { annotations: { [annotations.withdraw]: until } } },
+    );
+  await withdraw(new Date(Date.now() + 3_600_000).toISOString());
+  for (const name of ["man-orphan", "man-many"])
+    await memberHas(hub, name, "man-2", "Removed");
+  assert.equal(await client.get(resources.configMap, left), undefined);
+  assert.equal(await client.get(resources.configMap, { ...left, name: "man-many-0" }), undefined);
+  const released = await client.get(resources.configMap, old);
+  assert.equal(released?.metadata.labels?.["capitan.dev/owner"], undefined);
+  assert.ok(released !== undefined);
+  assert.notEqual((await fleetOf(hub, "man-many"))?.status?.summary, "1/1");
+  await withdraw(null);
+  for (const name of ["man-orphan", "man-many"]) await fleetReady(hub, name);
+  assert.ok(await client.get(resources.configMap, left));
+  await withdraw(new Date(Date.now() + 6_000).toISOString());
+  await memberHas(hub, "man-many", "man-2", "Removed");
+  for (const name of ["man-orphan", "man-many"]) await fleetReady(hub, name);
+  assert.ok(await client.get(resources.configMap, left), "it comes back by itself");
+  await client.close();
 });
