@@ -4,6 +4,7 @@ import { approveFleet, approveMember } from "./approve.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
+import { createCluster } from "./create-cluster.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -42,6 +43,7 @@ import { templateRender } from "./template-render.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
+import { upgradeCluster } from "./upgrade-cluster.ts";
 import { version } from "./version.ts";
 
 /** A command that is complete by itself, or a verb with its nouns. */
@@ -117,6 +119,8 @@ export const commands: readonly Command[] = [
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
   },
+  { verb: "create", describe: "Make something, through Git", nouns: [of(createCluster)] },
+  { verb: "upgrade", describe: "Change something, through Git", nouns: [of(upgradeCluster)] },
   {
     verb: "template",
     describe: "Look at templates of clusters",
