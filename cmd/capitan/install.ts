@@ -1,7 +1,11 @@
 import type { Argv, CommandModule } from "yargs";
 import { stringify } from "yaml";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { installManifests, type ProcessOptions } from "../../pkg/install/index.ts";
+import {
+  installManifests,
+  type ProcessOptions,
+  type RightsOptions,
+} from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
 import { ownVersion } from "../own-version.ts";
@@ -18,6 +22,7 @@ type InstallArguments = {
   readonly image?: string | undefined;
   readonly "platform-namespace": readonly string[];
   readonly replicas: number;
+  readonly management: boolean;
   readonly "events-addr"?: string | undefined;
   readonly export: boolean;
 };
@@ -55,6 +60,11 @@ function builder(y: Argv) {
         describe: "Namespace of Clusters and Fleets; repeatable",
       },
       replicas: { type: "number", default: 2, describe: "Pods; one leads, the others wait" },
+      management: {
+        type: "boolean",
+        default: false,
+        describe: "Grant what Fleets with target: Management need to deliver to the hub itself",
+      },
       "events-addr": {
         type: "string",
         describe: "Where Flux's notification-controller listens: events are sent there too",
@@ -74,11 +84,12 @@ function wrongArgument(args: InstallArguments): string | undefined {
   return undefined;
 }
 
-async function processOptions(args: InstallArguments): Promise<ProcessOptions> {
+async function processOptions(args: InstallArguments): Promise<ProcessOptions & RightsOptions> {
   return {
     image: args.image ?? `capitan:${await ownVersion()}`,
     // In a fixed order, so that the same command always prints the same text.
     platformNamespaces: [...new Set(args["platform-namespace"])].sort(),
+    management: args.management,
     replicas: args.replicas,
     eventsAddress: args["events-addr"],
   };

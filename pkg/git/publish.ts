@@ -135,7 +135,6 @@ async function arrivedOf(
   { head }: Base,
 ): Promise<Sent | undefined> {
   for (const commit of sent) {
-    if (head === commit.oid) return commit;
     if (head === undefined || head === commit.base.head) continue;
     const since = await remote.history(head, commit.previous);
     if (since.has(commit.oid)) return commit;
