@@ -2,9 +2,17 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { publicPart, unifiedDiff, type FileChange } from "../../pkg/clustertemplate/index.ts";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
+import type { Proposal, Tip } from "../../pkg/git/index.ts";
 import { isEncrypted } from "../../pkg/sops/index.ts";
-import { openFleetRepository, repositoryOptions } from "./fleet-repository.ts";
-import type { FleetRepository, RepositoryArguments, RepositoryFiles } from "./fleet-repository.ts";
+import {
+  fleetRepository,
+  repositoryOptions,
+  type FleetRepository,
+  type Pushed,
+  type RepositoryArguments,
+} from "./fleet-repository.ts";
+import { progress } from "./progress.ts";
+import { isYamlPath } from "./templates.ts";
 import { clean } from "./text.ts";
 
 /** Options of every command that changes clusters in a fleet repository. */
@@ -15,18 +23,16 @@ export const commitOptions = {
     default: false,
     describe: "Show the change, with secrets masked, and make no commit",
   },
-  branch: {
-    type: "string",
-    describe: "Commit to this branch, which is made when it is not there, for a pull request",
-  },
 } as const;
 
 export type CommitArguments = RepositoryArguments & {
   readonly "dry-run": boolean;
-  readonly branch?: string | undefined;
   /** A directory that the files are written to, and no commit is made. */
   readonly output?: string | undefined;
 };
+
+/** The YAML files of a repository, by their path. */
+export type RepositoryFiles = ReadonlyMap<string, string>;
 
 /** What is to be committed. */
 export type PlannedCommit = { readonly changes: readonly FileChange[]; readonly message: string };
@@ -34,33 +40,47 @@ export type PlannedCommit = { readonly changes: readonly FileChange[]; readonly 
 /** What is to be committed on top of these files; undefined when nothing is to change. */
 export type Plan = (files: RepositoryFiles) => Promise<PlannedCommit | undefined>;
 
-/** Works on the fleet repository that the arguments name, and closes it. */
-export async function withFleetRepository<T>(
-  args: CommitArguments,
-  work: (repository: FleetRepository) => Promise<T>,
-): Promise<T> {
-  const repository = await openFleetRepository(args);
-  try {
-    return await work(repository);
-  } finally {
-    await repository.close();
-  }
+/** A fleet repository and its files as the remote has them; nothing is read from a clone. */
+export type OpenRepository = {
+  readonly repository: FleetRepository;
+  readonly files: RepositoryFiles;
+};
+
+/** Opens the fleet repository that the arguments name. */
+export async function openRepository(args: CommitArguments): Promise<OpenRepository> {
+  const repository = await fleetRepository(args);
+  progress(`reading ${repository.url}`);
+  return { repository, files: textsIn(await repository.tip()) };
 }
 
-/** Shows a change and makes it: where the arguments say. Gives what was committed, undefined for nothing. */
+/** Shows a change and makes it: where the arguments say. Undefined when nothing was committed. */
 export async function commit(
-  repository: FleetRepository,
+  { repository, files }: OpenRepository,
   args: CommitArguments,
   plan: Plan,
-): Promise<string | undefined> {
-  const planned = await plan(await repository.files());
+): Promise<Pushed | undefined> {
+  const planned = await plan(files);
   if (planned === undefined) return undefined;
   const diff = clean(planned.changes.map(shownChange).join(""));
   if (args["dry-run"]) return void process.stdout.write(diff);
   process.stderr.write(diff);
   if (args.output !== undefined) return void (await writeOut(args.output, planned.changes));
-  const published = await repository.publish(args.branch, plan);
-  return published?.commit;
+  progress(`committing to branch ${repository.branch}`);
+  return repository.publish(async (tip) => proposed(await plan(textsIn(tip))));
+}
+
+function proposed(planned: PlannedCommit | undefined): Proposal | undefined {
+  if (planned === undefined) return undefined;
+  const edits = planned.changes.map(({ path, after }) => ({
+    path,
+    content: after === undefined ? undefined : Buffer.from(after),
+  }));
+  return { edits, message: planned.message };
+}
+
+function textsIn(tip: Tip | undefined): RepositoryFiles {
+  const yaml = [...(tip?.files ?? [])].filter(([path]) => isYamlPath(path));
+  return new Map(yaml.map(([path, content]) => [path, content.toString("utf8")]));
 }
 
 /** A change as people are shown it: of encrypted files without ciphertexts. */
@@ -76,15 +96,18 @@ function shownText(text: string | undefined): string | undefined {
 /** Where the change is now, and what comes next. */
 export function said(
   what: string,
-  id: string,
+  { commit, branch, clone }: Pushed,
   { settings }: FleetRepository,
-  { branch = settings.branch }: CommitArguments,
 ): string {
   const next =
     branch === settings.branch
-      ? "the hub takes it over with its next look at the repository; at once by: capitan reconcile fleet platform"
+      ? "the hub takes it over with its next look; at once by: capitan reconcile fleet platform"
       : `have ${branch} merged into ${settings.branch}`;
-  return `✔ ${what}: commit ${id.slice(0, 12)} on ${branch}\n  → ${next}\n`;
+  const behind =
+    clone?.kind === "left"
+      ? `  → your clone was left as it is (${clone.why}): ${clone.type}\n`
+      : "";
+  return clean(`✔ ${what}: commit ${commit.slice(0, 12)} on ${branch}\n  → ${next}\n${behind}`);
 }
 
 /** New files are never written over others. Throws FileInvalid. */

@@ -18,11 +18,12 @@ import {
   commit,
   commitOptions,
   said,
-  withFleetRepository,
+  openRepository,
   type CommitArguments,
   type PlannedCommit,
+  type RepositoryFiles,
 } from "./cluster-commit.ts";
-import type { FleetRepository, RepositoryFiles } from "./fleet-repository.ts";
+import type { FleetRepository } from "./fleet-repository.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import {
@@ -93,7 +94,7 @@ export const createCluster: CommandModule<object, Arguments> = {
         "$0 create cluster prod-eu-1 --template lab --set region=eu --generate adminPassword",
         "One commit; the hub does the rest",
       ),
-  handler: (args) => withFleetRepository(args, (repository) => create(repository, args)),
+  handler: (args) => create(args),
 };
 
 /** Whether it is clear where the change is to go. */
@@ -102,10 +103,11 @@ function isOneWay({ output, branch, "dry-run": isDry }: CommitArguments): boolea
 }
 
 /** Everything is checked before anything is written. */
-async function create(repository: FleetRepository, args: Arguments): Promise<void> {
+async function create(args: Arguments): Promise<void> {
   checkClusterName(args.name);
+  const open = await openRepository(args);
+  const { repository, files } = open;
   const cluster = { name: args.name, namespace: args.namespace ?? repository.settings.namespace };
-  const files = await repository.files();
   refuseTaken(files, cluster, repository);
   const found = await templatesFor(args, repository, files);
   const template = chosenTemplate(found, args.template);
@@ -115,9 +117,9 @@ async function create(repository: FleetRepository, args: Arguments): Promise<voi
   const identity = newIdentity(cluster);
   const plan = (now: RepositoryFiles) =>
     planned(now, repository, template, { cluster, parameters: given, identity });
-  const id = await commit(repository, args, plan);
-  if (id === undefined) return;
-  process.stdout.write(said(`cluster ${cluster.name}`, id, repository, args));
+  const pushed = await commit(open, args, plan);
+  if (pushed === undefined) return;
+  process.stdout.write(said(`cluster ${cluster.name}`, pushed, repository));
   process.stdout.write(`  → watch it come up: capitan get clusters -n ${cluster.namespace}\n`);
 }
 

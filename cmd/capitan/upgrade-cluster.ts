@@ -14,12 +14,13 @@ import {
   commitOptions,
   said,
   shownChange,
-  withFleetRepository,
+  openRepository,
   type CommitArguments,
   type PlannedCommit,
+  type RepositoryFiles,
 } from "./cluster-commit.ts";
 import { filesBelow } from "./create-cluster.ts";
-import type { FleetRepository, RepositoryFiles } from "./fleet-repository.ts";
+import type { FleetRepository } from "./fleet-repository.ts";
 import {
   givenParameters,
   parameterOptions,
@@ -72,20 +73,23 @@ export const upgradeCluster: CommandModule<object, Arguments> = {
         ...commitOptions,
       })
       .example("$0 upgrade cluster prod-eu-1 --version v1.37.0", "One minor version at a time"),
-  handler: (args) => withFleetRepository(args, (repository) => upgrade(repository, args)),
+  handler: (args) => upgrade(args),
 };
 
-async function upgrade(repository: FleetRepository, args: Arguments): Promise<void> {
+async function upgrade(args: Arguments): Promise<void> {
+  const open = await openRepository(args);
+  const { repository, files } = open;
   const cluster = { name: args.name, namespace: args.namespace ?? repository.settings.namespace };
-  const template = templateOf(await repository.files(), repository, cluster, args.template);
+  const template = templateOf(files, repository, cluster, args.template);
   const { version } = args;
   const given = {
     ...(await givenParameters(template, args)),
     ...(version === undefined ? {} : { [versionParameter]: version }),
   };
   const plan = (files: RepositoryFiles) => planned(files, repository, { ...args, cluster, given });
-  const id = await commit(repository, args, plan);
-  if (id !== undefined) process.stdout.write(said(`cluster ${cluster.name}`, id, repository, args));
+  const pushed = await commit(open, args, plan);
+  if (pushed !== undefined)
+    process.stdout.write(said(`cluster ${cluster.name}`, pushed, repository));
 }
 
 /** The template that a cluster was made from, or another one. */

@@ -60,6 +60,7 @@ export class SshTransport implements GitTransport {
     this.#hostKeys = hostKeysOf(credentials.knownHosts, location, what);
     if (this.#hostKeys.trusted.length === 0)
       throw new CapitanError("HostKeyRefused", `${this.#url}: known_hosts has no key of this host`);
+    if (credentials.identity === undefined) return;
     const [key] = [ssh2.utils.parseKey(credentials.identity, credentials.passphrase)].flat();
     if (key === undefined || key instanceof Error || !key.isPrivateKey())
       throw new CapitanError(
@@ -133,7 +134,7 @@ export class SshTransport implements GitTransport {
 
   async #connect(signal: AbortSignal | undefined): Promise<void> {
     const { host, port, user } = this.#location;
-    const { identity, passphrase } = this.#credentials;
+    const { identity, passphrase, agent } = this.#credentials;
     const client = this.#client;
     let refusal: CapitanError | undefined;
     if (signal?.aborted === true) throw this.#unreachable("aborted");
@@ -155,14 +156,18 @@ export class SshTransport implements GitTransport {
         host,
         port,
         username: user,
-        privateKey: identity,
+        ...(identity === undefined ? {} : { privateKey: identity }),
+        ...(agent === undefined ? {} : { agent }),
         ...(passphrase === undefined ? {} : { passphrase }),
         algorithms: { serverHostKey: this.#hostKeys.algorithms as ssh2.ServerHostKeyAlgorithm[] },
         hostVerifier: (key: Buffer) => (refusal = this.#refusalOf(key)) === undefined,
         readyTimeout: connectMs,
         keepaliveInterval: idleMs / 2,
         keepaliveCountMax: 2,
-        authHandler: ["publickey"],
+        authHandler: [
+          ...(agent === undefined ? [] : (["agent"] as const)),
+          ...(identity === undefined ? [] : (["publickey"] as const)),
+        ],
       });
     });
   }

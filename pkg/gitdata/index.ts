@@ -9,7 +9,7 @@ export {
   type ServerRef,
 } from "./reference.ts";
 export { parseGitSecret, type GitCredentials, type SshCredentials } from "./credentials.ts";
-export { hostKeysOf, judgeHostKey, type HostKeys } from "./known-hosts.ts";
+export { formatHostKeys, hostKeysOf, judgeHostKey, type HostKeys } from "./known-hosts.ts";
 export { PacketReader, encodePacket } from "./pkt-line.ts";
 export {
   cleanText,
