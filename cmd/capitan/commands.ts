@@ -1,6 +1,7 @@
 import yargs, { type Argv, type CommandModule } from "yargs";
 import { adoptMember } from "./adopt-member.ts";
 import { approveFleet, approveMember } from "./approve.ts";
+import { bootstrap } from "./bootstrap.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
@@ -56,6 +57,7 @@ const of = <T>(module: CommandModule<object, T>): CommandModule =>
 
 /** Every command, in the order in which help and docs/cli.md show them. */
 export const commands: readonly Command[] = [
+  { module: of(bootstrap) },
   { module: of(install) },
   { module: of(uninstall) },
   { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },

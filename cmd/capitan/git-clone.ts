@@ -1,6 +1,6 @@
 import { isCapitanError } from "../../pkg/errors/index.ts";
 import { parseGitUrl, type GitLocation } from "../../pkg/gitdata/index.ts";
-import { gitSays, runProgram } from "./git-program.ts";
+import { gitSays, runProgram, type Ran } from "./git-program.ts";
 import { clean } from "./text.ts";
 
 /** What became of a clone after a push. `type` is what a person types to bring it forward. */
@@ -24,39 +24,48 @@ type Where = {
 export async function bringForward(dir: string, where: Where): Promise<Forwarded | undefined> {
   const remote = await remoteOf(dir, where.location);
   if (remote === undefined) return undefined;
-  const { branch, commit, env } = where;
-  const pull = `git pull --ff-only ${remote} ${branch}`;
+  const { branch } = where;
   const current = await gitSays(["symbolic-ref", "--short", "-q", "HEAD"], { cwd: dir });
-  if (current !== branch)
-    return {
-      kind: "left",
-      why: `${current === undefined ? "no branch" : `branch ${clean(current)}`} is checked out, not ${branch}`,
-      type: `git fetch ${remote} ${branch}`,
-    };
-  const fetched = await runProgram("git", ["fetch", "-q", remote, branch], { cwd: dir, env });
-  if (fetched?.code !== 0)
-    return { kind: "left", why: firstLine(fetched?.stderr ?? "there is no git"), type: pull };
-  const merged = await runProgram(
-    "git",
-    ["-c", "merge.autoStash=false", "merge", "-q", "--ff-only", commit],
-    { cwd: dir },
-  );
-  if (merged?.code === 0) return { kind: "forwarded" };
-  const ahead = await gitSays(["rev-list", "--count", `${commit}..HEAD`], { cwd: dir });
-  if (ahead !== undefined && ahead !== "0")
-    return {
-      kind: "left",
-      why: `it has ${ahead} commits that are not pushed`,
-      type: `git pull --rebase ${remote} ${branch}`,
-    };
+  if (current === branch) return fastForward(dir, remote, where);
+  const found = current === undefined ? "no branch" : `branch ${current}`;
   return {
     kind: "left",
-    why: firstLine(merged?.stderr ?? ""),
-    type: `${pull}, after you have committed or stashed your changes`,
+    why: `${found} is checked out, not ${branch}`,
+    type: `git fetch ${remote} ${branch}`,
   };
 }
 
-const firstLine = (text: string) => clean(text).trim().replaceAll(/\s+/g, " ").slice(0, 300);
+async function fastForward(
+  dir: string,
+  remote: string,
+  { branch, commit, env }: Where,
+): Promise<Forwarded> {
+  const pull = `git pull --ff-only ${remote} ${branch}`;
+  const fetched = await runProgram("git", ["fetch", "-q", remote, branch], { cwd: dir, env });
+  if (fetched?.code !== 0) return { kind: "left", why: firstLine(fetched), type: pull };
+  // What a person has set up to be stashed and put back may not fit any more.
+  const merge = ["-c", "merge.autoStash=false", "merge", "-q", "--ff-only", commit];
+  const merged = await runProgram("git", merge, { cwd: dir });
+  if (merged?.code === 0) return { kind: "forwarded" };
+  const ahead = Number(await gitSays(["rev-list", "--count", `${commit}..HEAD`], { cwd: dir }));
+  const rebase = `git pull --rebase ${remote} ${branch}`;
+  if (ahead > 0)
+    return { kind: "left", why: `it has commits that are not pushed: ${ahead}`, type: rebase };
+  const type = `${pull}, after you have committed or stashed your changes`;
+  return { kind: "left", why: firstLine(merged), type };
+}
+
+/** What a person is told of it. */
+export function forwardedText(clone: Forwarded): string {
+  if (clone.kind === "forwarded") return "► this clone has the commit now\n";
+  return clean(`► this clone was left as it is: ${clone.why}; type: ${clone.type}\n`);
+}
+
+const firstLine = (ran: Ran | undefined) =>
+  clean(ran?.stderr ?? "there is no git")
+    .trim()
+    .replaceAll(/\s+/g, " ")
+    .slice(0, 300);
 
 /** The remote of a clone at `dir` that is this repository, however its URL is written. */
 async function remoteOf(dir: string, location: GitLocation): Promise<string | undefined> {

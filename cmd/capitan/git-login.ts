@@ -54,8 +54,8 @@ export async function gitLogin(location: GitLocation, args: LoginArguments): Pro
 }
 
 async function httpLogin(location: GitLocation, args: LoginArguments): Promise<GitLogin> {
-  const file = args["ca-file"] ?? process.env["GIT_SSL_CAINFO"];
-  const ca = file === undefined ? {} : { "ca.crt": await readNamed(file, "the CA") };
+  const held = await caOf(args);
+  const ca = held === undefined ? {} : { "ca.crt": held };
   const token = process.env["CAPITAN_GIT_TOKEN"] ?? "";
   if (token !== "") {
     const username = process.env["CAPITAN_GIT_USERNAME"] ?? "git";
@@ -67,6 +67,12 @@ async function httpLogin(location: GitLocation, args: LoginArguments): Promise<G
     return fixed(location, ca, "CAPITAN_GIT_TOKEN and your credential helper");
   const login = fixed(location, { ...ca, username, password }, "your credential helper");
   return { ...login, using: (work) => reported(work, helped) };
+}
+
+/** The CA that the server's certificate is to be of, in PEM. */
+export async function caOf(args: LoginArguments): Promise<string | undefined> {
+  const file = args["ca-file"] ?? process.env["GIT_SSL_CAINFO"];
+  return file === undefined ? undefined : readNamed(file, "the CA");
 }
 
 /** The same credentials, whatever becomes of them. */
