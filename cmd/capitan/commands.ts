@@ -5,6 +5,7 @@ import { bootstrap } from "./bootstrap.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
+import { createCluster } from "./create-cluster.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -44,6 +45,7 @@ import { templateRender } from "./template-render.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
+import { upgradeCluster } from "./upgrade-cluster.ts";
 import { version } from "./version.ts";
 
 /** A command that is complete by itself, or a verb with its nouns. */
@@ -127,6 +129,8 @@ export const commands: readonly Command[] = [
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
   },
+  { verb: "create", describe: "Make something, through Git", nouns: [of(createCluster)] },
+  { verb: "upgrade", describe: "Change something, through Git", nouns: [of(upgradeCluster)] },
   {
     verb: "template",
     describe: "Look at templates of clusters",

@@ -84,10 +84,13 @@ export function templatesIn(files: ReadonlyMap<string, string>): readonly FoundT
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** Whether a file is YAML, by its name. */
+export const isYamlPath = (path: string) => /\.ya?ml$/.test(path);
+
 /** The YAML files among these, as text. */
-export function textsOf(
+function textsOf(
   files: ReadonlyMap<string, { readonly content: Uint8Array }>,
 ): ReadonlyMap<string, string> {
-  const yaml = [...files].filter(([path]) => /\.ya?ml$/.test(path));
+  const yaml = [...files].filter(([path]) => isYamlPath(path));
   return new Map(yaml.map(([path, { content }]) => [path, Buffer.from(content).toString("utf8")]));
 }
