@@ -51,6 +51,7 @@ const required = [
   ...ids("T", 7),
   ...ids("L", 4),
   ...ids("S", 5),
+  ...ids("W", 4),
   "S8",
   "S10",
   "S11",

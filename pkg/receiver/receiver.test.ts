@@ -123,6 +123,28 @@ test("each provider's own proof is accepted, and tells what was pushed", () => {
   assert.deepEqual(deliver(specOf("distribution"), bare, push), oci);
 });
 
+test("of what distribution tells, a manifest with a tag is a push, a blob is none", () => {
+  // As distribution v3.1.2 sent it in the laboratory, shortened.
+  const event = (target: object, action = "push") => ({
+    id: "01a1fec0-4ea7-74ef-bf90-4e9dc42191ea",
+    timestamp: "2026-11-21T15:36:18.343324584Z",
+    action,
+    target: { repository: "team/config", size: 460, ...target },
+    request: { host: "127.0.0.1:33999", method: "PUT", useragent: "capitan" },
+    actor: {},
+    source: { addr: "vm:33999" },
+  });
+  const manifest = { mediaType: "application/vnd.oci.image.manifest.v1+json", tag: "stable" };
+  const blob = { mediaType: "application/octet-stream" };
+  const read = (...events: readonly object[]) =>
+    readPush(specOf("distribution"), undefined, { events });
+  assert.deepEqual(read(event(blob)), { kind: "nothing" });
+  assert.deepEqual(read(event(manifest, "pull")), { kind: "nothing" });
+  assert.deepEqual(read(event({ ...manifest, tag: undefined })), { kind: "nothing" });
+  const tags = [{ repository: "team/config", tag: "stable" }];
+  assert.deepEqual(read(event(blob), event(manifest)), { kind: "oci", tags });
+});
+
 test("GitHub's own example of a signature verifies", () => {
   // docs.github.com, "Validating webhook deliveries": secret, body and signature to test with.
   const headers = {

@@ -30,6 +30,11 @@ const manager = "capitan-receiver";
 const apiVersion = "capitan.dev/v1alpha1";
 /** A Fleet is asked once in this time: at once, and once more at its end if anything came meanwhile. */
 const pauseMs = 1_000;
+/**
+ * The registry tells of a push before it has moved the tag (distribution, `PutManifest`): so long it
+ * is waited, and `pauseMs` later the Fleet is asked once more.
+ */
+const tagLagMs = 100;
 /** Writes at once, for Fleets and for statuses. */
 const concurrency = 4;
 /** How long the start waits for the first lists. */
@@ -59,6 +64,8 @@ export class Receiving {
   readonly #statuses: WorkQueue;
   /** When each Fleet was asked last, on the monotonic clock. */
   readonly #askedMs = new Map<string, number>();
+  /** Fleets that are asked once more after the next time. */
+  readonly #twice = new Set<string>();
   #isSynced = false;
 
   constructor(options: ReceivingOptions) {
@@ -150,10 +157,13 @@ export class Receiving {
     const { namespace = "" } = receiver.metadata;
     const fleets = this.#directory.fleetsIn(namespace);
     const woken = fleets.filter((fleet) => isWokenBy(fleet, receiver.spec, pushed));
+    const isEarly = receiver.spec.type === "distribution";
     for (const { name } of woken) {
       const key = `${namespace}/${name}`;
-      const dueMs = (this.#askedMs.get(key) ?? -pauseMs) + pauseMs;
-      this.#fleets.add(key, { afterMs: Math.max(0, dueMs - this.#clock.monotonicMs()) });
+      if (isEarly) this.#twice.add(key);
+      const askedMs = this.#askedMs.get(key);
+      const dueMs = askedMs === undefined ? 0 : askedMs + pauseMs - this.#clock.monotonicMs();
+      this.#fleets.add(key, { afterMs: Math.max(isEarly ? tagLagMs : 0, dueMs) });
     }
     return woken.length;
   }
@@ -161,6 +171,7 @@ export class Receiving {
   /** Asks a Fleet to look at its sources now; that is all that is ever written to it. */
   async #ask(key: string, signal: AbortSignal): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
+    const isTwice = this.#twice.delete(key);
     this.#askedMs.set(key, this.#clock.monotonicMs());
     const requestedAt = this.#clock.now().toISOString();
     const patch = { metadata: { annotations: { [annotations.requestedAt]: requestedAt } } };
@@ -171,7 +182,7 @@ export class Receiving {
       if (!isNotFound(error)) throw error;
       this.#askedMs.delete(key);
     }
-    return untilEvent;
+    return isTwice ? { kind: "after", ms: pauseMs } : untilEvent;
   }
 
   async #writeStatus(key: string, signal: AbortSignal): Promise<Again> {

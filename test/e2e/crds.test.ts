@@ -131,6 +131,60 @@ for (const [what, spec, field] of refused) {
   });
 }
 
+const receiver = (more: object) =>
+  hub.apply(
+    resources.receiver,
+    {
+      apiVersion: "capitan.dev/v1alpha1",
+      kind: "Receiver",
+      metadata: { namespace, name: "crd-test" },
+      spec: {
+        type: "github",
+        secretRef: { name: "receiver-token" },
+        resources: [{ kind: "Fleet", name: "a" }],
+        ...more,
+      },
+    },
+    { manager: "test", dryRun: true },
+  );
+const refusedReceivers: readonly (readonly [what: string, spec: object, field: RegExp])[] = [
+  ["an unknown type", { type: "bitbucket" }, /spec\.type/],
+  ["no resources", { resources: [] }, /spec\.resources/],
+  ["another kind", { resources: [{ kind: "Secret", name: "a" }] }, /kind/],
+  ["a resource without name and labels", { resources: [{ kind: "Fleet" }] }, /exactly one of name/],
+  [
+    "a resource with both",
+    { resources: [{ kind: "Fleet", name: "a", matchLabels: {} }] },
+    /exactly one of name and matchLabels/,
+  ],
+  [
+    "a resource of another namespace",
+    { resources: [{ kind: "Fleet", name: "a", namespace: "b" }] },
+    /namespace/,
+  ],
+  [
+    "events of what names none",
+    { type: "distribution", events: ["push"] },
+    /events is for github, gitlab and gitea/,
+  ],
+];
+
+test("the API server refuses Receivers that make no sense, and names why; one that does has defaults", async () => {
+  for (const [what, spec, field] of refusedReceivers)
+    await assert.rejects(receiver(spec), { message: field }, what);
+  const { object } = await receiver({ events: ["push", "release"] });
+  assert.equal((object["spec"] as { suspend: boolean }).suspend, false);
+});
+
+test("every Receiver of docs/receivers.md is accepted as it is", async () => {
+  const text = await readFile(join(root, "docs", "receivers.md"), "utf8");
+  const blocks = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, yaml = ""]) => yaml);
+  const found = blocks.filter((yaml) => yaml.includes("kind: Receiver"));
+  assert.ok(found.length > 0);
+  for (const object of found.flatMap((yaml) => parseManifests(yaml, "receivers.md")))
+    await hub.apply(resources.receiver, object, { manager: "test", dryRun: true });
+});
+
 test("a FleetRevision cannot be changed", async () => {
   const revision = (name: string): KubeObject => ({
     apiVersion: "capitan.dev/v1alpha1",
@@ -162,6 +216,7 @@ test("kubectl get shows the columns that people need", async () => {
     "Status",
     "Age",
   ]);
+  assert.deepEqual(await columns("receivers"), ["Name", "Type", "Path", "Ready", "Status", "Age"]);
 });
 
 test("the CRDs in docs are those of the code", async () => {

@@ -16,6 +16,7 @@ import {
   controllerAccount,
   groundManifests,
   installManifests,
+  receiverAccount,
   systemNamespace,
   tokenSecretsDefault,
 } from "../../pkg/install/index.ts";
@@ -46,6 +47,7 @@ import {
   accountKubeconfig,
   startOwnController,
   startOwnHub,
+  startOwnReceiver,
   stopOwnHub,
   tellCluster,
   type OwnHub,
@@ -55,7 +57,8 @@ import {
 const cluster = "prod-1";
 const image = `registry.example/capitan@sha256:${"a".repeat(64)}`;
 const controllerProcess = "controller-production";
-const user = `system:serviceaccount:${systemNamespace}:${controllerAccount}`;
+const receiverProcess = "receiver-production";
+const userOf = (account: string) => `system:serviceaccount:${systemNamespace}:${account}`;
 
 let lab: LabFile;
 let hub: OwnHub;
@@ -90,6 +93,7 @@ before(async () => {
 });
 after(async () => {
   await stop(lab.dir, controllerProcess);
+  await stop(lab.dir, receiverProcess);
   await stopOwnHub(lab, hub);
   await workload.close();
   receiver.closeAllConnections();
@@ -118,22 +122,23 @@ async function inDocs(page: string, firstLine: string): Promise<string> {
 }
 
 /** What the Deployment on the hub would run. */
-async function podTemplate(): Promise<KubeObject> {
-  const live = await hub.client.get(resources.deployment, {
-    namespace: systemNamespace,
-    name: controllerAccount,
-  });
+async function podTemplate(name: string): Promise<KubeObject> {
+  const live = await hub.client.get(resources.deployment, { namespace: systemNamespace, name });
   return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
 }
 
-async function startController(...more: readonly string[]): Promise<string> {
-  const [container] = asList(asMap((await podTemplate())["spec"])["containers"]).map(asMap);
+/** The process that a Deployment would run, with the rights of its account. */
+async function asInstalled(name: string, process: string, more: readonly string[] = []) {
+  const [container] = asList(asMap((await podTemplate(name))["spec"])["containers"]).map(asMap);
   const [node, main] = asList(container?.["command"]).map(String);
   assert.equal(node, "node");
   const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String), ...more];
-  const account = { namespace: systemNamespace, name: controllerAccount };
-  const kubeconfig = await accountKubeconfig(lab, hub, account);
-  return startOwnController(lab, { process: controllerProcess, kubeconfig, args });
+  const kubeconfig = await accountKubeconfig(lab, hub, { namespace: systemNamespace, name });
+  return { process, kubeconfig, args };
+}
+
+async function startController(...more: readonly string[]): Promise<string> {
+  return startOwnController(lab, await asInstalled(controllerAccount, controllerProcess, more));
 }
 
 test("capitan install --export prints what capitan install applies, and the API server takes all of it", async () => {
@@ -161,8 +166,12 @@ test("capitan install --export prints what capitan install applies, and the API 
 });
 
 /** The Pod that the Deployment would make, changed. */
-async function tryPod(name: string, change: (spec: PodSpec) => void): Promise<void> {
-  const template = structuredClone(await podTemplate());
+async function tryPod(
+  account: string,
+  name: string,
+  change: (spec: PodSpec) => void,
+): Promise<void> {
+  const template = structuredClone(await podTemplate(account));
   const spec = template["spec"];
   change(spec as PodSpec);
   const metadata = { ...template.metadata, name, namespace: systemNamespace };
@@ -188,18 +197,25 @@ const relaxations: Readonly<Record<string, (spec: PodSpec) => void>> = {
   "host-path": ({ volumes }) => volumes.push({ name: "h", hostPath: { path: "/" } }),
 };
 
-test("M1 the Deployment's pod is accepted where `restricted` is enforced, and every relaxation of it is refused", async () => {
-  await tryPod("as-it-is", () => undefined);
-  for (const [name, relax] of Object.entries(relaxations)) {
-    await assert.rejects(
-      tryPod(name, relax),
-      { message: /violates PodSecurity "restricted/ },
-      name,
-    );
+test("M1 each Deployment's pod is accepted where `restricted` is enforced, and every relaxation of it is refused", async () => {
+  for (const account of [controllerAccount, receiverAccount]) {
+    await tryPod(account, "as-it-is", () => undefined);
+    for (const [name, relax] of Object.entries(relaxations)) {
+      await assert.rejects(
+        tryPod(account, name, relax),
+        { message: /violates PodSecurity "restricted/ },
+        `${account} ${name}`,
+      );
+    }
   }
 });
 
-type Right = { readonly verb: string; readonly resource: string; readonly namespace: string };
+type Right = {
+  readonly user: string;
+  readonly verb: string;
+  readonly resource: string;
+  readonly namespace: string;
+};
 type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[] }[];
 
 /** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
@@ -210,6 +226,9 @@ function granted(): readonly Right[] {
         ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
             resources.flatMap((resource) =>
               verbs.map((verb) => ({
+                user: userOf(
+                  metadata.name.startsWith(receiverAccount) ? receiverAccount : controllerAccount,
+                ),
                 verb,
                 resource: `${group}/${resource}`,
                 namespace: metadata.namespace ?? "",
@@ -223,16 +242,17 @@ function granted(): readonly Right[] {
 /** The rights that a request needs: an apply that makes an object needs to create it too. */
 function rightsOf({ verb, group, resource, subresource, ...entry }: AuditEntry): readonly Right[] {
   const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
-  const right = { verb, resource: name, namespace: entry.namespace };
+  const right = { user: entry.user, verb, resource: name, namespace: entry.namespace };
   return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
 }
 
 const covers = (grant: Right, need: Right) =>
+  grant.user === need.user &&
   grant.verb === need.verb &&
   grant.resource === need.resource &&
   (grant.namespace === "" || grant.namespace === need.namespace);
-const textOf = ({ verb, resource, namespace }: Right) =>
-  `${verb} ${resource} in ${namespace || "all"}`;
+const textOf = ({ user, verb, resource, namespace }: Right) =>
+  `${user.split(":").at(-1) ?? ""}: ${verb} ${resource} in ${namespace || "all"}`;
 
 /** Where the controller serves metrics and health. */
 let endpoint: string;
@@ -308,16 +328,54 @@ async function useInputs(): Promise<void> {
   });
 }
 
-test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
+/** A delivery that wakes up a Fleet. */
+async function useReceiver(): Promise<void> {
+  const own = await asInstalled(receiverAccount, receiverProcess);
+  const url = await startOwnReceiver(lab, own);
+  const token = "a-token-of-16-bytes-or-more";
+  const [name] = tokenSecretsDefault;
+  const metadata = { namespace, name: name ?? "" };
+  const secret = { apiVersion: "v1", kind: "Secret", metadata, stringData: { token } };
+  await hub.client.apply(resources.secret, secret, { manager: "test" });
+  const spec = {
+    type: "generic",
+    secretRef: { name },
+    resources: [{ kind: "Fleet", matchLabels: {} }],
+  };
+  const receiver = {
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "Receiver",
+    metadata: { namespace, name: "rights" },
+    spec,
+  };
+  await hub.client.apply(resources.receiver, receiver, { manager: "test" });
+  await applyFleet(hub.client, "woken", "nobody", set(0));
+  const posted = async () => {
+    const live = await hub.client.get(resources.receiver, receiver.metadata);
+    const path = asString(asMap(live?.["status"])["webhookPath"]);
+    const reply = await fetch(`${url}${path}`, { method: "POST" });
+    return (await reply.text()) === "1 Fleet is woken\n";
+  };
+  await until(posted, { deadlineMs: 20_000, what: "a delivery to be accepted" });
+  const asked = async () =>
+    (await fleetOf(hub.client, "woken"))?.status?.lastHandledReconcileAt !== undefined;
+  await until(asked, { deadlineMs: 10_000, what: "the Fleet to be asked" });
+  await stop(lab.dir, receiverProcess);
+  await deleteNow(hub.client, resources.fleet, { namespace, name: "woken" });
+}
+
+test("M2 controller and receiver are granted what they use and use what they are granted; no wildcard, no impersonation", async () => {
   await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
   endpoint = await startController();
   await useEveryRight();
+  await useReceiver();
   const grants = granted();
+  const users = new Set([controllerAccount, receiverAccount].map(userOf));
   let requests: readonly AuditEntry[] = [];
   // The Lease is renewed every two seconds, whatever the scenario does.
   const isAllUsed = async () => {
     const all = await auditOf(lab.dir, hub.name).since(0);
-    requests = all.filter((entry) => entry.user === user && entry.resource !== "");
+    requests = all.filter((entry) => users.has(entry.user) && entry.resource !== "");
     const used = requests.flatMap(rightsOf);
     const unused = grants.filter((grant) => !used.some((need) => covers(grant, need)));
     assert.deepEqual(unused.map(textOf), [], "granted and not used");
@@ -370,7 +428,8 @@ test("every documented metric is served; clusters are named by gauges only, and 
   const repaired = async () => (valueOf(await scrape(), "capitan_repaired_objects_total") ?? 0) > 0;
   await until(repaired, { deadlineMs: 10_000, what: "a repair to be counted" });
   const text = await scrape();
-  for (const name of Object.keys(metricSpecs)) assert.ok(text.includes(`# HELP ${name} `), name);
+  for (const [name, spec] of Object.entries(metricSpecs))
+    assert.equal(text.includes(`# HELP ${name} `), !("by" in spec) || spec.by === "both", name);
   assert.equal(valueOf(text, "capitan_leader"), 1);
   assert.equal(valueOf(text, "capitan_cluster_connected", ...of), 1);
   assert.equal(valueOf(text, "capitan_connected_clusters"), 1);

@@ -196,6 +196,17 @@ const asked = (entries: readonly AuditEntry[], fleet: string) =>
     ({ verb, resource, name }) => verb === "patch" && resource === "fleets" && name === fleet,
   );
 
+/** Every request for the Fleet, once there has been none for two seconds: what was to come has come. */
+const settled = (fleet: string) =>
+  until(
+    async () => {
+      const all = asked(await fromReceiver(0), fleet);
+      const last = Math.max(0, ...all.map(({ timeMs }) => timeMs));
+      return Date.now() - last > 2_000 ? all : undefined;
+    },
+    { deadlineMs: 15_000, what: `nobody to ask Fleet ${fleet} any more`, everyMs: 100 },
+  );
+
 test("a Receiver says its path, and capitan get receivers and check say how it is", async () => {
   const { status } = await receiverHas("git", "ReconciliationSucceeded");
   assert.equal(status?.webhookPath, webhookPath(token, { name: "git", namespace }));
@@ -260,12 +271,12 @@ test("a push to the registry → applied, told by the registry's own notificatio
     times.push(await applied("recv-oci", value, startedMs));
   }
   t.diagnostic(`registry push → applied: ${times.join(", ")} ms`);
-  const mark = await auditOf(lab.dir, "hub").mark();
+  const before = (await settled("recv-oci")).length;
   await push("four", "another");
   await push("five");
   await applied("recv-oci", "five", performance.now());
-  // Of three pushes of stable and one of another tag, one more request at most than stable's.
-  assert.ok(asked(await fromReceiver(mark), "recv-oci").length <= 2);
+  // The registry tells of a push before it has moved the tag, so each is asked for twice.
+  assert.equal((await settled("recv-oci")).length - before, 2);
 });
 
 test("W4 a flood of deliveries becomes one request a second, and the last push counts", async (t) => {
@@ -300,10 +311,10 @@ test("W4 a flood of deliveries becomes one request a second, and the last push c
   const requests = asked(await fromReceiver(mark), "recv-flood").length;
   t.diagnostic(`${Math.round(4_000 / seconds)} deliveries a second, ${requests} requests`);
   assert.ok(requests >= 1 && requests <= Math.ceil(seconds) + 2, `${requests} in ${seconds} s`);
-  const { stdout } = { stdout: await (await fetch(receiver.metrics)).text() };
-  assert.match(stdout, /capitan_receiver_deliveries_total\{result="refused"\} 2000/);
+  const text = await (await fetch(receiver.metrics)).text();
+  assert.match(text, /capitan_receiver_deliveries_total\{result="refused"\} 2000/);
   for (const [name, spec] of Object.entries(metricSpecs))
-    if ("by" in spec) assert.ok(stdout.includes(`# HELP ${name} `), name);
+    if ("by" in spec) assert.ok(text.includes(`# HELP ${name} `), name);
 });
 
 test("what strangers send is answered with 404, 401, 405, 413, 415, and asks for nothing", async () => {
