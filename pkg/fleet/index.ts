@@ -8,7 +8,7 @@ export {
   type ClusterFacts,
 } from "./members.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
-export { memberStatus, type MemberOutcome } from "./member-status.ts";
+export { memberStatus, withoutRepairs, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf, leavesBehind } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";
