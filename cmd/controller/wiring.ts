@@ -12,7 +12,7 @@ import {
   type RendererPort,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
-import { configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
+import { configMapsOf, secretsOf, withoutRepairs } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
@@ -158,10 +158,15 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
         fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
     memberChanged: (changed, gone) => {
-      const { metadata, spec } = changed;
+      const { metadata, spec, status } = changed;
       const { fleetQueue, clusterQueue } = built();
-      fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
       const member = `member/${metadata.uid ?? ""}`;
+      // A Fleet has nothing to decide when objects of a cluster were put back.
+      const ofFleet = `fleet of ${member}`;
+      const facts = [identityOf(metadata), peoplesAnnotations(metadata), withoutRepairs(status)];
+      if (gone) changes.forget(ofFleet);
+      if (gone || changes.isNew(ofFleet, facts))
+        fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
       // Our own status writes come back as events; only a new spec or annotation is work.
       if (gone) changes.forget(member);
       else if (!changes.isNew(member, [metadata.generation, peoplesAnnotations(metadata)])) return;
@@ -188,6 +193,11 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`);
     },
   };
+}
+
+/** What tells one state of a member's spec and labels from another. */
+function identityOf({ uid, generation, labels, deletionTimestamp }: FleetMember["metadata"]) {
+  return [uid, generation, labels, deletionTimestamp];
 }
 
 /** The annotations of a member that are not ours: ours come back as events and are no work. */

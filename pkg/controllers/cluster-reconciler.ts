@@ -279,12 +279,14 @@ export class ClusterReconciler {
     }
     this.#count(member, cluster, result);
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
-    await this.#report(member, plan, { result, clusterID: clusterId }, signal);
     const again = againAfterPass(result.layers, result.removal);
-    if (result.handedOver) return { kind: "after", ms: 1, light: true };
-    return result.wakeMs === undefined
-      ? again
-      : sooner(again, { kind: "after", ms: result.wakeMs, light: true });
+    const mayWait = again.kind === "after";
+    const lateMs = await this.#report(member, plan, { result, session, mayWait }, signal);
+    const wakes = [result.handedOver ? 1 : undefined, result.wakeMs, lateMs];
+    return wakes
+      .filter((ms) => ms !== undefined)
+      .map((ms): Again => ({ kind: "after", ms, light: true }))
+      .reduce(sooner, again);
   }
 
   #count(member: FleetMember, cluster: ClusterFacts, { applied, repaired }: PassResult): void {
@@ -336,21 +338,20 @@ export class ClusterReconciler {
   async #report(
     member: FleetMember,
     { owner, revision }: MemberPlan,
-    { result, clusterID }: { readonly result: PassResult; readonly clusterID: string },
+    pass: { readonly result: PassResult; readonly session: Session; readonly mayWait: boolean },
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number | undefined> {
+    const { result, session } = pass;
     const { removal, appliedTime } = result;
+    const { clusterId: clusterID } = session.workload;
     const sources = new Map(
       revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]),
     );
     const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
     const mine = ownedBy(result.inventory, owner);
     const inventory = { objects: mine.length, digest: digestOfInventory(mine) };
-    await this.#members.report(
-      member,
-      { layers, removal, appliedTime, inventory, clusterID },
-      signal,
-    );
+    const outcome = { layers, removal, appliedTime, inventory, clusterID };
+    return this.#members.reportPass(member, outcome, pass, signal);
   }
 
   async #failed(

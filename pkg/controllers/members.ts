@@ -13,8 +13,10 @@ import {
   memberStatus,
   ownerOf,
   removalWaitsFor,
+  withoutRepairs,
   type MemberOutcome,
 } from "../fleet/index.ts";
+import { canonicalJson } from "../json/index.ts";
 import { annotations, keyOf } from "../object/index.ts";
 import type { MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
@@ -25,6 +27,8 @@ import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
 
 const fleetId = { group: "capitan.dev", kind: "Fleet" } as const;
+/** So long may pass until the hub is told of a repair. */
+const repairsReportMs = 1_000;
 
 export type MembersOptions = {
   readonly hub: ClusterHub;
@@ -224,6 +228,33 @@ export class Members {
     await emit(hub, { ...event, action: "Connect" }, { clock, log, signal });
   }
 
+  /**
+   * The same for a complete pass, whose outcome may wait when `mayWait`. What only repairs have changed
+   * is written once a second at most, so that a cluster that drifts does not wait for the hub. Gives
+   * the milliseconds after which to look again, if something was not written yet.
+   */
+  async reportPass(
+    member: FleetMember,
+    passed: MemberOutcome,
+    { session, mayWait }: { readonly session: Session; readonly mayWait: boolean },
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { clock } = this.#options;
+    const { name } = member.metadata;
+    const held = session.unreported.get(name);
+    const nowMs = clock.monotonicMs();
+    const { dueMs = nowMs + repairsReportMs, appliedTime } = held ?? {};
+    const outcome = { ...passed, appliedTime: passed.appliedTime ?? appliedTime };
+    const status = memberStatus(member, outcome, timestamp(clock));
+    if (mayWait && nowMs < dueMs && isNewByRepairs(member.status, status)) {
+      session.unreported.set(name, { dueMs, appliedTime: outcome.appliedTime });
+      return dueMs - nowMs;
+    }
+    session.unreported.delete(name);
+    await this.report(member, outcome, signal);
+    return undefined;
+  }
+
   /** Writes what a pass came to. */
   async report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
     const { hub, clock, log } = this.#options;
@@ -266,6 +297,13 @@ export class Members {
 function rememberedOf({ metadata }: FleetMember): number | undefined {
   const said = Number(metadata.annotations?.[annotations.sequence] ?? Number.NaN);
   return Number.isSafeInteger(said) ? said : undefined;
+}
+
+/** Whether two statuses differ, but only in what repairs move. */
+function isNewByRepairs(before: FleetMember["status"], now: FleetMember["status"]): boolean {
+  const same = (a: object | undefined, b: object | undefined) =>
+    canonicalJson(a ?? {}) === canonicalJson(b ?? {});
+  return !same(before, now) && same(withoutRepairs(before), withoutRepairs(now));
 }
 
 function saysAlready({ status }: FleetMember, { code, message }: Problem): boolean {

@@ -9,7 +9,7 @@ export {
 } from "./members.ts";
 export { applyConditions, type Decided } from "./conditions.ts";
 export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
-export { memberStatus, type MemberOutcome } from "./member-status.ts";
+export { memberStatus, withoutRepairs, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf, leavesBehind } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";

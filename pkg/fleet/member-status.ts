@@ -48,6 +48,14 @@ export function memberStatus(
   return { ...before, ...news };
 }
 
+/** What a repair moves in a status, and nobody waits for. */
+const movedByRepairs = { lastAppliedTime: undefined, inventoryDigest: undefined };
+
+/** A member's status but for what every repair moves. */
+export function withoutRepairs(status: FleetMemberStatus | undefined): object {
+  return { ...status, ...movedByRepairs };
+}
+
 function requestedAtOf({ metadata }: FleetMember): { lastHandledReconcileAt?: string } {
   const requestedAt = metadata.annotations?.[annotations.requestedAt];
   return requestedAt === undefined ? {} : { lastHandledReconcileAt: requestedAt };

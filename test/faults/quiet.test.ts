@@ -69,16 +69,40 @@ test("200 repairs of each kind of drift: every one is put back (p50 and p99 are 
   ]);
   await applyFleet(hub, "drifting", "drifting", layers);
   await fleetReady(hub, "drifting");
+  const audit = auditOf(lab.dir, "hub");
+  const [mark] = await settled([audit]);
+  const startedMs = performance.now();
   for (const act of acts) {
     const times = await repairTimes(client, act, "default", names(act.resource.kind));
     assert.equal(times.length, 200);
     const ms = (p: number) => rounded(percentile(times, p), 1);
     t.diagnostic(`${act.name}: p50 ${ms(50)} ms, p99 ${ms(99)} ms`);
   }
+  const [last] = acts.slice(-1);
+  assert.ok(last !== undefined);
+  const lastMs = Date.now();
+  await repairTimes(client, last, "default", names(last.resource.kind).slice(0, 1));
+  await until(async () => (await appliedMs("drifting")) >= lastMs, {
+    deadlineMs: 5_000,
+    what: "the status to tell of the last repair",
+  });
+  const seconds = (performance.now() - startedMs) / 1_000;
+  const asked = await requestsSince(audit, mark ?? 0);
+  const told = asked.filter(({ subresource }) => subresource === "status");
+  t.diagnostic(`${told.length} statuses in ${Math.round(seconds)} s`);
+  assert.ok(told.length <= seconds + 1, "a cluster that drifts waits for the hub");
+  const ofFleets = asked.filter(({ resource }) => /^fleet(s|revisions)$/.test(resource));
+  assert.ok(ofFleets.length < 10, "Fleets are asked to decide about repairs");
   const member = await memberOf(hub, "drifting", "drifting");
   assert.equal(member?.status?.conditions?.[0]?.status, "True");
   await client.close();
 });
+
+/** When the status of the Fleet's one member says that something was last applied. */
+async function appliedMs(name: string): Promise<number> {
+  const member = await memberOf(hub, name, name);
+  return Date.parse(member?.status?.lastAppliedTime ?? "");
+}
 
 test("ten thousand objects in one member: applied, exact, repaired, and a restart writes nothing", async (t) => {
   const count = 10_000;
