@@ -1,3 +1,4 @@
+import { clusterTemplateSchema } from "./cluster-template.ts";
 import { fleetMemberSchema } from "./fleet-member.ts";
 import { fleetRevisionSchema } from "./fleet-revision.ts";
 import { fleetSchema } from "./fleet.ts";
@@ -109,5 +110,19 @@ const fleetMemberCrd = crd({
   ],
 });
 
+const clusterTemplateCrd = crd({
+  kind: "ClusterTemplate",
+  plural: "clustertemplates",
+  shortName: "clt",
+  status: false,
+  schema: clusterTemplateSchema,
+  columns: [text("Description", ".spec.description")],
+});
+
 /** Every CustomResourceDefinition of Capitan. */
-export const crds: readonly CrdManifest[] = [fleetCrd, fleetRevisionCrd, fleetMemberCrd];
+export const crds: readonly CrdManifest[] = [
+  fleetCrd,
+  fleetRevisionCrd,
+  fleetMemberCrd,
+  clusterTemplateCrd,
+];

@@ -14,6 +14,7 @@ export const hubResources = {
   fleet: ours("Fleet", "fleets"),
   fleetMember: ours("FleetMember", "fleetmembers"),
   fleetRevision: ours("FleetRevision", "fleetrevisions"),
+  clusterTemplate: ours("ClusterTemplate", "clustertemplates"),
   secret: { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true },
   configMap: {
     group: "",

@@ -107,7 +107,7 @@ test("check: no leader, a leader that has stopped, and all well", async () => {
   await apply(resources.crd, clusterCrd);
   await until(() => hub.list(resources.cluster), { deadlineMs: 30_000, what: "Clusters" });
   const basics = `✔ hub: Kubernetes v1.x
-✔ Capitan: 3 CRDs are established
+✔ Capitan: 4 CRDs are established
 ✔ Cluster API: cluster.x-k8s.io/v1beta2
 `;
   const remedy = "Look at the controller's pods: kubectl -n capitan-system get pods.";
