@@ -22,7 +22,11 @@ export async function startCapi(
     provider: "core",
     process: "capi-core",
     command: tools["capi-core"],
-    ports: { webhook: ports.capiWebhook, health: ports.capiHealth, diagnostics: ports.capiDiagnostics },
+    ports: {
+      webhook: ports.capiWebhook,
+      health: ports.capiHealth,
+      diagnostics: ports.capiDiagnostics,
+    },
   } as const;
   await startManagers(labDir, hub, [core], labDefinitions());
   // After the CRDs: it looks only every 30 s for new kinds of owners.

@@ -34,7 +34,9 @@ export async function startInMemoryProvider(
   const debug = lastWorkload;
   const clusters = [`--first-port=${firstWorkload}`, `--last-port=${lastWorkload - 10}`];
   const managers: Manager[] = [];
-  for (const [i, provider] of (["kubeadm-bootstrap", "kubeadm-control-plane", "docker"] as const).entries()) {
+  for (const [i, provider] of (
+    ["kubeadm-bootstrap", "kubeadm-control-plane", "docker"] as const
+  ).entries()) {
     const process = programs[provider];
     const first = lastWorkload - 9 + 3 * i;
     managers.push({
@@ -59,15 +61,29 @@ export async function createInMemoryCluster(
     const { group, version: served, kind } = resource;
     // The provider falls over a DevCluster without annotations.
     const annotations = { "lab.capitan.dev/in-memory": "true" };
-    const metadata = { name, namespace: labNamespace, annotations, ...(kind === "Cluster" ? { labels } : {}) };
+    const metadata = {
+      name,
+      namespace: labNamespace,
+      annotations,
+      ...(kind === "Cluster" ? { labels } : {}),
+    };
     const object = { apiVersion: `${group}/${served}`, kind, metadata, spec };
     await hub.apply(resource, object, { manager: "capitan-lab" });
   }
 }
 
 function objectsOf(name: string) {
-  const ref = ({ group, kind }: { group: string; kind: string }) => ({ apiGroup: group, kind, name });
-  const vm = { vm: { provisioning }, node: { provisioning }, apiServer: { provisioning }, etcd: { provisioning } };
+  const ref = ({ group, kind }: { group: string; kind: string }) => ({
+    apiGroup: group,
+    kind,
+    name,
+  });
+  const vm = {
+    vm: { provisioning },
+    node: { provisioning },
+    apiServer: { provisioning },
+    etcd: { provisioning },
+  };
   const { devCluster, devMachineTemplate, kubeadmControlPlane, cluster } = resources;
   return [
     [devCluster, { backend: { inMemory: {} } }],

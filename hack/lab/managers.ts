@@ -62,7 +62,10 @@ export async function serveDefinitions(
   });
 }
 
-async function start(labDir: string, { process, command, ports, flags = [] }: Manager): Promise<void> {
+async function start(
+  labDir: string,
+  { process, command, ports, flags = [] }: Manager,
+): Promise<void> {
   for (const port of Object.values(ports)) await assertFree(port, process);
   const dir = serverDir(labDir, "hub");
   // Managers have no flag for the webhook's address: they listen on every interface.
