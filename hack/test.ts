@@ -48,18 +48,30 @@ function nodeTest(files: readonly string[], concurrency: number, env = {}): Prom
   return run(process.execPath, [...args, ...files], env);
 }
 
-/** Runs `files` with one management cluster that they share, and ends it whatever happens. */
-async function inLaboratory(files: readonly string[]): Promise<number> {
-  const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
-  // Whoever ends a run by hand must not be left with fifty processes.
-  for (const name of ["SIGINT", "SIGTERM"] as const)
-    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
-  try {
+/** Runs `files` with one management cluster that they share. */
+function inLaboratory(files: readonly string[]): Promise<number> {
+  return withLabDir(async (dir) => {
     const lab = await startLab({ dir, progress, audit: true });
     await startController(lab);
     const code = await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
     if (code !== 0) await showLog(dir, "controller");
     return code;
+  });
+}
+
+/** Runs heavy `files` one after the other; each starts its own laboratory in the directory that it is given. */
+function oneByOne(files: readonly string[]): Promise<number> {
+  return withLabDir((dir) => nodeTest(files, 1, { CAPITAN_HEAVY_LAB: dir }));
+}
+
+/** Gives work a directory for a laboratory, and ends what runs there whatever happens. */
+async function withLabDir(work: (dir: string) => Promise<number>): Promise<number> {
+  const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
+  // Whoever ends a run by hand must not be left with fifty processes.
+  for (const name of ["SIGINT", "SIGTERM"] as const)
+    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
+  try {
+    return await work(dir);
   } finally {
     await stopLab(dir);
     await rm(dir, { recursive: true, force: true });
@@ -89,8 +101,8 @@ async function main(args: readonly string[]): Promise<number> {
     return 1;
   const last = all || chosen.length > 0 ? wanted(heavy) : [];
   if (last.length === 0) return 0;
-  progress.action("heavy tests, each in a laboratory of its own");
-  return nodeTest(last, 1);
+  progress.action("heavy tests, one after the other");
+  return oneByOne(last);
 }
 
 async function onRealComponents(files: readonly string[]): Promise<number> {

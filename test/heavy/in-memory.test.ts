@@ -2,15 +2,14 @@
 // of the kubeadm providers. Their API servers know no server-side apply, so the Fleet has no layers: it
 // is about who is a member and who is not, from the first Cluster to the last.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { after, before, test, type TestContext } from "node:test";
 import { clientOf } from "../../hack/lab/apiserver.ts";
+import { clusterInitialized } from "../../hack/lab/clusters.ts";
 import { startController } from "../../hack/lab/controller.ts";
 import { createInMemoryCluster, startInMemoryProvider } from "../../hack/lab/in-memory.ts";
 import { startLab, stopLab } from "../../hack/lab/lab.ts";
-import { pidOf, recorded } from "../../hack/lab/processes.ts";
+import { pidOf, recorded, relaunch } from "../../hack/lab/processes.ts";
 import { progress } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf, type Fleet, type FleetMember } from "../../pkg/api/index.ts";
@@ -20,17 +19,17 @@ import { deleteNow, fleetOf, namespace, resources, until } from "../harness/inde
 import { objectsOfTemplate } from "../harness/templates.ts";
 
 const count = 20;
-/** All come up side by side; on two cores that took 90 s. */
+/** So many come up side by side: Cluster API, which works hardest then, leaves something for others. */
+const atOnce = 10;
 const comeUpMs = 400_000;
-const goMs = 300_000;
-const timeout = 500_000;
+const goMs = 400_000;
+const timeout = 900_000;
 
 let lab: LabFile;
 let hub: KubeClient;
 before(async () => {
-  const dir = join(await mkdtemp(join(tmpdir(), "capitan-in-memory-")), "lab");
-  for (const name of ["SIGINT", "SIGTERM"] as const)
-    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
+  const dir = process.env["CAPITAN_HEAVY_LAB"];
+  assert.ok(dir, "no directory: run this file with npm test -- FILE");
   lab = await startLab({ dir, progress });
   hub = await clientOf(lab.hubKubeconfig);
   await startInMemoryProvider(lab, hub, progress);
@@ -62,6 +61,7 @@ async function hasMembers(fleet: string, clusters: readonly string[], deadlineMs
   const told = `${clusters.length}/${clusters.length}`;
   await until(
     async () => {
+      await controllerRuns();
       const members = await membersOf(fleet);
       const ready = clusters.filter((name) => {
         const member = members.get(name);
@@ -83,6 +83,21 @@ async function applyEmptyFleet(name: string, matchLabels: Readonly<Record<string
   const metadata = { namespace, name };
   const object = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", metadata, spec };
   await hub.apply(resources.fleet, object, { manager: "test" });
+}
+
+/** Makes the clusters, some at a time. */
+async function bringUp(): Promise<void> {
+  for (let i = 0; i < count; i += atOnce) {
+    const batch = names.slice(i, i + atOnce);
+    for (const name of batch) await createInMemoryCluster(hub, name, { env: envOf(name) });
+    await Promise.all(batch.map((name) => clusterInitialized(hub, { namespace, name }, comeUpMs)));
+    await controllerRuns();
+  }
+}
+
+/** A controller that loses its Lease on a busy machine ends; in a cluster it would be started again. */
+async function controllerRuns(): Promise<void> {
+  if ((await pidOf(lab.dir, "controller")) === undefined) await relaunch(lab.dir, "controller");
 }
 
 /** Says what something took, in the report of the test. */
@@ -108,27 +123,18 @@ async function reportMemory(t: TestContext): Promise<void> {
   }
 }
 
-test(
-  "twenty clusters come up and are Ready members, each of a cluster of its own",
-  { timeout },
-  async (t) => {
-    await applyEmptyFleet("everything", {});
-    await applyEmptyFleet("production", { env: "prod" });
-    const created = Promise.all(
-      names.map((name) => createInMemoryCluster(hub, name, { env: envOf(name) })),
-    );
-    await timed(t, `${count} clusters created`, created);
-    await timed(t, `${count} members Ready`, hasMembers("everything", names, comeUpMs));
-    const production = names.filter((name) => envOf(name) === "prod");
-    await timed(t, "then those of production", hasMembers("production", production, 60_000));
-    const ids = [...(await membersOf("everything")).values()].map(
-      ({ status }) => status?.clusterID,
-    );
-    assert.equal(new Set(ids).size, count);
-    assert.equal(await countOf(resources.machine), count);
-    await reportMemory(t);
-  },
-);
+test("twenty clusters come up and are Ready members", { timeout }, async (t) => {
+  await applyEmptyFleet("everything", {});
+  await applyEmptyFleet("production", { env: "prod" });
+  await timed(t, `${count} control planes initialized`, bringUp());
+  await timed(t, "then all members Ready", hasMembers("everything", names, 60_000));
+  const production = names.filter((name) => envOf(name) === "prod");
+  await timed(t, "then those of production", hasMembers("production", production, 60_000));
+  const ids = [...(await membersOf("everything")).values()].map(({ status }) => status?.clusterID);
+  assert.equal(new Set(ids).size, count);
+  assert.equal(await countOf(resources.machine), count);
+  await reportMemory(t);
+});
 
 test("a label takes a cluster in and out of a Fleet", { timeout }, async (t) => {
   const relabel = async (name: string, env: string) =>
@@ -141,29 +147,25 @@ test("a label takes a cluster in and out of a Fleet", { timeout }, async (t) => 
   assert.equal((await membersOf("everything")).size, count);
 });
 
-test(
-  "deleted clusters take their members and everything of theirs along",
-  { timeout },
-  async (t) => {
-    const [survivor = "", ...rest] = names;
-    await Promise.all(rest.map((name) => deleteNow(hub, resources.cluster, { namespace, name })));
-    const gone = until(async () => (await countOf(resources.cluster)) === 1, {
-      deadlineMs: goMs,
-      what: `${rest.length} Clusters to be gone`,
-      everyMs: 250,
-    });
-    await timed(t, `${rest.length} clusters deleted`, gone);
-    await timed(t, "one member left", hasMembers("everything", [survivor], 60_000));
-    await hasMembers("production", [], 60_000);
-    // Secrets and templates have an owner; the garbage collector takes them.
-    for (const name of rest) {
-      const left = async () => (await countOf(resources.secret, name)) === 0;
-      await until(left, { deadlineMs: 60_000, what: `the Secrets of ${name} to be gone` });
-    }
-    assert.equal(await countOf(resources.machine), 1);
-    assert.equal(await countOf(resources.fleetMember), 1);
-  },
-);
+test("deleted clusters take everything of theirs along", { timeout }, async (t) => {
+  const [survivor = "", ...rest] = names;
+  await Promise.all(rest.map((name) => deleteNow(hub, resources.cluster, { namespace, name })));
+  const gone = until(async () => (await countOf(resources.cluster)) === 1, {
+    deadlineMs: goMs,
+    what: `${rest.length} Clusters to be gone`,
+    everyMs: 250,
+  });
+  await timed(t, `${rest.length} clusters deleted`, gone);
+  await timed(t, "one member left", hasMembers("everything", [survivor], 60_000));
+  await hasMembers("production", [], 60_000);
+  // Secrets and templates have an owner; the garbage collector takes them.
+  for (const name of rest) {
+    const left = async () => (await countOf(resources.secret, name)) === 0;
+    await until(left, { deadlineMs: 60_000, what: `the Secrets of ${name} to be gone` });
+  }
+  assert.equal(await countOf(resources.machine), 1);
+  assert.equal(await countOf(resources.fleetMember), 1);
+});
 
 test("the providers' webhooks accept templates/docker.yaml", { timeout }, async () => {
   const cluster = { namespace, name: "in-docker" };
