@@ -63,6 +63,7 @@ const required = [
   "O8",
   "G1",
   "G2",
+  "G3",
   "G4",
   "G5",
   "G6",

@@ -15,6 +15,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   oci: ["errors", "json"],
   distribution: ["errors", "json", "oci"],
   gitdata: ["errors", "json", "oci"],
+  gitobjects: ["errors", "gitdata", "oci"],
   inventory: ["errors", "json", "object"],
   template: ["errors", "json", "object", "oci"],
   patch: ["errors", "json", "object"],
@@ -22,16 +23,17 @@ const below: Readonly<Record<string, readonly string[]>> = {
   content: ["errors", "json", "object", "oci"],
   clustertemplate: ["api", "errors", "json", "object", "sops", "template"],
   engine: ["api", "drift", "errors", "inventory", "json", "object", "oci", "patch"],
-  fleet: ["api", "engine", "errors", "inventory", "json", "object", "template"],
+  cluster: ["api", "template"],
+  fleet: ["api", "cluster", "engine", "errors", "inventory", "json", "object"],
   pace: ["engine", "errors"],
-  capi: ["errors", "fleet", "json", "object", "template"],
+  capi: ["cluster", "errors", "json", "object", "template"],
   install: ["api", "object"],
   kube: ["errors", "json", "kubeconfig", "object"],
   disk: [],
   registry: ["disk", "distribution", "errors", "json", "oci"],
-  git: ["disk", "errors", "gitdata", "json", "oci"],
+  git: ["disk", "errors", "gitdata", "gitobjects", "json", "oci"],
   workload: ["drift", "engine", "errors", "inventory", "json", "kube", "kubeconfig", "object"],
-  hub: ["api", "capi", "errors", "fleet", "json", "kube", "object"],
+  hub: ["api", "capi", "cluster", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
   render: ["errors", "json", "template"],
   server: [],
@@ -39,6 +41,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   controllers: [
     "api",
     "capi",
+    "cluster",
     "content",
     "drift",
     "engine",
@@ -66,6 +69,7 @@ const pure = new Set([
   "distribution",
   "oci",
   "gitdata",
+  "gitobjects",
   "inventory",
   "template",
   "patch",
@@ -73,6 +77,7 @@ const pure = new Set([
   "content",
   "clustertemplate",
   "engine",
+  "cluster",
   "fleet",
   "pace",
   "capi",
@@ -92,7 +97,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|git|gitdata|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|gitobjects|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 

@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline/promises";
 import type { CommandModule } from "yargs";
 import {
   conditionOf,
@@ -9,6 +8,7 @@ import {
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/index.ts";
+import { confirmed } from "./ask.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
@@ -84,18 +84,6 @@ async function refuseUnlessMeant(name: string, asked: string, { yes, digest }: Y
     const message = `${name} asks for the approval ${asked}, not ${digest}: the set has changed`;
     throw new CapitanError("RemovalNeedsApproval", message);
   }
-  if (!yes && !(await confirmed()))
+  if (!yes && !(await confirmed("Allow exactly this?", "say --yes or --digest")))
     throw new CapitanError("RemovalNeedsApproval", "not approved: nothing was changed");
-}
-
-/** Asks a person. Where there is none, the answer is no. */
-async function confirmed(): Promise<boolean> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    process.stderr.write("  → nobody to ask here: say --yes or --digest\n");
-    return false;
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question("Allow exactly this? [y/N] ");
-  terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
 }

@@ -14,7 +14,7 @@ import {
   messageOf,
   type Code,
 } from "../../pkg/errors/index.ts";
-import type { ClusterFacts } from "../../pkg/fleet/index.ts";
+import type { ClusterFacts } from "../../pkg/cluster/index.ts";
 import { systemNamespace } from "../../pkg/install/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
@@ -228,7 +228,7 @@ async function connected(
   const expiry = expiryOf(await connectionOf(hub, cluster));
   const said = await withWorkload(hub, cluster, async (workload) => {
     const version = asString(asMap(await workload.raw("/version"))["gitVersion"]) ?? "?";
-    const { inventory } = await readLedger(workload);
+    const { inventory } = await readLedger(workload, cluster);
     return `Kubernetes ${version}, ${members.length === 1 ? "1 Fleet" : `${members.length} Fleets`}, ${inventory.size} objects`;
   });
   const leftMs = (expiry?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now();

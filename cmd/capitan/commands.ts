@@ -1,9 +1,11 @@
 import yargs, { type Argv, type CommandModule } from "yargs";
 import { adoptMember } from "./adopt-member.ts";
 import { approveFleet, approveMember } from "./approve.ts";
+import { bootstrap } from "./bootstrap.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
+import { createCluster } from "./create-cluster.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -35,9 +37,14 @@ import { secretsVerify } from "./secrets-verify.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { tagArtifact } from "./tag-artifact.ts";
+import { templateDescribe } from "./template-describe.ts";
+import { templateLint } from "./template-lint.ts";
+import { templateList } from "./template-list.ts";
+import { templateRender } from "./template-render.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
+import { upgradeCluster } from "./upgrade-cluster.ts";
 import { version } from "./version.ts";
 
 /** A command that is complete by itself, or a verb with its nouns. */
@@ -50,6 +57,7 @@ const of = <T>(module: CommandModule<object, T>): CommandModule =>
 
 /** Every command, in the order in which help and docs/cli.md show them. */
 export const commands: readonly Command[] = [
+  { module: of(bootstrap) },
   { module: of(install) },
   { module: of(uninstall) },
   { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },
@@ -112,6 +120,13 @@ export const commands: readonly Command[] = [
     verb: "discover",
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
+  },
+  { verb: "create", describe: "Make something, through Git", nouns: [of(createCluster)] },
+  { verb: "upgrade", describe: "Change something, through Git", nouns: [of(upgradeCluster)] },
+  {
+    verb: "template",
+    describe: "Look at templates of clusters",
+    nouns: [of(templateList), of(templateDescribe), of(templateRender), of(templateLint)],
   },
   {
     verb: "secrets",

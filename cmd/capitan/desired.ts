@@ -23,7 +23,8 @@ import {
   type LayerPlan,
   type Problem,
 } from "../../pkg/engine/index.ts";
-import { ownerOf, revisionName, type ClusterFacts } from "../../pkg/fleet/index.ts";
+import { isManagement, type ClusterFacts } from "../../pkg/cluster/index.ts";
+import { ownerOf, revisionName } from "../../pkg/fleet/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { kindOf, labels, type KubeObject } from "../../pkg/object/index.ts";
 import { Renderer } from "../../pkg/render/index.ts";
@@ -129,11 +130,17 @@ export async function layersFor(
   );
   const { namespace = "", name } = fleet.metadata;
   // Digests of Secrets are not compared here, so that any key will do.
-  const placement = { owner: ownerOf({ namespace, name }), secretKey: randomBytes(32) };
+  const placement = {
+    owner: ownerOf({ namespace, name }),
+    secretKey: randomBytes(32),
+    isHub: isManagement(cluster),
+  };
   return placeLayers(rendered, placement, new Map(scopes));
 }
 
-async function identitySecretsOf(hub: KubeClient, { namespace, name }: ClusterFacts) {
+async function identitySecretsOf(hub: KubeClient, cluster: ClusterFacts) {
+  if (isManagement(cluster)) return [];
+  const { namespace, name } = cluster;
   const labelSelector = `${clusterNameLabel}=${name},${labels.ageGeneration}`;
   return (await hub.list(hubResources.secret, { namespace, labelSelector })).items;
 }
@@ -152,7 +159,11 @@ export async function offlineLayers(
     return [kindOf(object), known ?? { namespaced: !isBuiltInClusterScoped(object) }] as const;
   });
   const { namespace = "", name } = resolved.fleet.metadata;
-  const placement = { owner: ownerOf({ namespace, name }), secretKey: randomBytes(32) };
+  const placement = {
+    owner: ownerOf({ namespace, name }),
+    secretKey: randomBytes(32),
+    isHub: isManagement(cluster),
+  };
   return placeLayers(rendered, placement, new Map(scopes));
 }
 

@@ -6,7 +6,8 @@ import { clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
 import { managedElsewhere } from "../../pkg/drift/index.ts";
 import type { DesiredObject, LayerPlan } from "../../pkg/engine/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { isSelected, ownerOf, type ClusterFacts } from "../../pkg/fleet/index.ts";
+import { managementFacts, type ClusterFacts } from "../../pkg/cluster/index.ts";
+import { isSelected, ownerOf } from "../../pkg/fleet/index.ts";
 import { idOfEntry, ownedBy, type Inventory } from "../../pkg/inventory/index.ts";
 import { ApiError, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import {
@@ -128,13 +129,14 @@ async function dryReplace(
   return (await hub.replace(hubResources.fleet, replaced, options)) as unknown as Fleet;
 }
 
-/** All Clusters of the Fleet's namespace. */
+/** All Clusters of the Fleet's namespace, and the hub itself. */
 export async function clustersOf(
   hub: KubeClient,
   { metadata }: Fleet,
 ): Promise<readonly ClusterFacts[]> {
-  const all = await listOf(hub, clusterResource, { namespace: metadata.namespace });
-  return all.map(clusterFacts);
+  const { namespace = "" } = metadata;
+  const all = await listOf(hub, clusterResource, { namespace });
+  return [...all.map(clusterFacts), managementFacts(namespace)];
 }
 
 async function diffCluster(
@@ -146,7 +148,7 @@ async function diffCluster(
     return await withWorkload(hub, cluster, async (workload) => {
       const layers = await layersFor({ hub, workload }, resolved, cluster);
       const problems = layers.flatMap(({ problem }) => problem ?? []);
-      const { inventory } = await readLedger(workload);
+      const { inventory } = await readLedger(workload, cluster);
       const { namespace = "", name } = resolved.fleet.metadata;
       const on = { workload, inventory, owner: ownerOf({ namespace, name }) };
       const objects = await diffObjects(on, layers);

@@ -1,7 +1,7 @@
 import type { CommandModule } from "yargs";
 import { conditionOf, hubResources, type FleetMember } from "../../pkg/api/index.ts";
 import { clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
-import type { ClusterFacts } from "../../pkg/fleet/index.ts";
+import type { ClusterFacts } from "../../pkg/cluster/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { withHub } from "./hub.ts";

@@ -1,24 +1,27 @@
-import type { Argv, CommandModule } from "yargs";
-import { stringify } from "yaml";
-import { CapitanError } from "../../pkg/errors/index.ts";
-import { installManifests, type ProcessOptions } from "../../pkg/install/index.ts";
-import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
-import { healthOf, idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
+import type { Argv, CommandModule, Options } from "yargs";
+import {
+  installManifests,
+  type ProcessOptions,
+  type RightsOptions,
+} from "../../pkg/install/index.ts";
 import { ownVersion } from "../own-version.ts";
-import { hubOptions, resourceOf, withHub } from "./hub.ts";
+import { applyManifests, manifestText } from "./apply-manifests.ts";
+import { hubOptions, withHub } from "./hub.ts";
 import { repeatable } from "./repeatable.ts";
 
-const manager = "capitan-install";
-const establishedMs = 30_000;
 const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const addressPattern = /^https?:\/\/[^\s@]+$/;
 
-type InstallArguments = {
-  readonly kubeconfig?: string | undefined;
+export type ProcessArguments = {
   readonly image?: string | undefined;
   readonly "platform-namespace": readonly string[];
   readonly replicas: number;
+  readonly management: boolean;
   readonly "events-addr"?: string | undefined;
+};
+
+type InstallArguments = ProcessArguments & {
+  readonly kubeconfig?: string | undefined;
   readonly export: boolean;
 };
 
@@ -29,14 +32,30 @@ export const install: CommandModule<object, InstallArguments> = {
   builder,
   handler: async (args) => {
     const options = await processOptions(args);
-    if (args.export) process.stdout.write(exported(installManifests(options)));
-    else await withHub(args.kubeconfig, (hub) => applyAll(hub, installManifests(options)));
+    const objects = installManifests(options);
+    if (args.export) process.stdout.write(manifestText(objects));
+    else
+      await withHub(args.kubeconfig, (hub) =>
+        applyManifests(hub, objects, (name, outcome) =>
+          process.stdout.write(`${name} ${outcome === "created" ? "created" : "applied"}\n`),
+        ),
+      );
     if (args.image === undefined)
       process.stderr.write(
         `► image ${options.image}: the nodes must have it already; --image names another\n`,
       );
   },
 };
+
+/** What the controller's process is like. */
+export const processFlags = {
+  image: { type: "string", describe: "The controller's image, with tag or digest" },
+  replicas: { type: "number", default: 2, describe: "Pods; one leads, the others wait" },
+  "events-addr": {
+    type: "string",
+    describe: "Where Flux's notification-controller listens: events are sent there too",
+  },
+} as const satisfies Record<string, Options>;
 
 function builder(y: Argv) {
   return repeatable(y, "platform-namespace")
@@ -47,23 +66,23 @@ function builder(y: Argv) {
         default: false,
         describe: "Print the manifests as YAML, for Git, instead of applying them",
       },
-      image: { type: "string", describe: "The controller's image, with tag or digest" },
       "platform-namespace": {
         type: "string",
         array: true,
         default: ["fleet"],
         describe: "Namespace of Clusters and Fleets; repeatable",
       },
-      replicas: { type: "number", default: 2, describe: "Pods; one leads, the others wait" },
-      "events-addr": {
-        type: "string",
-        describe: "Where Flux's notification-controller listens: events are sent there too",
+      management: {
+        type: "boolean",
+        default: false,
+        describe: "Grant what Fleets with target: Management need to deliver to the hub itself",
       },
+      ...processFlags,
     })
     .check((args) => wrongArgument(args) ?? true);
 }
 
-function wrongArgument(args: InstallArguments): string | undefined {
+export function wrongArgument(args: ProcessArguments): string | undefined {
   const wrongName = args["platform-namespace"].find((name) => !namePattern.test(name));
   if (wrongName !== undefined) return `--platform-namespace ${wrongName} is no namespace's name`;
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
@@ -74,51 +93,15 @@ function wrongArgument(args: InstallArguments): string | undefined {
   return undefined;
 }
 
-async function processOptions(args: InstallArguments): Promise<ProcessOptions> {
+export async function processOptions(
+  args: ProcessArguments,
+): Promise<ProcessOptions & RightsOptions> {
   return {
     image: args.image ?? `capitan:${await ownVersion()}`,
     // In a fixed order, so that the same command always prints the same text.
     platformNamespaces: [...new Set(args["platform-namespace"])].sort(),
+    management: args.management,
     replicas: args.replicas,
     eventsAddress: args["events-addr"],
   };
 }
-
-function exported(objects: readonly KubeObject[]): string {
-  const options = { aliasDuplicateObjects: false, lineWidth: 0 };
-  return objects.map((object) => `---\n${stringify(object, options)}`).join("");
-}
-
-async function applyAll(hub: KubeClient, objects: readonly KubeObject[]): Promise<void> {
-  const discovery = new Discovery(hub);
-  for (const object of objects) {
-    const resource = await resourceOf(discovery, object);
-    const { created } = await hub.apply(resource, object, { manager });
-    process.stdout.write(`${nameOf(idOf(object))} ${created ? "created" : "applied"}\n`);
-  }
-  await established(hub, discovery, objects);
-}
-
-async function established(
-  hub: KubeClient,
-  discovery: Discovery,
-  objects: readonly KubeObject[],
-): Promise<void> {
-  const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
-  const deadline = performance.now() + establishedMs;
-  for (const definition of definitions) {
-    const resource = await resourceOf(discovery, definition);
-    const live = () => hub.get(resource, definition.metadata);
-    for (let object = await live(); !isCurrent(object); object = await live()) {
-      if (performance.now() > deadline)
-        throw new CapitanError(
-          "HealthTimeout",
-          `${nameOf(idOf(definition))} is not established after ${establishedMs / 1000} s`,
-        );
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
-
-const isCurrent = (object: KubeObject | undefined) =>
-  object !== undefined && healthOf(object).state === "Current";

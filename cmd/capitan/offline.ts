@@ -5,7 +5,7 @@ import { fleetSchema, missingIn, withDefaults, type Fleet } from "../../pkg/api/
 import { clusterFacts } from "../../pkg/capi/index.ts";
 import type { Repositories } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import type { ClusterFacts } from "../../pkg/fleet/index.ts";
+import type { ClusterFacts } from "../../pkg/cluster/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import type { ArtifactFiles } from "../../pkg/oci/index.ts";
 import { readFiles } from "./artifact-files.ts";

@@ -1,7 +1,14 @@
 import { kubeconfigOf, kubeconfigSecretName } from "../../pkg/capi/index.ts";
 import { hubResources } from "../../pkg/api/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { decodeInventory, inventoryNamespace, type Ledger } from "../../pkg/inventory/index.ts";
+import {
+  decodeInventory,
+  inventoryName,
+  inventoryNamespace,
+  managementInventoryName,
+  type Ledger,
+} from "../../pkg/inventory/index.ts";
+import { isManagement } from "../../pkg/cluster/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import { ApiError, connect, type KubeClient } from "../../pkg/kube/index.ts";
 import {
@@ -35,12 +42,13 @@ export async function connectionOf(hub: KubeClient, cluster: Named): Promise<Con
   throw new CapitanError("CredentialsExpired", message);
 }
 
-/** Runs `work` with a client of a workload cluster, as the hub knows it. Throws what connectionOf does, Unreachable, CredentialsRejected, ServerIdentityRefused. */
+/** Runs `work` with a client of a cluster, as the hub knows it, or of the hub itself. Throws what connectionOf does, Unreachable, CredentialsRejected, ServerIdentityRefused. */
 export async function withWorkload<T>(
   hub: KubeClient,
   cluster: Named,
   work: (workload: KubeClient) => Promise<T>,
 ): Promise<T> {
+  if (isManagement(cluster)) return work(hub);
   const workload = connect(await connectionOf(hub, cluster));
   try {
     return await work(workload);
@@ -54,12 +62,13 @@ export async function withWorkload<T>(
   }
 }
 
-/** What is written down in a workload cluster about our objects there. Throws InventoryInvalid. */
-export async function readLedger(workload: KubeClient): Promise<Ledger> {
+/** What is written down in a cluster about our objects there. Throws InventoryInvalid. */
+export async function readLedger(workload: KubeClient, cluster: Named): Promise<Ledger> {
   const { items } = await workload.list(configMaps, { namespace: inventoryNamespace });
   const documents = items.map(({ metadata, ...rest }) => ({
     name: metadata.name,
     data: asMap(rest["data"]) as Readonly<Record<string, string>>,
   }));
-  return decodeInventory(documents);
+  const name = isManagement(cluster) ? managementInventoryName : inventoryName;
+  return decodeInventory(documents, name);
 }

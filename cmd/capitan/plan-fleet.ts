@@ -1,14 +1,8 @@
 import type { CommandModule } from "yargs";
 import type { Fleet, FleetMember } from "../../pkg/api/index.ts";
 import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import {
-  clusterKey,
-  guardActions,
-  ownerOf,
-  planMembers,
-  type ClusterFacts,
-  type MemberAction,
-} from "../../pkg/fleet/index.ts";
+import { clusterKey, clusterOf, type ClusterFacts } from "../../pkg/cluster/index.ts";
+import { guardActions, ownerOf, planMembers, type MemberAction } from "../../pkg/fleet/index.ts";
 import { approvalFor, ownedBy } from "../../pkg/inventory/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { nameOf, parseKey } from "../../pkg/object/index.ts";
@@ -60,17 +54,19 @@ async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
     const members = await membersOfFleet(hub, fleet);
     const clusters = await clustersOf(hub, fleet);
     const revision = resolved.revision.metadata.name;
-    const actions = planMembers({ fleet, clusters, members, revision });
+    const now = new Date();
+    const actions = planMembers({ fleet, clusters, members, revision, now });
     const touched = await Promise.all(
       clusters.flatMap((cluster) => {
-        const action = actions.find((a) => a.kind === "write" && a.cluster.name === cluster.name);
-        const member = members.find(({ spec }) => spec.clusterRef.name === cluster.name);
+        const key = clusterKey(cluster);
+        const action = actions.find((a) => a.kind === "write" && clusterKey(a.cluster) === key);
+        const member = members.find((one) => clusterKey(clusterOf(one)) === key);
         if (action === undefined && member === undefined) return [];
         return [planCluster(hub, { fleet, resolved, cluster, action, member })];
       }),
     );
     const dropped = await droppedOf(hub, resolved, changesIn(actions, members));
-    const { problem } = guardActions({ fleet, members, actions, dropped, now: new Date() });
+    const { problem } = guardActions({ fleet, members, actions, dropped, now });
     const { namespace = "", name } = fleet.metadata;
     return {
       fleet: clusterKey({ namespace, name }),
@@ -94,7 +90,10 @@ async function planCluster(hub: KubeClient, of: Of): Promise<ClusterPlan> {
   try {
     return await withWorkload(hub, of.cluster, async (workload) => {
       const { namespace = "", name } = of.fleet.metadata;
-      const owned = ownedBy((await readLedger(workload)).inventory, ownerOf({ namespace, name }));
+      const owned = ownedBy(
+        (await readLedger(workload, of.cluster)).inventory,
+        ownerOf({ namespace, name }),
+      );
       const layers =
         base.action === "leaves" ? [] : await layersFor({ hub, workload }, of.resolved, of.cluster);
       const wanted = layers.flatMap(({ objects }) => objects.map(({ key }) => key));

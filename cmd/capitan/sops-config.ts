@@ -1,5 +1,5 @@
-import { access, readFile } from "node:fs/promises";
-import { dirname, join, relative, resolve, sep } from "node:path";
+import { readFile } from "node:fs/promises";
+import { dirname, relative, resolve, sep } from "node:path";
 import type { Options } from "yargs";
 import { messageOf } from "../../pkg/errors/index.ts";
 import {
@@ -10,9 +10,9 @@ import {
   type Layout,
   type SopsConfig,
 } from "../../pkg/sops/index.ts";
+import { nearestFile } from "./nearest-file.ts";
 
 const fileName = ".sops.yaml";
-const parentsMax = 100;
 
 /** Options of the commands that read `.sops.yaml`. */
 export const configOptions = {
@@ -25,31 +25,20 @@ export const configOptions = {
 export type ConfigArguments = { readonly config?: string | undefined };
 
 /** A `.sops.yaml` and where it is, which is what its patterns are about. */
-export type FoundConfig = { readonly config: SopsConfig; readonly directory: string };
+export type FoundConfig = {
+  readonly config: SopsConfig;
+  readonly directory: string;
+  readonly text: string;
+};
 
 /** Finds and reads `.sops.yaml` as sops does; undefined when there is none. Throws SopsConfigInvalid. */
 export async function findConfig(args: ConfigArguments): Promise<FoundConfig | undefined> {
-  const path = args.config ?? process.env["SOPS_CONFIG"] ?? (await nearest());
+  const path = args.config ?? process.env["SOPS_CONFIG"] ?? (await nearestFile(fileName));
   if (path === undefined || path === "") return undefined;
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw new SopsError("SopsConfigInvalid", 1, messageOf(error));
   });
-  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)) };
-}
-
-async function nearest(): Promise<string | undefined> {
-  let directory = process.cwd();
-  for (let i = 0; i < parentsMax; i++) {
-    const path = join(directory, fileName);
-    const isThere = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return path;
-    if (dirname(directory) === directory) return undefined;
-    directory = dirname(directory);
-  }
-  return undefined;
+  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)), text };
 }
 
 /** The rule for a file. Throws SopsConfigInvalid when no `.sops.yaml` has one. */

@@ -1,6 +1,7 @@
 import type { CommandModule } from "yargs";
 import { durationMs, type FleetMember } from "../../pkg/api/index.ts";
 import { clusterResource } from "../../pkg/capi/index.ts";
+import { clusterKey, clusterOf, isManagement } from "../../pkg/cluster/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
@@ -54,10 +55,7 @@ async function annotateCluster(
 ): Promise<{ readonly name: string; readonly fleets: string }> {
   const members = (await membersNamed(hub, args)) as unknown as readonly FleetMember[];
   const clusters = new Map(
-    members.map(({ metadata, spec }) => [
-      `${metadata.namespace ?? ""}/${spec.clusterRef.name}`,
-      { namespace: metadata.namespace ?? "", name: spec.clusterRef.name },
-    ]),
+    members.map((member) => [clusterKey(clusterOf(member)), clusterOf(member)]),
   );
   const [[key, cluster] = ["", undefined]] = clusters;
   if (cluster === undefined)
@@ -65,6 +63,10 @@ async function annotateCluster(
   if (clusters.size > 1) {
     const names = [...clusters.keys()].join(", ");
     throw new CapitanError("NotFound", `${args.name} means several: ${names}; use --namespace`);
+  }
+  if (isManagement(cluster)) {
+    const message = "the management cluster has no Cluster to be suspended: capitan suspend fleet";
+    throw new CapitanError("NotFound", message);
   }
   const patch = { metadata: { annotations: { [annotations.suspendedUntil]: until } } };
   await hub.mergePatch(clusterResource, cluster, patch);

@@ -6,6 +6,7 @@ import {
   type FleetRevision,
 } from "../../pkg/api/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
+import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
 import { ownerOf } from "../../pkg/fleet/index.ts";
 import type { Entry, Inventory } from "../../pkg/inventory/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
@@ -68,15 +69,15 @@ async function traced(hub: KubeClient, args: Arguments): Promise<Facts> {
   const [first] = members;
   if (first === undefined)
     throw new CapitanError("NotFound", `no Fleet is on a cluster named ${args.cluster}`);
-  const cluster = { namespace: first.metadata.namespace ?? "", name: first.spec.clusterRef.name };
+  const cluster = clusterOf(first);
   return withWorkload(hub, cluster, async (workload) => {
-    const { inventory } = await readLedger(workload);
+    const { inventory } = await readLedger(workload, cluster);
     const entry = onlyEntry(inventory, args);
     const id = parseKey(entry.key) as ObjectId;
     const member = members.find(({ spec }) => ownerOf(spec.fleetRef) === entry.owner);
     const live = await liveOf(workload, id, entry.version);
     return [
-      ["object", `${nameOf(id)} on cluster ${cluster.namespace}/${cluster.name}`],
+      ["object", `${nameOf(id)} on cluster ${clusterKey(cluster)}`],
       ["state", stateOf(entry, live)],
       ["layer", entry.layer],
       ...(await originOf(hub, member, entry)),

@@ -1,5 +1,6 @@
 import type { CommandModule } from "yargs";
 import type { FleetMember, LayerStatus } from "../../pkg/api/index.ts";
+import { clusterOf } from "../../pkg/cluster/index.ts";
 import { ownerOf } from "../../pkg/fleet/index.ts";
 import { idOfEntry, ownedBy, type Entry } from "../../pkg/inventory/index.ts";
 import { nameOf } from "../../pkg/object/index.ts";
@@ -25,11 +26,8 @@ export const treeMember: CommandModule<object, Arguments> = {
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
       const member = (await findMember(hub, args)) as unknown as FleetMember;
-      const cluster = {
-        namespace: member.metadata.namespace ?? "",
-        name: member.spec.clusterRef.name,
-      };
-      const { inventory } = await withWorkload(hub, cluster, readLedger);
+      const cluster = clusterOf(member);
+      const { inventory } = await withWorkload(hub, cluster, (on) => readLedger(on, cluster));
       const entries = ownedBy(inventory, ownerOf(member.spec.fleetRef));
       const branches = branchesOf(member.status?.layers ?? [], entries);
       const title = `${member.metadata.name} (cluster ${cluster.name}, Fleet ${member.spec.fleetRef.name}, revision ${member.spec.revision})`;

@@ -1,3 +1,4 @@
+import { clusterNamed } from "../../pkg/cluster/index.ts";
 import { overviewOf, type Overview } from "../../pkg/fleet/index.ts";
 import type { MetricName, Sample } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";
@@ -52,7 +53,7 @@ function fleetGauges({ fleets, members, approvals }: Overview): readonly Sample[
 
 function clusterGauges({ clusters }: Overview, expiries: Expiries): readonly Sample[] {
   return [...clusters].flatMap(([key, ready]) => {
-    const [namespace = "", cluster = ""] = key.split("/");
+    const { namespace, name: cluster } = clusterNamed(key);
     const labels = { namespace, cluster };
     const expiry = expiries.get(key);
     return [

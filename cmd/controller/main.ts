@@ -45,6 +45,7 @@ async function main(options: Options): Promise<void> {
       controllers.clusterQueue.add(key, { light: true });
     },
     onTrouble: (key) => controllers.clusterQueue.add(key, { afterMs: 200 }),
+    management: config,
     mayWrite: leader.isHeld,
     now: clock.now,
     random: clock.random,

@@ -11,7 +11,8 @@ import {
   type Metrics,
   type RendererPort,
 } from "../../pkg/controllers/index.ts";
-import { clusterKey, configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
+import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
+import { configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
@@ -144,10 +145,7 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       else if (!changes.isNew(`fleet/${key}`, facts)) return;
       fleetQueue.add(key);
       // Members may have been there before their Fleet, after a restore.
-      for (const member of hub.membersOf(name)) {
-        const { namespace = "" } = member.metadata;
-        clusterQueue.add(clusterKey({ namespace, name: member.spec.clusterRef.name }));
-      }
+      for (const member of hub.membersOf(name)) clusterQueue.add(clusterKey(clusterOf(member)));
     },
     clusterChanged: (cluster, gone) => {
       const key = clusterKey(cluster);
@@ -159,15 +157,15 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       for (const fleet of hub.fleetsIn(cluster.namespace))
         fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
-    memberChanged: ({ metadata, spec }, gone) => {
+    memberChanged: (changed, gone) => {
+      const { metadata, spec } = changed;
       const { fleetQueue, clusterQueue } = built();
       fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
       const member = `member/${metadata.uid ?? ""}`;
       // Our own status writes come back as events; only a new spec or annotation is work.
       if (gone) changes.forget(member);
       else if (!changes.isNew(member, [metadata.generation, peoplesAnnotations(metadata)])) return;
-      const { namespace = "" } = metadata;
-      clusterQueue.add(clusterKey({ namespace, name: spec.clusterRef.name }));
+      clusterQueue.add(clusterKey(clusterOf(changed)));
     },
     secretChanged: (secret, cluster) => {
       const { hub, fleetQueue, clusterQueue } = built();
@@ -175,10 +173,7 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       for (const fleet of hub.fleetsNaming(secret, secretsOf)) {
         // It may have waited for just this Secret.
         fleetQueue.add(clusterKey(fleet), { afterMs: fleetDebounceMs });
-        for (const { metadata, spec } of hub.membersOf(fleet))
-          clusterQueue.add(
-            clusterKey({ namespace: metadata.namespace ?? "", name: spec.clusterRef.name }),
-          );
+        for (const member of hub.membersOf(fleet)) clusterQueue.add(clusterKey(clusterOf(member)));
       }
     },
     configMapChanged: (configMap) => {

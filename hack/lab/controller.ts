@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import { controllerAccount, groundManifests, systemNamespace } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import type { KubeObject } from "../../pkg/object/index.ts";
 import { clientOf, serverDir } from "./apiserver.ts";
 import { root } from "./paths.ts";
 import { kubeconfigOf, readServerPki } from "./pki.ts";
@@ -66,7 +67,8 @@ export async function applyInstall(
   platformNamespaces: readonly string[] = [labNamespace],
 ): Promise<void> {
   const discovery = new Discovery(hub);
-  for (const object of groundManifests(platformNamespaces)) {
+  const ground = groundManifests({ platformNamespaces, management: true });
+  for (const object of [...ground, ...labRights()]) {
     const resource = await discovery.find(object.apiVersion, object.kind);
     if (resource === undefined) throw new Error(`the hub does not serve ${object.kind}`);
     await hub.apply(resource, object, { manager: "capitan-install", metadataOnly: true });
@@ -77,6 +79,27 @@ export async function applyInstall(
       what: `${resource.plural} to be served`,
     });
   }
+}
+
+/** What the admin of a hub grants besides, for Fleets that bring clusters: the kinds of the lab's provider. */
+function labRights(): readonly KubeObject[] {
+  const { labCluster, labControlPlane, labClusterTemplate, labControlPlaneTemplate } = resources;
+  const kinds = [labCluster, labControlPlane, labClusterTemplate, labControlPlaneTemplate];
+  const verbs = ["get", "list", "watch", "create", "patch", "delete"];
+  const rules = [...kinds, resources.clusterClass].map(({ group, plural }) => ({
+    apiGroups: [group],
+    resources: [plural],
+    verbs,
+  }));
+  const apiVersion = "rbac.authorization.k8s.io/v1";
+  const apiGroup = "rbac.authorization.k8s.io";
+  const metadata = { name: "lab-provider" };
+  const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
+  const roleRef = { apiGroup, kind: "ClusterRole", ...metadata };
+  return [
+    { apiVersion, kind: "ClusterRole", metadata, rules },
+    { apiVersion, kind: "ClusterRoleBinding", metadata, roleRef, subjects: [subject] },
+  ];
 }
 
 /** A kubeconfig with a token of the controller's ServiceAccount, good for a day. */

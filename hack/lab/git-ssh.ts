@@ -12,6 +12,8 @@ export type GitSshOptions = {
   readonly deployKey: string;
   /** Speak the first version of the protocol only. */
   readonly version1?: boolean;
+  /** Take pushes too; else they are refused as GitHub refuses them to a deploy key. */
+  readonly writable?: boolean;
 };
 
 /** A running server, and the commands that it was given. */
@@ -21,7 +23,7 @@ export type GitSshServer = {
   readonly close: () => Promise<void>;
 };
 
-/** A real SSH server on loopback that runs `git-upload-pack` for who shows the deploy key, and nothing else. */
+/** A real SSH server on loopback that runs `git-upload-pack`, and `git-receive-pack` where it is told to, for who shows the deploy key, and nothing else. */
 export async function startGitSsh(options: GitSshOptions): Promise<GitSshServer> {
   const commands: string[] = [];
   const clients = new Set<ssh2.Connection>();
@@ -61,7 +63,11 @@ function isLetIn(context: ssh2.AuthContext, deployKey: string): boolean {
   return allowed.verify(context.blob, context.signature, context.hashAlgo) === true;
 }
 
-function serve(session: ssh2.Session, { root, version1 }: GitSshOptions, commands: string[]): void {
+function serve(
+  session: ssh2.Session,
+  { root, version1, writable }: GitSshOptions,
+  commands: string[],
+): void {
   let protocol: string | undefined;
   session.on("env", (accept, _reject, { key, val }) => {
     if (key === "GIT_PROTOCOL" && version1 !== true) protocol = val;
@@ -69,10 +75,18 @@ function serve(session: ssh2.Session, { root, version1 }: GitSshOptions, command
   });
   session.on("exec", (accept, reject, { command }) => {
     commands.push(command);
-    const [, path] = /^git-upload-pack '(\/[a-z0-9./-]+)'$/.exec(command) ?? [];
-    if (path === undefined) return reject();
+    const [, service, path] =
+      /^git-(upload-pack|receive-pack) '(\/[a-z0-9./-]+)'$/.exec(command) ?? [];
+    if (service === undefined || path === undefined) return reject();
     const channel = accept();
-    const child = spawn("git", ["upload-pack", join(root, path)], {
+    if (service === "receive-pack" && writable !== true) {
+      channel.stderr.write(
+        "ERROR: The key you are authenticating with has been marked as read only.\n",
+      );
+      channel.exit(1);
+      return channel.end();
+    }
+    const child = spawn("git", [service, join(root, path)], {
       env: {
         PATH: process.env["PATH"],
         GIT_CONFIG_NOSYSTEM: "1",

@@ -11,7 +11,14 @@ const spec = object({
         name: objectName("The Fleet's name."),
       },
     }),
-    clusterRef: object({ required: { name: objectName("A Cluster of this namespace.") } }),
+    clusterRef: object({
+      required: { name: objectName("A Cluster of this namespace, or management.") },
+      optional: {
+        kind: oneOf(["Cluster", "Management"], {
+          description: "Management: the management cluster itself. Default: Cluster.",
+        }),
+      },
+    }),
     revision: objectName("The FleetRevision that the cluster is to run."),
     state: oneOf(["Present", "Removed"], {
       description: "Removed withdraws the Fleet's objects.",

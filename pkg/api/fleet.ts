@@ -144,28 +144,48 @@ const layer = object(
   },
 );
 
-const spec = object({
-  required: {
-    clusterSelector: labelSelector("Which Clusters of this namespace; {} is every one."),
-    suspend: boolean({
-      description: "Resolve nothing and change no member while true.",
-      default: false,
-    }),
-    interval: duration("How often tags, version ranges and branches are resolved again.", "10m"),
-    deletionPolicy: oneOf(deletionPolicyWords, {
-      description:
-        "What leaving (a Cluster no longer selected, the Fleet deleted, a layer removed) does to the objects that Capitan created.",
-      default: "Delete",
-    }),
-    layers: list(layer, {
-      description:
-        "What each cluster runs; an empty list is nothing, and takes away what was there.",
-      maxItems: 32,
-      "x-kubernetes-list-type": "map",
-      "x-kubernetes-list-map-keys": ["name"],
-    }),
+const spec = object(
+  {
+    required: {
+      suspend: boolean({
+        description: "Resolve nothing and change no member while true.",
+        default: false,
+      }),
+      interval: duration("How often tags, version ranges and branches are resolved again.", "10m"),
+      deletionPolicy: oneOf(deletionPolicyWords, {
+        description:
+          "What leaving (a Cluster no longer selected, the Fleet deleted, a layer removed) does to the objects that Capitan created.",
+        default: "Delete",
+      }),
+      layers: list(layer, {
+        description:
+          "What each cluster runs; an empty list is nothing, and takes away what was there.",
+        maxItems: 32,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+      }),
+    },
+    optional: {
+      clusterSelector: labelSelector("Which Clusters of this namespace; {} is every one."),
+      target: oneOf(["Management"], {
+        description:
+          "In place of clusterSelector: the layers go to the management cluster itself. Only in platform namespaces.",
+      }),
+    },
   },
-});
+  {
+    rules: [
+      {
+        rule: "has(self.clusterSelector) != has(self.target)",
+        message: "exactly one of clusterSelector and target",
+      },
+      {
+        rule: "!has(self.target) || self.layers.all(layer, !has(layer.flux))",
+        message: "target: Management takes oci, git and inline layers",
+      },
+    ],
+  },
+);
 
 const status = object({
   required: { observedGeneration: integer({ default: -1 }) },

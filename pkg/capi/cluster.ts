@@ -1,6 +1,6 @@
 import { asList, asMap, asNumber, asString, type JsonMap } from "../json/index.ts";
 import { annotations, type KubeObject } from "../object/index.ts";
-import type { ClusterFacts } from "../fleet/index.ts";
+import type { ClusterFacts } from "../cluster/index.ts";
 import type { Resource } from "../object/index.ts";
 import type { ClusterInput } from "../template/index.ts";
 
@@ -31,6 +31,7 @@ export function clusterFacts({ metadata, ...object }: KubeObject): ClusterFacts 
     deleting: metadata.deletionTimestamp !== undefined,
     controlPlaneInitialized: initialization["controlPlaneInitialized"] === true,
     suspendedUntil: metadata.annotations?.[annotations.suspendedUntil],
+    withdrawnUntil: metadata.annotations?.[annotations.withdraw],
     context: contextOf(metadata, spec),
   };
 }
@@ -38,6 +39,7 @@ export function clusterFacts({ metadata, ...object }: KubeObject): ClusterFacts 
 /** Annotations that say nothing about the cluster: they change for other reasons, or hold a copy of everything. */
 const noise = new Set<string>([
   annotations.suspendedUntil,
+  annotations.withdraw,
   "kubectl.kubernetes.io/last-applied-configuration",
   "cluster.x-k8s.io/paused",
 ]);

@@ -9,7 +9,8 @@ import {
   untilEvent,
   type Again,
 } from "../pace/index.ts";
-import { clusterKey, heldUpBy, type ClusterFacts } from "../fleet/index.ts";
+import { clusterKey, clusterNamed, isManagement, type ClusterFacts } from "../cluster/index.ts";
+import { heldUpBy } from "../fleet/index.ts";
 import { SharedObjects } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
@@ -60,14 +61,14 @@ export class ClusterReconciler {
   }
 
   /**
-   * One level-based pass over the Cluster of this key (`namespace/name`). With `light`, only what
+   * One level-based pass over the cluster of this key. With `light`, only what
    * the watches of the cluster tell is looked at, as long as memory is known to be true.
    */
   async reconcile(key: string, signal: AbortSignal, light = false): Promise<Again> {
-    const [namespace = "", name = ""] = key.split("/");
+    const named = clusterNamed(key);
     const { hub, connections } = this.#options;
-    const members = this.#members.on({ namespace, name });
-    const cluster = hub.cluster({ namespace, name });
+    const members = this.#members.on(named);
+    const cluster = hub.cluster(named);
     if (cluster === undefined || members.length === 0) {
       this.#known.delete(key);
       await connections.drop(key);
@@ -190,6 +191,7 @@ export class ClusterReconciler {
 
   async #connect(cluster: ClusterFacts, signal: AbortSignal): Promise<WorkloadPort> {
     const { hub, connections } = this.#options;
+    if (isManagement(cluster)) return connections.management(clusterKey(cluster), signal);
     const secretName = kubeconfigSecretName(cluster.name);
     const what = `Secret ${cluster.namespace}/${secretName}`;
     const kubeconfig = kubeconfigOf(

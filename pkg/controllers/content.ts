@@ -9,7 +9,7 @@ import {
 } from "../content/index.ts";
 import { parseFiles } from "../engine/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import { clusterKey } from "../fleet/index.ts";
+import { clusterKey } from "../cluster/index.ts";
 import { canonicalJson, sha256Hex, type JsonMap } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";

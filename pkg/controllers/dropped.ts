@@ -1,7 +1,8 @@
 import type { FleetMember, FleetRevision, RevisionLayer } from "../api/index.ts";
 import { renderLayer, type LayerInputs } from "../engine/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import type { ClusterFacts, MemberAction } from "../fleet/index.ts";
+import type { ClusterFacts } from "../cluster/index.ts";
+import type { MemberAction } from "../fleet/index.ts";
 import { idOf, keyOf } from "../object/index.ts";
 import type { Named } from "./ports.ts";
 import type { Sources } from "./sources.ts";

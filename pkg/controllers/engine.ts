@@ -46,6 +46,8 @@ export type MemberPlan = {
   /** `namespace/name` of the Fleet and of the Cluster. */
   readonly fleet: string;
   readonly cluster: string;
+  /** On the hub itself: the key of the Fleet's own object there. */
+  readonly self: string | undefined;
   /** Undefined withdraws everything. */
   readonly revision: FleetRevision | undefined;
   readonly inputs: ReadonlyMap<string, LayerInputs | Problem>;
@@ -301,7 +303,12 @@ export async function placeMember(
   const all = rendered.flatMap((layer) => layer.objects);
   workload.kinds.expect(all);
   const scopes = await resolveKinds(workload, all, signal);
-  const placement = { owner: plan.owner, secretKey, shared: session.shared };
+  const placement = {
+    owner: plan.owner,
+    secretKey,
+    shared: session.shared,
+    isHub: plan.self !== undefined,
+  };
   const layers = placeLayers(rendered, placement, scopes).map((layer) => remembering(layer, held));
   const placed = { made, layers };
   session.placed.set(plan.member, placed);

@@ -4,17 +4,26 @@ import { untilEvent, type Again } from "../pace/index.ts";
 import { type Problem } from "../engine/index.ts";
 import {
   clusterKey,
+  clusterOf,
+  isManagement,
+  isWithdrawn,
+  managementFacts,
+  type ClusterFacts,
+} from "../cluster/index.ts";
+import {
   configMapsOf,
   fleetStatus,
   guardActions,
+  isLeaving,
+  isSelected,
   planMembers,
   recentlyLeft,
   revisionName,
-  type ClusterFacts,
+  targetsManagement,
   type FleetOutcome,
   type MemberAction,
 } from "../fleet/index.ts";
-import { annotations, matchesSelector } from "../object/index.ts";
+import { annotations } from "../object/index.ts";
 import { changesIn, droppedBy, type Dropped } from "./dropped.ts";
 import type { Clock, FleetHub, Log, Named } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
@@ -91,7 +100,7 @@ export class FleetReconciler {
   ): Promise<{ problem?: Problem; resolved?: Resolved }> {
     try {
       this.#checkNamespace(fleet);
-      await this.#options.checkHub(signal);
+      if (this.#needsClusters(fleet)) await this.#options.checkHub(signal);
       if (fleet.metadata.deletionTimestamp !== undefined) return {};
       await this.#options.hub.setFinalizer(fleet, true, signal);
       if (fleet.spec.suspend) return {};
@@ -106,9 +115,20 @@ export class FleetReconciler {
     }
   }
 
-  #checkNamespace({ metadata }: Fleet): void {
-    const { namespace = "" } = metadata;
+  /** The hub itself may be brought what Cluster API is made of. */
+  #needsClusters(fleet: Fleet): boolean {
+    const members = this.#options.hub.membersOf(nameOf(fleet));
+    const isOnlyHere = members.every((member) => isManagement(clusterOf(member)));
+    return !targetsManagement(fleet) || !isOnlyHere;
+  }
+
+  #checkNamespace(fleet: Fleet): void {
+    const { namespace = "" } = fleet.metadata;
     if (this.#options.platformNamespaces.has(namespace)) return;
+    if (targetsManagement(fleet)) {
+      const message = `Fleets in namespace ${namespace} must not have target: Management: it is not one of the platform namespaces`;
+      throw new CapitanError("NamespaceNotAllowed", message);
+    }
     throw new CapitanError(
       "NamespaceNotAllowed",
       `Fleets in namespace ${namespace} are refused: it is not one of the platform namespaces (${[...this.#options.platformNamespaces].join(", ")})`,
@@ -148,11 +168,14 @@ export class FleetReconciler {
     const members = this.#options.hub.membersOf(nameOf(fleet));
     // A Fleet that cannot be resolved now gives new clusters what it gave the others.
     const revision = resolved?.revision ?? fleet.status?.updateRevision;
-    const actions = planMembers({ fleet, clusters: this.#clustersOf(fleet), members, revision });
-    const dropped = await this.#droppedBy(fleet, actions, members, signal);
     const now = this.#options.clock.now();
+    const clusters = this.#clustersOf(fleet);
+    const actions = planMembers({ fleet, clusters, members, revision, now });
+    const dropped = await this.#droppedBy(fleet, actions, members, signal);
     const guarded = guardActions({ fleet, members, actions, dropped, now });
-    const leaving = leavingClusters(guarded.actions, members);
+    const leaving = guarded.actions.flatMap((action) =>
+      action.kind === "write" && isLeaving(action, members, now) ? [action.cluster.name] : [],
+    );
     // Who leaves is written down first, so that a crash does not start the count anew.
     if (leaving.length > 0) await this.#recordLeaving(fleet, leaving, signal);
     await Promise.all(guarded.actions.map((action) => this.#act(fleet, action, signal)));
@@ -212,10 +235,12 @@ export class FleetReconciler {
     await hub.deleteMember({ namespace, name: action.name }, signal);
   }
 
-  #clustersOf({ metadata }: Fleet): readonly ClusterFacts[] {
-    return this.#options.hub
-      .clusters()
-      .filter((cluster) => cluster.namespace === metadata.namespace);
+  #clustersOf({ metadata: { namespace = "" } }: Fleet): readonly ClusterFacts[] {
+    const all = this.#options.hub.clusters();
+    return [
+      ...all.filter((cluster) => cluster.namespace === namespace),
+      managementFacts(namespace),
+    ];
   }
 
   async #report(
@@ -232,7 +257,6 @@ export class FleetReconciler {
     signal: AbortSignal,
   ): Promise<void> {
     const { hub, clock, log } = this.#options;
-    const { clusterSelector } = fleet.spec;
     const others = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace);
     const outcome: FleetOutcome = {
       clusters: this.#clustersOf(fleet),
@@ -242,7 +266,7 @@ export class FleetReconciler {
       resolvedTime: resolved?.time,
       resolvedGeneration: resolved?.generation,
       left: recentlyLeft(fleet, clock.now(), leaving),
-      elsewhere: others.filter((c) => matchesSelector(clusterSelector, c.labels)).length,
+      elsewhere: others.filter((cluster) => isSelected(fleet, cluster)).length,
     };
     await report(hub, fleet, fleetStatus(fleet, outcome, timestamp(clock)), { clock, log, signal });
   }
@@ -273,7 +297,16 @@ export class FleetReconciler {
     const intervalMs = durationMs(fleet.spec.interval);
     const dueMs =
       resolved === undefined ? intervalMs : resolved.atMs + intervalMs - clock.monotonicMs();
-    return Math.max(1_000, dueMs * (1 + 0.05 * clock.random()));
+    const again = Math.max(1_000, dueMs * (1 + 0.05 * clock.random()));
+    return Math.min(again, this.#untilReturnMs(fleet));
+  }
+
+  /** Until the first withdrawal of a cluster has run out. */
+  #untilReturnMs(fleet: Fleet): number {
+    const now = this.#options.clock.now();
+    const waiting = this.#clustersOf(fleet).filter((cluster) => isWithdrawn(cluster, now));
+    const ends = waiting.map(({ withdrawnUntil = "" }) => Date.parse(withdrawnUntil));
+    return Math.max(1, Math.min(...ends.map((end) => end - now.getTime())));
   }
 }
 
@@ -283,20 +316,6 @@ function isMovedAway({ metadata }: Fleet): boolean {
 }
 
 type Acted = { readonly leaving: readonly string[]; readonly held: Problem | undefined };
-
-function leavingClusters(
-  actions: readonly MemberAction[],
-  members: readonly FleetMember[],
-): readonly string[] {
-  const present = new Set(
-    members.filter((m) => m.spec.state === "Present").map((m) => m.metadata.name),
-  );
-  return actions.flatMap((action) =>
-    action.kind === "write" && action.spec.state === "Removed" && present.has(action.name)
-      ? [action.cluster.name]
-      : [],
-  );
-}
 
 /** What makes a Fleet resolve its sources again before the interval is over. */
 function triggerOf({ metadata }: Fleet): string {

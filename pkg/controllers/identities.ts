@@ -87,7 +87,7 @@ async function isIdentity(base64: string): Promise<boolean> {
 }
 
 /** The Secret of one generation. */
-function identitySecret(
+export function identitySecret(
   { namespace, name }: Named,
   generation: number,
   { identity, recipient }: NewIdentity,

@@ -2,7 +2,7 @@
 export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { Sources, type SourcesOptions } from "./sources.ts";
-export { Identities, ageKeysOf, generationOf, identitiesOf } from "./identities.ts";
+export { Identities, ageKeysOf, generationOf, identitiesOf, identitySecret } from "./identities.ts";
 export { identitiesIn } from "./secrets.ts";
 export { changesIn, droppedBy, type Change, type Dropped } from "./dropped.ts";
 export { WorkQueue } from "./work-queue.ts";

@@ -6,17 +6,16 @@ import {
 } from "../api/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
+import { clusterKey, isManagement, type ClusterFacts } from "../cluster/index.ts";
 import {
-  clusterKey,
   knownAsAnother,
   leavesBehind,
   memberStatus,
   ownerOf,
   removalWaitsFor,
-  type ClusterFacts,
   type MemberOutcome,
 } from "../fleet/index.ts";
-import { annotations } from "../object/index.ts";
+import { annotations, keyOf } from "../object/index.ts";
 import type { MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
 import { plantedName, type Identities } from "./identities.ts";
@@ -24,6 +23,8 @@ import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
 import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
+
+const fleetId = { group: "capitan.dev", kind: "Fleet" } as const;
 
 export type MembersOptions = {
   readonly hub: ClusterHub;
@@ -59,15 +60,15 @@ export class Members {
 
   /**
    * The members on a cluster whose Fleet is known, in a stable order: one of each Fleet, and only
-   * of Fleets of the cluster's own namespace, whoever wrote them.
+   * of Fleets of the member's own namespace, whoever wrote them.
    */
   on(cluster: Named): readonly FleetMember[] {
     const { hub } = this.#options;
     const known = hub
       .membersOn(cluster)
-      .filter(({ spec: { fleetRef } }) => fleetRef.namespace === cluster.namespace)
+      .filter(({ metadata, spec: { fleetRef } }) => fleetRef.namespace === metadata.namespace)
       .filter(({ spec: { fleetRef } }) => hub.fleet(fleetRef) !== undefined);
-    const fleets = Map.groupBy(known, ({ spec }) => spec.fleetRef.name);
+    const fleets = Map.groupBy(known, ({ spec }) => clusterKey(spec.fleetRef));
     return [...fleets.values()].flatMap((members) => members[0] ?? []);
   }
 
@@ -84,7 +85,8 @@ export class Members {
       return { code: "RevisionNotFound", message };
     }
     const layers = revision?.spec.layers ?? [];
-    const audience = { fleet: spec.fleetRef, cluster: on.cluster.context };
+    const { namespace = "" } = metadata;
+    const audience = { fleet: spec.fleetRef, cluster: { ...on.cluster.context, namespace } };
     const inputs = await Promise.all(
       layers.map(
         async (layer) =>
@@ -108,12 +110,13 @@ export class Members {
       owner: ownerOf(spec.fleetRef),
       fleet: clusterKey(spec.fleetRef),
       cluster: clusterKey(cluster),
+      self: isManagement(cluster) ? keyOf({ ...fleetId, ...spec.fleetRef }) : undefined,
       approval: metadata.annotations?.[annotations.approveRemoval],
       appliedSinceMs: this.#sinceOf(member),
       knownObjects: member.status?.objects ?? 0,
       remembered: rememberedOf(member),
       removalWaits: removalWaitsFor(cluster, spec.fleetRef, {
-        fleets: hub.fleets(),
+        fleets: hub.fleetsBeside(cluster),
         members,
         now: clock.now(),
       }),

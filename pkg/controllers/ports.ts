@@ -16,7 +16,7 @@ import type {
   RemovalReply,
 } from "../engine/index.ts";
 import type { CapitanError } from "../errors/index.ts";
-import type { ClusterFacts } from "../fleet/index.ts";
+import type { ClusterFacts } from "../cluster/index.ts";
 import type { GitCredentials, GitLocation, GitRef, Resolved } from "../gitdata/index.ts";
 import type { Entry, Header, Inventory, Ledger } from "../inventory/index.ts";
 import type { Health, KubeObject } from "../object/index.ts";
@@ -85,7 +85,8 @@ export type FleetHub = {
 /** What the cluster reconciler needs of the hub. */
 export type ClusterHub = {
   fleet(name: Named): Fleet | undefined;
-  fleets(): readonly Fleet[];
+  /** The Fleets that may have something to say about this cluster. */
+  fleetsBeside(cluster: Named): readonly Fleet[];
   cluster(name: Named): ClusterFacts | undefined;
   membersOn(cluster: Named): readonly FleetMember[];
   /** All members on clusters with this uid of kube-system. */
@@ -185,6 +186,8 @@ export type ConnectRequest = {
 /** Connections to workload clusters, by key. */
 export type ConnectionsPort = {
   get(request: ConnectRequest, signal: AbortSignal): Promise<WorkloadPort>;
+  /** The hub itself, by this key. */
+  management(key: string, signal: AbortSignal): Promise<WorkloadPort>;
   /** The connection that is there; nothing is dialled. */
   held(key: string): WorkloadPort | undefined;
   drop(key: string): Promise<void>;

@@ -1,7 +1,7 @@
 import { durationMs, type FleetRevision } from "../api/index.ts";
 import { isCapitanError } from "../errors/index.ts";
-import { inventoryNamespace } from "../inventory/index.ts";
-import { idOf, keyOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
+import { inventoryKeyName, inventoryNamespace } from "../inventory/index.ts";
+import { groupOf, idOf, keyOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
 import { orderLayers } from "./order.ts";
 import { desiredObjects, renderLayer, type LayerInputs, type SharedObjects } from "./render.ts";
 import type { LayerPlan, Problem } from "./step.ts";
@@ -41,6 +41,8 @@ type Placement = {
   readonly owner: string;
   readonly secretKey: Uint8Array;
   readonly shared?: SharedObjects | undefined;
+  /** Whether the cluster is the hub itself, which may be brought what Capitan is made of. */
+  readonly isHub: boolean;
 };
 
 /** The layers as they are to be in this cluster; one that cannot be has a problem and no objects. */
@@ -67,7 +69,7 @@ function namesIn(objects: readonly KubeObject[]): readonly string[] {
 
 function placeLayer(
   layer: RenderedLayer,
-  { owner, secretKey, shared }: Placement,
+  { owner, secretKey, shared, isHub }: Placement,
   scopes: ReadonlyMap<string, KindScope>,
 ): LayerPlan {
   if (layer.problem !== undefined) return { ...layer, objects: [] };
@@ -77,7 +79,7 @@ function placeLayer(
     const message = `the cluster does not serve ${unknown.slice(0, 5).join(", ")}`;
     return { ...layer, objects: [], problem: { code: "UnknownKind", message } };
   }
-  const own = layer.objects.find(isCapitans);
+  const own = layer.objects.find(isHub ? isMemory : isCapitans);
   if (own !== undefined) {
     const message = `${nameOf(idOf(own))} belongs to Capitan itself; a layer must not contain it`;
     return { ...layer, objects: [], problem: { code: "ManifestInvalid", message } };
@@ -93,6 +95,14 @@ function isCapitans({ kind, metadata }: KubeObject): boolean {
   if (metadata.namespace === inventoryNamespace) return true;
   if (kind === "Namespace") return metadata.name === inventoryNamespace;
   return kind === "CustomResourceDefinition" && metadata.name.endsWith(".capitan.dev");
+}
+
+/** The same on the hub itself: what Capitan remembers there, and what only it writes. */
+function isMemory(object: KubeObject): boolean {
+  const { apiVersion, kind, metadata } = object;
+  if (groupOf(apiVersion) === "capitan.dev") return /^Fleet(Member|Revision)$/.test(kind);
+  if (metadata.namespace !== inventoryNamespace) return false;
+  return /^(ConfigMap|Lease)$/.test(kind) || metadata.name === inventoryKeyName;
 }
 
 /** An object that two layers name would be fought over; the later layer has the problem. */

@@ -234,7 +234,7 @@ const revision = {
   metadata: { name: "r" },
   spec: { fleetRef: { name: "f" }, layers: [fluxLayer({})] },
 } as const;
-const placement = { owner: "me", secretKey: Buffer.from("k") };
+const placement = { owner: "me", secretKey: Buffer.from("k"), isHub: false };
 
 test("a kind that the cluster does not know is UnknownKind, and the layer has no object", () => {
   const [rendered] = renderLayers(revision, new Map([["flux", { artifact: flux }]]));
@@ -272,7 +272,7 @@ test("namespaced objects without a namespace go to default, cluster-scoped ones 
     objects,
   } as const;
   const place = (secretKey: string) => {
-    const placement = { owner: "me", secretKey: Buffer.from(secretKey) };
+    const placement = { owner: "me", secretKey: Buffer.from(secretKey), isHub: false };
     return placeLayers([rendered], placement, scopes)[0]?.objects ?? [];
   };
   assert.deepEqual(

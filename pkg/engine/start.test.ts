@@ -108,7 +108,7 @@ test("a layer that cannot be placed keeps its claim on the objects that move to 
   const scopes = new Map([["v1/ConfigMap", { namespaced: true }]]);
   const layers = placeLayers(
     [{ ...base, objects: [object, unknown] }],
-    { owner: "other", secretKey },
+    { owner: "other", secretKey, isHub: false },
     scopes,
   );
   assert.deepEqual(layers[0]?.objects, []);

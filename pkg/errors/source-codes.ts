@@ -50,7 +50,25 @@ export const sourceCodes = {
     retry: "backoff",
     meaning: "The Git server refused the credentials, or wants some.",
     remedy:
-      "Set secretRef to a Secret that may read the repository: username and password, bearerToken, or identity and known_hosts.",
+      "Set secretRef to a Secret that may read the repository: username and password, bearerToken, or identity and known_hosts. For the CLI, log in as git does, with an account that may write.",
+  },
+  GitPushRejected: {
+    retry: "never",
+    meaning:
+      "The Git server refused the commit: the branch is protected, or one of its hooks says no. Nothing was changed.",
+    remedy:
+      "Read what the server says. Where a branch takes no pushes, push to another one (--branch NAME) and have it merged.",
+  },
+  GitConflict: {
+    retry: "backoff",
+    meaning: "Others were faster in every attempt to push to the branch. Nothing was changed.",
+    remedy: "Do it again; it is made anew on what the branch holds by then.",
+  },
+  GitIdentityMissing: {
+    retry: "never",
+    meaning: "Nobody knows who makes the commit, or it cannot be signed.",
+    remedy:
+      "Say it to git (git config --global user.name and user.email), or set GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL. For a signature, user.signingkey must name an SSH key that is there.",
   },
   HostKeyRefused: {
     retry: "backoff",

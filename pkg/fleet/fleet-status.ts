@@ -2,7 +2,8 @@ import { codes } from "../errors/index.ts";
 import { conditionOf, type Fleet, type FleetMember, type FleetStatus } from "../api/index.ts";
 import { annotations } from "../object/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
-import { isSelected, type ClusterFacts } from "./members.ts";
+import { clusterKey, clusterOf, type ClusterFacts } from "../cluster/index.ts";
+import { isSelected } from "./members.ts";
 import type { Problem } from "../engine/index.ts";
 
 export type FleetOutcome = {
@@ -78,10 +79,10 @@ function requestedAtOf({ metadata }: Fleet): Partial<FleetStatus> {
 }
 
 function standings(fleet: Fleet, { clusters, members, revision }: FleetOutcome) {
-  const byCluster = new Map(members.map((member) => [member.spec.clusterRef.name, member]));
+  const byCluster = new Map(members.map((member) => [clusterKey(clusterOf(member)), member]));
   return clusters
     .filter((cluster) => isSelected(fleet, cluster))
-    .map((cluster) => standingOf(cluster, byCluster.get(cluster.name), revision));
+    .map((cluster) => standingOf(cluster, byCluster.get(clusterKey(cluster)), revision));
 }
 
 function worst(of: readonly Standing[], going: readonly Standing[]) {
@@ -117,9 +118,20 @@ function standingOf(
     message: "has not been looked at yet",
   };
   const base = { cluster: cluster.name, reason, message };
+  if (isAway(member)) return away(cluster);
   if (isMemberReady(member, revision)) return { kind: "ready", ...base };
   const fresh = member.status?.observedGeneration === member.metadata.generation;
   return { kind: fresh && ready?.status === "False" ? "failed" : "updating", ...base };
+}
+
+/** Whether a member has nothing on its cluster any more, which is not what a Fleet is there for. */
+function isAway({ spec, status }: FleetMember): boolean {
+  return spec.state === "Removed" && conditionOf(status?.conditions, "Ready")?.reason === "Removed";
+}
+
+function away({ name, withdrawnUntil = "it is wanted again" }: ClusterFacts): Standing {
+  const message = `everything has left until ${withdrawnUntil}`;
+  return { kind: "updating", cluster: name, reason: "Removed", message };
 }
 
 function withoutMember({ name, paused }: ClusterFacts): Standing {
@@ -167,9 +179,9 @@ function withoutClusters({ metadata }: Fleet, { elsewhere }: FleetOutcome): Deci
 
 /** Members that are to go and have not gone: first those that something holds. */
 function leaving(fleet: Fleet, { clusters, members }: FleetOutcome): readonly Standing[] {
-  const byName = new Map(clusters.map((cluster) => [cluster.name, cluster]));
+  const byKey = new Map(clusters.map((cluster) => [clusterKey(cluster), cluster]));
   const gone = members.flatMap((member) => {
-    const cluster = byName.get(member.spec.clusterRef.name);
+    const cluster = byKey.get(clusterKey(clusterOf(member)));
     if (cluster === undefined || cluster.deleting || isSelected(fleet, cluster)) return [];
     return [standingOf(cluster, member, undefined)];
   });

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet, FleetMember } from "../api/index.ts";
-import {
-  guardActions,
-  recentlyLeft,
-  removalWaitsFor,
-  type ClusterFacts,
-  type MemberAction,
-} from "./index.ts";
+import { guardActions, recentlyLeft, removalWaitsFor, type MemberAction } from "./index.ts";
+import type { ClusterFacts } from "../cluster/index.ts";
 
 const now = new Date("2026-01-01T12:00:00Z");
 const fleet = (approval?: string, status: object = {}): Fleet => ({

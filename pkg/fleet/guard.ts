@@ -1,5 +1,6 @@
 import type { Fleet, FleetMember } from "../api/index.ts";
 import type { Problem } from "../engine/index.ts";
+import { isWithdrawn } from "../cluster/index.ts";
 import { approvalOf } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import type { MemberAction } from "./members.ts";
@@ -37,7 +38,7 @@ export function guardActions(facts: GuardFacts): Guarded {
 }
 
 function guardLeaving({ fleet, members, actions, now }: GuardFacts): Guarded {
-  const leaving = actions.filter((action) => isLeaving(action, members));
+  const leaving = actions.filter((action) => isLeaving(action, members, now));
   const left = recentlyLeft(fleet, now);
   if (leaving.length === 0 || leaving.length + left.length <= clustersMax)
     return { actions, problem: undefined };
@@ -78,8 +79,14 @@ function guardDropping({ fleet, members, actions, dropped }: GuardFacts): Guarde
   };
 }
 
-function isLeaving(action: MemberAction, members: readonly FleetMember[]): boolean {
+/** Whether a member that is there leaves by this. What somebody withdraws cluster by cluster does not count. */
+export function isLeaving(
+  action: MemberAction,
+  members: readonly FleetMember[],
+  now: Date,
+): boolean {
   if (action.kind !== "write" || action.spec.state !== "Removed") return false;
+  if (isWithdrawn(action.cluster, now)) return false;
   return members.some(
     ({ metadata, spec }) => metadata.name === action.name && spec.state === "Present",
   );

@@ -1,4 +1,5 @@
 import type { FleetMember } from "../api/index.ts";
+import { clusterOf, isManagement } from "../cluster/index.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 
@@ -14,12 +15,12 @@ export function knownAsAnother(
   members: readonly FleetMember[],
   exists: (cluster: Named) => boolean,
 ): Named | undefined {
+  // What the hub brings to itself it writes down elsewhere, so that both are alone with their list.
+  if (isManagement(cluster)) return undefined;
   const claimants = members
     .filter(({ status }) => status?.clusterID === clusterId)
-    .map(({ metadata, spec }) => ({
-      namespace: metadata.namespace ?? "",
-      name: spec.clusterRef.name,
-    }));
+    .map(clusterOf)
+    .filter((claimant) => !isManagement(claimant));
   const others = claimants.filter((claimant) => !isSame(claimant, cluster) && exists(claimant));
   const isOurs = claimants.some((claimant) => isSame(claimant, cluster));
   return others.find((other) => !isOurs || sortsBefore(other, cluster));

@@ -2,13 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet, FleetMember, FleetMemberSpec } from "../api/index.ts";
 import { memberName, revisionName } from "./names.ts";
-import {
-  deletionPolicyOf,
-  fleetStatus,
-  memberStatus,
-  planMembers,
-  type ClusterFacts,
-} from "./index.ts";
+import { deletionPolicyOf, fleetStatus, memberStatus, planMembers } from "./index.ts";
+import { managementCluster, type ClusterFacts } from "../cluster/index.ts";
 
 const fleet = (more: object = {}, metadata: object = {}): Fleet => ({
   apiVersion: "capitan.dev/v1alpha1",
@@ -76,12 +71,13 @@ const removed = (observedGeneration: number) => ({
     },
   ],
 });
+const now = new Date("2026-08-01T12:00:00Z");
 const plan = (
   clusters: readonly ClusterFacts[],
   members: readonly FleetMember[],
-  revision: string | undefined = "r1",
+  revision: string | null = "r1",
   f = fleet(),
-) => planMembers({ fleet: f, clusters, members, revision });
+) => planMembers({ fleet: f, clusters, members, revision: revision ?? undefined, now });
 const kinds = (actions: ReturnType<typeof plan>) =>
   actions.map((a) =>
     a.kind === "write"
@@ -96,12 +92,7 @@ const cases: readonly (readonly [
 ])[] = [
   ["a selected cluster gets a member", () => plan([cluster("a")], []), ["a:Present:r1"]],
   ["others get none", () => plan([cluster("a", { labels: {} })], []), []],
-  [
-    "nobody gets one before there is a revision",
-    () =>
-      planMembers({ fleet: fleet(), clusters: [cluster("a")], members: [], revision: undefined }),
-    [],
-  ],
+  ["nobody gets one before there is a revision", () => plan([cluster("a")], [], null), []],
   [
     "a paused cluster gets none, so that clusterctl move can bring it",
     () => plan([cluster("a", { paused: true })], []),
@@ -317,9 +308,14 @@ test("withdrawal is reported only when nothing is left", () => {
 test("names are stable, distinct and fit into a label", () => {
   const long = "x".repeat(80);
   const f = { namespace: "fleet", name: long };
-  assert.equal(memberName(f, "a").length, 63);
-  assert.notEqual(memberName(f, "a"), memberName(f, "b"));
-  assert.notEqual(memberName({ ...f, name: "a-b" }, "c"), memberName({ ...f, name: "a" }, "b-c"));
+  const on = (name: string) => ({ namespace: "n", name });
+  assert.equal(memberName(f, on("a")).length, 63);
+  assert.notEqual(memberName(f, on("a")), memberName(f, on("b")));
+  assert.notEqual(
+    memberName({ ...f, name: "a-b" }, on("c")),
+    memberName({ ...f, name: "a" }, on("b-c")),
+  );
+  assert.notEqual(memberName(f, managementCluster), memberName(f, on("management")));
   assert.equal(
     revisionName("f", { fleetRef: { name: "f" }, layers: [] }),
     revisionName("f", { layers: [], fleetRef: { name: "f" } }),

@@ -14,12 +14,13 @@ function hashed(prefix: string, hash: string): string {
 
 type Named = { readonly namespace: string; readonly name: string };
 
-/** `<fleet>-<cluster>-<8 hex of sha256(namespace/fleet/cluster)>`: stable, and never somebody else's. */
-export function memberName(fleet: Named, cluster: string): string {
-  return hashed(
-    `${fleet.name}-${cluster}`,
-    shortHash(`${fleet.namespace}/${fleet.name}/${cluster}`),
-  );
+/**
+ * `<fleet>-<cluster>-<8 hex of sha256(namespace/fleet/cluster)>`: stable, and never somebody else's.
+ * The hub itself, which has no namespace, is `/management` there.
+ */
+export function memberName(fleet: Named, { namespace, name }: Named): string {
+  const cluster = namespace === "" ? `/${name}` : name;
+  return hashed(`${fleet.name}-${name}`, shortHash(`${fleet.namespace}/${fleet.name}/${cluster}`));
 }
 
 /** `<fleet>-<8 hex of its content>`: the same content always has the same name. */
@@ -30,9 +31,4 @@ export function revisionName(fleet: string, spec: FleetRevisionSpec): string {
 /** The owner label's value: from names that survive a move of the hub, never from a UID. */
 export function ownerOf(fleet: Named): string {
   return sha256Hex(`${fleet.namespace}/${fleet.name}`).slice(0, 16);
-}
-
-/** `namespace/name` of a Cluster, the key of its queue. */
-export function clusterKey({ namespace, name }: Named): string {
-  return `${namespace}/${name}`;
 }

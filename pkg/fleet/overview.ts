@@ -1,6 +1,6 @@
 import { conditionOf, type Condition, type Fleet, type FleetMember } from "../api/index.ts";
 import { codes } from "../errors/index.ts";
-import { clusterKey } from "./names.ts";
+import { clusterKey, clusterOf } from "../cluster/index.ts";
 
 /** How many clusters of a Fleet stand how. */
 export type FleetCounts = Readonly<Record<"matched" | "ready" | "updating" | "failed", number>>;
@@ -37,8 +37,7 @@ export function overviewOf(fleets: readonly Fleet[], members: readonly FleetMemb
   const clusters = new Map<string, boolean>();
   const reasons = new Map<string, number>();
   for (const member of members) {
-    const { namespace = "" } = member.metadata;
-    const key = clusterKey({ namespace, name: member.spec.clusterRef.name });
+    const key = clusterKey(clusterOf(member));
     clusters.set(key, (clusters.get(key) ?? true) && isReady(member));
     const reason = reasonOf(member) ?? "Progressing";
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);

@@ -1,5 +1,6 @@
 import { conditionOf, type Condition, type Fleet, type FleetMember } from "../api/index.ts";
-import { isSelected, type ClusterFacts } from "./members.ts";
+import { isManagement, type ClusterFacts } from "../cluster/index.ts";
+import { isSelected } from "./members.ts";
 
 /** A Fleet that could not be resolved for so long holds nobody up any more. */
 const patienceMs = 3_600_000;
@@ -14,9 +15,11 @@ export function removalWaitsFor(
   own: { readonly namespace: string; readonly name: string },
   { fleets, members, now }: Neighbours,
 ): string | undefined {
-  const others = fleets.filter(
-    ({ metadata }) => metadata.name !== own.name && metadata.namespace === own.namespace,
-  );
+  // The hub itself is that of all Fleets that may deliver to it.
+  const others = fleets.filter(({ metadata: { namespace, name } }) => {
+    const isNear = namespace === own.namespace || isManagement(cluster);
+    return isNear && !(name === own.name && namespace === own.namespace);
+  });
   const unknown = others.find(
     (fleet) =>
       isSelected(fleet, cluster) && !isSettled(fleet, members) && !isLongBroken(fleet, now),

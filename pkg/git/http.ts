@@ -3,17 +3,17 @@ import { CapitanError, messageOf } from "../errors/index.ts";
 import { cleanText, formatGitUrl, type GitLocation } from "../gitdata/index.ts";
 import {
   connectMs,
+  hooksMs,
   idleMs,
-  service,
   type GitAccess,
   type GitReply,
   type GitRequest,
+  type GitService,
   type GitTransport,
 } from "./transport.ts";
 
 const redirectsMax = 5;
 const refusalBytesMax = 64 * 1024;
-const greeting = `/info/refs?service=${service}`;
 
 type Response = Dispatcher.ResponseData;
 
@@ -23,10 +23,14 @@ export class HttpTransport implements GitTransport {
   readonly #url: string;
   readonly #access: GitAccess;
   readonly #agent: Agent;
+  readonly #service: GitService;
+  readonly #greeting: string;
   /** Where the server's redirects have led to: what is asked later is asked there. */
   #base: string;
 
-  constructor(location: GitLocation, access: GitAccess) {
+  constructor(location: GitLocation, access: GitAccess, service: GitService = "git-upload-pack") {
+    this.#service = service;
+    this.#greeting = `/info/refs?service=${service}`;
     this.#url = formatGitUrl(location);
     this.#origin = new URL(this.#url).origin;
     this.#base = this.#url;
@@ -46,7 +50,9 @@ export class HttpTransport implements GitTransport {
   async request(asked: GitRequest): Promise<GitReply> {
     const path = this.#pathOf(asked.url);
     const reply =
-      path === greeting ? await this.#greet(asked) : await this.#once(asked, this.#base + path);
+      path === this.#greeting
+        ? await this.#greet(asked)
+        : await this.#once(asked, this.#base + path);
     const { response, url } = reply;
     this.#check(response, url);
     return {
@@ -61,14 +67,14 @@ export class HttpTransport implements GitTransport {
 
   #pathOf(url: string): string {
     const path = url.startsWith(this.#url) ? url.slice(this.#url.length) : "";
-    if (path === greeting || path === `/${service}`) return path;
-    throw new CapitanError("InternalError", `${this.#url}: not a request for ${service}`);
+    if (path === this.#greeting || path === `/${this.#service}`) return path;
+    throw new CapitanError("InternalError", `${this.#url}: not a request for ${this.#service}`);
   }
 
   /** Only the greeting is followed to where the server sends us. */
   async #greet(asked: GitRequest): Promise<{ response: Response; url: string }> {
     for (let hops = 0; hops <= redirectsMax; hops++) {
-      const reply = await this.#once(asked, this.#base + greeting);
+      const reply = await this.#once(asked, this.#base + this.#greeting);
       if (!isRedirect(reply.response)) return reply;
       this.#base = this.#redirected(reply.response, reply.url);
       discard(reply.response);
@@ -80,17 +86,18 @@ export class HttpTransport implements GitTransport {
   #redirected({ headers }: Response, from: string): string {
     const { location } = headers;
     const next = typeof location === "string" ? URL.parse(location, from) : null;
-    if (next === null || !next.href.endsWith(greeting))
+    if (next === null || !next.href.endsWith(this.#greeting))
       throw this.#unreachable("it redirects to something that is no Git repository");
     const isPlain = next.protocol === "http:" && this.#origin.startsWith("http:");
     if ((next.protocol !== "https:" && !isPlain) || next.username !== "" || next.password !== "")
       throw this.#unreachable(`it redirects to ${next.protocol}//${next.host}, which is refused`);
-    return next.href.slice(0, -greeting.length);
+    return next.href.slice(0, -this.#greeting.length);
   }
 
   async #once(asked: GitRequest, url: string): Promise<{ response: Response; url: string }> {
     const { method = "GET", headers, body, signal } = asked;
     const { authorization } = this.#access.credentials;
+    const idle = this.#service === "git-receive-pack" ? hooksMs : idleMs;
     const isOwn = new URL(url).origin === this.#origin;
     try {
       const response = await request(url, {
@@ -102,8 +109,8 @@ export class HttpTransport implements GitTransport {
           ...(isOwn && authorization !== undefined ? { authorization } : {}),
         },
         body: body === undefined ? null : Buffer.concat(await Array.fromAsync(body)),
-        headersTimeout: idleMs,
-        bodyTimeout: idleMs,
+        headersTimeout: idle,
+        bodyTimeout: idle,
         ...(signal === undefined ? {} : { signal }),
       });
       return { response, url };
@@ -114,7 +121,9 @@ export class HttpTransport implements GitTransport {
 
   #check(response: Response, url: string): void {
     const { statusCode: status } = response;
-    const isGit = textHeaders(response)["content-type"]?.startsWith(`application/x-${service}-`);
+    const isGit = textHeaders(response)["content-type"]?.startsWith(
+      `application/x-${this.#service}-`,
+    );
     if (status === 200 && isGit === true) return;
     discard(response);
     if (status === 401 || status === 403) throw this.#denied(status, url);
@@ -132,7 +141,8 @@ export class HttpTransport implements GitTransport {
       : elsewhere === ""
         ? "the configured credentials were not accepted"
         : "our credentials are not sent to another host";
-    return new CapitanError("GitDenied", `${this.#url}: HTTP ${status}${elsewhere}; ${how}`);
+    const what = this.#service === "git-receive-pack" ? "; for writing" : "";
+    return new CapitanError("GitDenied", `${this.#url}: HTTP ${status}${elsewhere}${what}; ${how}`);
   }
 
   #unreachable(why: string, cause?: unknown): CapitanError {

@@ -1,37 +1,35 @@
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import {
-  fetchRequest,
-  filesOf,
   formatGitUrl,
-  listRequest,
-  packBytesMax,
-  PacketReader,
   pickRef,
   pinnedBy,
-  readAdvertisement,
-  readList,
-  readPack,
-  receivePack,
   wantedOf,
-  type Advertisement,
   type GitLocation,
   type GitRef,
+  type RefUpdate,
   type Resolved,
   type ServerRef,
-  type Want,
 } from "../gitdata/index.ts";
+import { filesOf, readPack, type GitObjects } from "../gitobjects/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
 import type { PackCache } from "./cache.ts";
-import { HttpTransport } from "./http.ts";
-import { SshTransport } from "./ssh.ts";
-import { service, type GitAccess, type GitTransport } from "./transport.ts";
+import { converse, type Conversation, type Peer } from "./conversation.ts";
+import {
+  publish,
+  tipOf,
+  type Base,
+  type Published,
+  type PublishRequest,
+  type Tip,
+} from "./publish.ts";
+import type { GitAccess } from "./transport.ts";
 
-/** A list of references, and what may come besides a pack. */
-const talkBytesMax = 16 * 1024 * 1024;
 /** How far back a commit is looked for when a server gives out none by its hash. */
 const historyDepthMax = 50;
 const resolveMs = 60_000;
 const fetchMs = 180_000;
+/** All attempts together. */
+const publishMs = 600_000;
 
 export type GitRepositoryOptions = GitAccess & {
   readonly cache: PackCache;
@@ -48,16 +46,14 @@ export type FetchRequest = {
   readonly ref: GitRef;
 };
 
-type Greeted = { readonly transport: GitTransport; readonly advertisement: Advertisement };
-
-/** One Git repository, for reading. No program is run and nothing is checked out. */
+/** One Git repository. No program is run and nothing is checked out. */
 export class GitRepository {
-  readonly #location: GitLocation;
+  readonly #peer: Peer;
   readonly #options: GitRepositoryOptions;
   readonly #url: string;
 
   constructor(location: GitLocation, options: GitRepositoryOptions) {
-    this.#location = location;
+    this.#peer = { ...options, location };
     this.#options = options;
     this.#url = formatGitUrl(location);
   }
@@ -70,11 +66,12 @@ export class GitRepository {
     const pinned = pinnedBy(ref);
     if (pinned !== undefined) return pinned;
     const wanted = wantedOf(ref);
-    return this.#converse(limited(signal, resolveMs), async (greeted, until) => {
-      const refs = await this.#list(greeted, wanted.prefix, until);
-      const { commit, revision } = pickRef(wanted, refs, this.#url);
-      return { commit, revision };
-    });
+    const { commit, revision } = pickRef(
+      wanted,
+      await this.#list(wanted.prefix, limited(signal, resolveMs)),
+      this.#url,
+    );
+    return { commit, revision };
   }
 
   /**
@@ -82,118 +79,103 @@ export class GitRepository {
    * against its hash. Throws the Git* and Artifact* codes.
    */
   async fetch({ commit, path, ref }: FetchRequest, signal?: AbortSignal): Promise<ArtifactFiles> {
+    const objects = await this.#objects(commit, ref, limited(signal, fetchMs));
+    return filesOf(objects, { commit, path }, `${this.#url}@${commit}`);
+  }
+
+  /**
+   * The tip of a branch with all of its regular files; links and submodules are left out. Undefined
+   * when the repository has nothing or no such branch. Throws RefInvalid, the Git* and Artifact* codes.
+   */
+  async tip(branch: string, signal: AbortSignal): Promise<Tip | undefined> {
+    const base = await this.#base(branch, undefined, limited(signal, fetchMs));
+    return tipOf(base, this.#url);
+  }
+
+  /** One commit on top of a branch, pushed: see `publish`. Throws RefInvalid too. */
+  publish(request: PublishRequest, signal: AbortSignal): Promise<Published | undefined> {
+    const until = limited(signal, publishMs);
+    const remote = {
+      url: this.#url,
+      base: (branch: string, from: string | undefined) => this.#base(branch, from, until),
+      history: (commit: string, have: string | undefined) => this.#history(commit, have, until),
+      push: (update: RefUpdate, pack: Buffer) =>
+        converse(this.#peer, "git-receive-pack", until, async (conversation) => {
+          const refs = await conversation.list(update.ref);
+          const head = refs.find(({ name }) => name === update.ref)?.oid;
+          return head === update.from
+            ? conversation.push(update, pack)
+            : { kind: "moved" as const };
+        }),
+    };
+    return publish(remote, request, until);
+  }
+
+  async #base(branch: string, from: string | undefined, until: AbortSignal): Promise<Base> {
+    const head = await this.#head(branch, until);
+    const start = head ?? (from === undefined ? undefined : await this.#head(from, until));
+    if (start === undefined) return { head, parent: undefined };
+    const ref = { branch: head === undefined ? from : branch };
+    return { head, parent: { oid: start, objects: await this.#objects(start, ref, until) } };
+  }
+
+  async #head(branch: string, until: AbortSignal): Promise<string | undefined> {
+    const { prefix } = wantedOf({ branch });
+    return (await this.#list(prefix, until)).find(({ name }) => name === prefix)?.oid;
+  }
+
+  async #history(commit: string, have: string | undefined, until: AbortSignal) {
+    const want = { oid: commit, ...(have === undefined ? { depth: historyDepthMax } : { have }) };
+    const pack = await this.#read(until, (conversation) => conversation.fetch(want));
+    return readPack(pack, `${this.#url}@${commit}`);
+  }
+
+  /** All objects of a commit. */
+  async #objects(commit: string, ref: GitRef, until: AbortSignal): Promise<GitObjects> {
     const { cache, namespace } = this.#options;
     const key = `${namespace} ${this.#url} ${commit}`;
     const what = `${this.#url}@${commit}`;
     const held = await cache.get(key);
     const kept = held === undefined ? undefined : readOrForget(held, commit, what);
-    if (kept !== undefined) return filesOf(kept, { commit, path }, what);
-    const pack = await this.#pull(commit, ref, limited(signal, fetchMs));
+    if (kept !== undefined) return kept;
+    const pack = await this.#pull(commit, ref, until);
     const objects = readPack(pack, what);
     if (!objects.has(commit))
       throw new CapitanError("GitNotFound", `${what}: the server gave out another commit`);
     await cache.put(key, pack);
-    return filesOf(objects, { commit, path }, what);
+    return objects;
   }
 
   /** By its hash; where that is refused, with what the reference leads to. */
   async #pull(commit: string, ref: GitRef, until: AbortSignal): Promise<Buffer> {
     try {
-      return await this.#converse(until, (greeted) => {
-        const isOffered = greeted.advertisement.version === 2 || offers(greeted, commit);
-        if (!isOffered) throw this.#notGivenOut(commit);
-        return this.#ask(greeted, { oid: commit, depth: 1 }, until);
+      return await this.#read(until, (conversation) => {
+        if (!conversation.offers(commit)) throw this.#notGivenOut(commit);
+        return conversation.fetch({ oid: commit, depth: 1 });
       });
     } catch (error) {
       if (!isCapitanError(error) || error.code !== "GitNotFound") throw error;
     }
-    return this.#converse(until, async (greeted) => {
+    return this.#read(until, async (conversation) => {
       const wanted = wantedOf(ref);
-      const refs = await this.#list(greeted, wanted.prefix, until);
+      const refs = await conversation.list(wanted.prefix);
       const { ref: found, commit: tip } = pickRef(wanted, refs, this.#url);
-      const want = { oid: found.oid, depth: tip === commit ? 1 : historyDepthMax };
-      return this.#ask(greeted, want, until);
+      const depth = tip === commit ? 1 : historyDepthMax;
+      return conversation.fetch({ oid: found.oid, depth });
     });
   }
 
-  /** A conversation of its own, ended whatever happens. */
-  async #converse<T>(
-    until: AbortSignal,
-    work: (greeted: Greeted, until: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const transport = this.#transport();
-    try {
-      const reply = await transport.request({
-        url: `${this.#url}/info/refs?service=${service}`,
-        headers: { "git-protocol": "version=2" },
-        signal: until,
-      });
-      const advertisement = await readAdvertisement(this.#packets(reply.body), this.#url);
-      return await work({ transport, advertisement }, until);
-    } finally {
-      await transport.close();
-    }
+  #list(prefix: string, until: AbortSignal): Promise<readonly ServerRef[]> {
+    return this.#read(until, (conversation) => conversation.list(prefix));
   }
 
-  #transport(): GitTransport {
-    const { credentials, secret } = this.#options;
-    if (this.#location.scheme !== "ssh") return new HttpTransport(this.#location, this.#options);
-    if (credentials.ssh !== undefined)
-      return new SshTransport(this.#location, credentials.ssh, secret);
-    throw new CapitanError(
-      "GitDenied",
-      `${this.#url}: ssh needs a Secret with identity and known_hosts`,
-    );
-  }
-
-  async #list(
-    { transport, advertisement }: Greeted,
-    prefix: string,
-    until: AbortSignal,
-  ): Promise<readonly ServerRef[]> {
-    if (advertisement.version === 1) return advertisement.refs;
-    const body = await this.#post(transport, 2, listRequest(advertisement, prefix), until);
-    return readList(this.#packets(body), this.#url);
-  }
-
-  async #ask({ transport, advertisement }: Greeted, want: Want, until: AbortSignal) {
-    const request = fetchRequest(advertisement, want);
-    const body = await this.#post(transport, advertisement.version, request, until);
-    return receivePack(this.#packets(body, packBytesMax + talkBytesMax), this.#url);
-  }
-
-  async #post(transport: GitTransport, version: 1 | 2, request: Buffer, signal: AbortSignal) {
-    const reply = await transport.request({
-      url: `${this.#url}/${service}`,
-      method: "POST",
-      headers: {
-        "content-type": `application/x-${service}-request`,
-        accept: `application/x-${service}-result`,
-        ...(version === 2 ? { "git-protocol": "version=2" } : {}),
-      },
-      body: [request],
-      signal,
-    });
-    return reply.body;
-  }
-
-  #packets(body: AsyncIterable<Uint8Array>, bytesMax = talkBytesMax): PacketReader {
-    return new PacketReader(counted(body, bytesMax, this.#url), this.#url);
+  #read<T>(until: AbortSignal, work: (conversation: Conversation) => Promise<T>): Promise<T> {
+    return converse(this.#peer, "git-upload-pack", until, work);
   }
 
   #notGivenOut(commit: string): CapitanError {
     return new CapitanError("GitNotFound", `${this.#url}: ${commit} is not given out by its hash`);
   }
-}
-
-/** Whether a server of version 1 gives out this commit when it is asked for by its hash. */
-function offers({ advertisement }: Greeted, commit: string): boolean {
-  const { capabilities, refs } = advertisement;
-  return (
-    capabilities.has("allow-reachable-sha1-in-want") ||
-    capabilities.has("allow-any-sha1-in-want") ||
-    refs.some(({ oid }) => oid === commit)
-  );
 }
 
 /** What a pack holds, when it holds the commit and is whole. */
@@ -211,18 +193,4 @@ function readOrForget(pack: Buffer, commit: string, what: string) {
 function limited(signal: AbortSignal | undefined, ms: number): AbortSignal {
   const deadline = AbortSignal.timeout(ms);
   return signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
-}
-
-/** The body, cut off with ArtifactTooLarge where it is too long. */
-async function* counted(body: AsyncIterable<Uint8Array>, bytesMax: number, what: string) {
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > bytesMax)
-      throw new CapitanError(
-        "ArtifactTooLarge",
-        `${what}: an answer of more than ${bytesMax} bytes`,
-      );
-    yield chunk;
-  }
 }

@@ -16,9 +16,9 @@ import {
 import {
   connectMs,
   idleMs,
-  service,
   type GitReply,
   type GitRequest,
+  type GitService,
   type GitTransport,
 } from "./transport.ts";
 
@@ -26,11 +26,13 @@ type Client = InstanceType<typeof ssh2.Client>;
 type Channel = ssh2.ClientChannel;
 type Opened = { readonly channel: Channel; readonly packets: PacketReader };
 
+/** How GitHub, GitLab and Gitea call a key that may not do this. */
+const denied = /read.only|denied|not allowed|permission|forbidden/i;
 /** What the server may write on its error channel before we stop to listen. */
 const saidBytesMax = 4 * 1024;
 
 /**
- * Git over SSH: one connection, one channel, one command, `git-upload-pack`, to a server whose host
+ * Git over SSH: one connection, one channel, one command, `git-upload-pack` or `git-receive-pack`, to a server whose host
  * key is in known_hosts. The greeting and what follows go over the same channel.
  */
 export class SshTransport implements GitTransport {
@@ -39,18 +41,26 @@ export class SshTransport implements GitTransport {
   readonly #credentials: SshCredentials;
   readonly #hostKeys: HostKeys;
   readonly #client: Client = new ssh2.Client();
+  readonly #service: GitService;
   #opened: Opened | undefined;
   #said = "";
   #broken: string | undefined;
 
   /** Throws SecretInvalid, HostKeyRefused when no key of the host is known. `what` names the Secret. */
-  constructor(location: GitLocation, credentials: SshCredentials, what: string) {
+  constructor(
+    location: GitLocation,
+    credentials: SshCredentials,
+    what: string,
+    service: GitService = "git-upload-pack",
+  ) {
+    this.#service = service;
     this.#location = location;
     this.#url = formatGitUrl(location);
     this.#credentials = credentials;
     this.#hostKeys = hostKeysOf(credentials.knownHosts, location, what);
     if (this.#hostKeys.trusted.length === 0)
       throw new CapitanError("HostKeyRefused", `${this.#url}: known_hosts has no key of this host`);
+    if (credentials.identity === undefined) return;
     const [key] = [ssh2.utils.parseKey(credentials.identity, credentials.passphrase)].flat();
     if (key === undefined || key instanceof Error || !key.isPrivateKey())
       throw new CapitanError(
@@ -66,7 +76,7 @@ export class SshTransport implements GitTransport {
 
   async request(asked: GitRequest): Promise<GitReply> {
     const { url, headers, body = [], signal } = asked;
-    const isGreeting = url.endsWith(`/info/refs?service=${service}`);
+    const isGreeting = url.endsWith(`/info/refs?service=${this.#service}`);
     if (isGreeting) this.#opened = await this.#open(headers?.["git-protocol"], signal);
     const opened = this.#opened;
     if (opened === undefined)
@@ -77,14 +87,14 @@ export class SshTransport implements GitTransport {
       method: isGreeting ? "GET" : "POST",
       statusCode: 200,
       statusMessage: "OK",
-      headers: { "content-type": contentType(isGreeting) },
+      headers: { "content-type": contentType(this.#service, isGreeting) },
       body: isGreeting ? this.#greeting(opened.packets) : allOf(opened.packets),
     };
   }
 
   /** As HTTP has it: the name of the service, then what the server says up to the first flush. */
   async *#greeting(packets: PacketReader): AsyncGenerator<Uint8Array, void> {
-    yield encodePacket({ kind: "data", data: Buffer.from(`# service=${service}\n`) });
+    yield encodePacket({ kind: "data", data: Buffer.from(`# service=${this.#service}\n`) });
     yield encodePacket({ kind: "flush" });
     for (let some = false; ; some = true) {
       const packet = await packets.next();
@@ -97,13 +107,14 @@ export class SshTransport implements GitTransport {
   #refusedBy(some: boolean): CapitanError {
     const said = cleanText(this.#said);
     const why = said === "" ? "the server ended without an answer" : `the server says: ${said}`;
-    return new CapitanError(some ? "GitUnreachable" : "GitNotFound", `${this.#url}: ${why}`);
+    const code = some ? "GitUnreachable" : denied.test(said) ? "GitDenied" : "GitNotFound";
+    return new CapitanError(code, `${this.#url}: ${why}`);
   }
 
   async #open(protocol: string | undefined, signal: AbortSignal | undefined): Promise<Opened> {
     await this.#connect(signal);
     const env = protocol === undefined ? {} : { GIT_PROTOCOL: protocol };
-    const command = `${service} ${quoted(this.#location.path)}`;
+    const command = `${this.#service} ${quoted(this.#location.path)}`;
     const channel = await new Promise<Channel>((resolve, reject) => {
       const failed = (error: unknown) => reject(this.#unreachable(messageOf(error)));
       this.#client.once("close", () => failed(this.#broken ?? "the connection ended"));
@@ -123,7 +134,7 @@ export class SshTransport implements GitTransport {
 
   async #connect(signal: AbortSignal | undefined): Promise<void> {
     const { host, port, user } = this.#location;
-    const { identity, passphrase } = this.#credentials;
+    const { identity, passphrase, agent } = this.#credentials;
     const client = this.#client;
     let refusal: CapitanError | undefined;
     if (signal?.aborted === true) throw this.#unreachable("aborted");
@@ -145,14 +156,18 @@ export class SshTransport implements GitTransport {
         host,
         port,
         username: user,
-        privateKey: identity,
+        ...(identity === undefined ? {} : { privateKey: identity }),
+        ...(agent === undefined ? {} : { agent }),
         ...(passphrase === undefined ? {} : { passphrase }),
         algorithms: { serverHostKey: this.#hostKeys.algorithms as ssh2.ServerHostKeyAlgorithm[] },
         hostVerifier: (key: Buffer) => (refusal = this.#refusalOf(key)) === undefined,
         readyTimeout: connectMs,
         keepaliveInterval: idleMs / 2,
         keepaliveCountMax: 2,
-        authHandler: ["publickey"],
+        authHandler: [
+          ...(agent === undefined ? [] : (["agent"] as const)),
+          ...(identity === undefined ? [] : (["publickey"] as const)),
+        ],
       });
     });
   }
@@ -198,7 +213,7 @@ async function* allOf(packets: PacketReader): AsyncGenerator<Uint8Array, void> {
     yield encodePacket(packet);
 }
 
-const contentType = (isGreeting: boolean) =>
+const contentType = (service: GitService, isGreeting: boolean) =>
   `application/x-${service}-${isGreeting ? "advertisement" : "result"}`;
 
 /** One word for the server's shell, whatever is in it. */

@@ -35,8 +35,11 @@ export type GitAccess = {
   readonly insecure: boolean | undefined;
 };
 
-/** The only service that is asked for: reading. */
-export const service = "git-upload-pack";
+/** Reading, and writing. Nothing else is asked for. */
+export type GitService = "git-upload-pack" | "git-receive-pack";
+
 /** Nothing at all is heard for so long. */
 export const idleMs = 20_000;
+/** As long may a server's hooks think about a push. */
+export const hooksMs = 120_000;
 export const connectMs = 10_000;

@@ -11,9 +11,12 @@ export type GitCredentials = {
   readonly ssh?: SshCredentials | undefined;
 };
 
-/** A deploy key, and the keys of the hosts that it may be shown to. */
+/** A deploy key or a person's own, and the keys of the hosts that it may be shown to. */
 export type SshCredentials = {
-  readonly identity: string;
+  /** A private key; a person may have an agent in its place, or both. */
+  readonly identity: string | undefined;
+  /** The socket of an SSH agent. No Secret names one. */
+  readonly agent?: string | undefined;
   readonly passphrase: string | undefined;
   readonly knownHosts: string;
 };

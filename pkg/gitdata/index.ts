@@ -1,4 +1,4 @@
-/** Git as data: URLs, references, credentials, known hosts, packets, packs, trees. No I/O. */
+/** What is said between us and a Git server: URLs, references, credentials, known hosts, packets, requests and answers. No I/O. */
 export { parseGitUrl, formatGitUrl, type GitLocation } from "./location.ts";
 export {
   pickRef,
@@ -9,7 +9,7 @@ export {
   type ServerRef,
 } from "./reference.ts";
 export { parseGitSecret, type GitCredentials, type SshCredentials } from "./credentials.ts";
-export { hostKeysOf, judgeHostKey, type HostKeys } from "./known-hosts.ts";
+export { formatHostKeys, hostKeysOf, judgeHostKey, type HostKeys } from "./known-hosts.ts";
 export { PacketReader, encodePacket } from "./pkt-line.ts";
 export {
   cleanText,
@@ -17,8 +17,8 @@ export {
   listRequest,
   readAdvertisement,
   readList,
+  readPackStream,
   type Advertisement,
   type Want,
 } from "./protocol.ts";
-export { packBytesMax, readPack, receivePack } from "./pack.ts";
-export { filesOf } from "./tree.ts";
+export { pushRequest, readPushReport, type PushReport, type RefUpdate } from "./push.ts";

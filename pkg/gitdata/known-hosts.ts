@@ -38,7 +38,7 @@ export function hostKeysOf(
 ): HostKeys {
   if (text.length > bytesMax || text.split("\n").length > linesMax)
     throw new CapitanError("SecretInvalid", `${what}: known_hosts has more than ${linesMax} lines`);
-  const name = port === 22 ? host : `[${host}]:${port}`;
+  const name = nameOf({ host, port });
   const lines = text
     .split("\n")
     .flatMap((line, i) => parseLine(line, `${what}: known_hosts line ${i + 1}`));
@@ -48,12 +48,25 @@ export function hostKeysOf(
   return { trusted, revoked: keys("@revoked"), algorithms: algorithmsOf(trusted) };
 }
 
+/** Lines for a host, in plain words: what another known_hosts needs of this one. */
+export function formatHostKeys(
+  { trusted }: HostKeys,
+  location: { readonly host: string; readonly port: number },
+): string {
+  return trusted
+    .map((key) => `${nameOf(location)} ${typeOf(key)} ${key.toString("base64")}\n`)
+    .join("");
+}
+
 /** Whether this is the host that was met before. */
 export function judgeHostKey({ trusted, revoked }: HostKeys, key: Buffer): HostKeyVerdict {
   if (revoked.some((other) => other.equals(key))) return "revoked";
   if (trusted.some((other) => other.equals(key))) return "trusted";
   return trusted.length > 0 ? "changed" : "unknown";
 }
+
+const nameOf = ({ host, port }: { readonly host: string; readonly port: number }) =>
+  port === 22 ? host : `[${host}]:${port}`;
 
 function algorithmsOf(keys: readonly Buffer[]): readonly string[] {
   const types = new Set(keys.map(typeOf));

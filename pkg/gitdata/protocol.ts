@@ -16,10 +16,13 @@ export type Advertisement = {
   readonly refs: readonly ServerRef[];
 };
 
-/** A commit to fetch: as much of its history as `depth` says. */
-export type Want = { readonly oid: string; readonly depth: number };
+/** A commit to fetch: as much of its history as `depth` says, or only what came after `have`. */
+export type Want = { readonly oid: string } & (
+  | { readonly depth: number }
+  | { readonly have: string }
+);
 
-const agent = "agent=capitan";
+export const agent = "agent=capitan";
 const refPattern = /^([a-f0-9]{40}) ([^\s\0]+)/;
 const emptyRepository = "capabilities^{}";
 
@@ -104,21 +107,23 @@ export async function readList(packets: PacketReader, what: string): Promise<rea
 
 /** Asks for the pack of one commit. */
 export function fetchRequest({ version, capabilities }: Advertisement, want: Want): Buffer {
-  const { oid, depth } = want;
+  const { oid } = want;
+  const deepen = "depth" in want ? [`deepen ${want.depth}\n`] : [];
+  const have = "have" in want ? [`have ${want.have}\n`] : [];
   if (version === 2) {
     const isShallow = capabilities.get("fetch")?.split(" ").includes("shallow") === true;
-    const deepen = isShallow ? [`deepen ${depth}\n`] : [];
-    const lines = ["no-progress\n", "ofs-delta\n", `want ${oid}\n`, ...deepen, "done\n"];
+    const how = isShallow ? deepen : [];
+    const lines = ["no-progress\n", "ofs-delta\n", `want ${oid}\n`, ...how, ...have, "done\n"];
     const packets = lines.map((line) => dataPacket(line));
     return Buffer.concat([...command("fetch", capabilities), ...packets, flushPacket]);
   }
   const known = ["side-band-64k", "ofs-delta", "no-progress"].filter((c) => capabilities.has(c));
-  const deepen = capabilities.has("shallow") ? [dataPacket(`deepen ${depth}\n`)] : [];
+  const how = capabilities.has("shallow") ? deepen : [];
   return Buffer.concat([
     dataPacket(`want ${oid} ${[...known, agent].join(" ")}\n`),
-    ...deepen,
+    ...how.map((line) => dataPacket(line)),
     flushPacket,
-    dataPacket("done\n"),
+    ...[...have, "done\n"].map((line) => dataPacket(line)),
   ]);
 }
 

@@ -10,12 +10,13 @@ import {
   type FleetStatus,
 } from "../api/index.ts";
 import { clusterFacts, clusterResource } from "../capi/index.ts";
-import { memberLabels, type ClusterFacts } from "../fleet/index.ts";
+import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
+import { targetsManagement } from "../fleet/index.ts";
 import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
-import { asMember, isFleet, isMember } from "./shapes.ts";
+import { asMember, isFleet, isMember, memberObject } from "./shapes.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -50,6 +51,7 @@ export class Hub {
   /** What Fleets and Clusters refer to. */
   readonly inputs: Inputs;
   readonly #revisions = new Map<string, FleetRevision>();
+  readonly #platformNamespaces: ReadonlySet<string>;
 
   constructor(
     client: KubeClient,
@@ -59,6 +61,7 @@ export class Hub {
   ) {
     this.#client = client;
     this.#emitted = handlers.emitted;
+    this.#platformNamespaces = new Set(platformNamespaces);
     const watch = (
       resource: Resource,
       onChange: (object: KubeObject, gone: boolean) => void,
@@ -145,10 +148,26 @@ export class Hub {
       .some(({ spec }) => spec.fleetRef.name === name);
   }
 
-  membersOn({ namespace, name }: Named): readonly FleetMember[] {
-    const found = this.members().filter(
-      ({ metadata, spec }) => spec.clusterRef.name === name && metadata.namespace === namespace,
-    );
+  /** The Fleets that may have something to say about a cluster: of the hub itself, only those that may deliver to it. */
+  fleetsBeside(cluster: Named): readonly Fleet[] {
+    const fleets = this.fleets();
+    if (!isManagement(cluster))
+      return fleets.filter(({ metadata }) => metadata.namespace === cluster.namespace);
+    return fleets.filter((fleet) => targetsManagement(fleet) && this.#isPlatform(fleet));
+  }
+
+  #isPlatform({ metadata }: Fleet | FleetMember): boolean {
+    return this.#platformNamespaces.has(metadata.namespace ?? "");
+  }
+
+  /** The members on a cluster; what a member elsewhere says of the hub itself counts for nothing. */
+  membersOn(cluster: Named): readonly FleetMember[] {
+    const { namespace, name } = cluster;
+    const found = this.members().filter((member) => {
+      const on = clusterOf(member);
+      const isThere = on.name === name && on.namespace === namespace;
+      return isThere && (!isManagement(cluster) || this.#isPlatform(member));
+    });
     return found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 
@@ -163,6 +182,7 @@ export class Hub {
   }
 
   cluster({ namespace, name }: Named): ClusterFacts | undefined {
+    if (isManagement({ namespace })) return managementFacts(namespace);
     const found = this.#clusters.get(namespace, name);
     return found === undefined ? undefined : clusterFacts(found);
   }
@@ -266,25 +286,12 @@ export class Hub {
     spec: FleetMemberSpec,
     signal: AbortSignal,
   ): Promise<void> {
-    const owner = {
-      apiVersion: "cluster.x-k8s.io/v1beta2",
-      kind: "Cluster",
-      name: cluster.name,
-      uid: cluster.uid,
-      controller: false,
-      blockOwnerDeletion: false,
-    };
-    const metadata = {
-      namespace: cluster.namespace,
-      name,
-      labels: memberLabels(spec.fleetRef.name, cluster.name),
-      ownerReferences: [owner],
-    };
-    await this.#client.apply(
-      hubResources.fleetMember,
-      { apiVersion, kind: "FleetMember", metadata, spec },
-      { manager, metadataOnly: true, signal },
-    );
+    const member = memberObject(name, cluster, spec);
+    await this.#client.apply(hubResources.fleetMember, member, {
+      manager,
+      metadataOnly: true,
+      signal,
+    });
   }
 
   /** As the API server has it now. */

@@ -1,11 +1,14 @@
-import type { FleetMember } from "../api/index.ts";
+import type { FleetMember, FleetMemberSpec } from "../api/index.ts";
+import { isManagement, type ClusterFacts } from "../cluster/index.ts";
+import { memberLabels } from "../fleet/index.ts";
 import { asMap, isJsonMap } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
 
 /** What came past the CRD, written into etcd or before it was there, must not stop the others. */
 export function isFleet(object: KubeObject): boolean {
   const spec = asMap(object["spec"]);
-  return isJsonMap(spec["clusterSelector"]) && Array.isArray(spec["layers"]);
+  const says = isJsonMap(spec["clusterSelector"]) || spec["target"] === "Management";
+  return says && Array.isArray(spec["layers"]);
 }
 
 /** Whether it says what every member must say. */
@@ -18,4 +21,27 @@ export function isMember(object: KubeObject): boolean {
 /** A member that the API server has checked. */
 export function asMember(object: KubeObject): FleetMember {
   return object as unknown as FleetMember;
+}
+
+/** A member as it is applied. It goes with its Cluster, if there is one, and does not hold it. */
+export function memberObject(
+  name: string,
+  cluster: ClusterFacts,
+  spec: FleetMemberSpec,
+): KubeObject {
+  const owner = {
+    apiVersion: "cluster.x-k8s.io/v1beta2",
+    kind: "Cluster",
+    name: cluster.name,
+    uid: cluster.uid,
+    controller: false,
+    blockOwnerDeletion: false,
+  };
+  const metadata = {
+    namespace: spec.fleetRef.namespace,
+    name,
+    labels: memberLabels(spec.fleetRef.name, cluster),
+    ...(isManagement(cluster) ? {} : { ownerReferences: [owner] }),
+  };
+  return { apiVersion: "capitan.dev/v1alpha1", kind: "FleetMember", metadata, spec };
 }

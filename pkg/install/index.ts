@@ -3,3 +3,4 @@ export { installManifests, groundManifests } from "./manifests.ts";
 export { systemNamespace, controllerAccount, podLabels } from "./names.ts";
 export { removedKinds, installedSelector, isInstalled } from "./removal.ts";
 export type { ProcessOptions } from "./process.ts";
+export type { RightsOptions } from "./rights.ts";

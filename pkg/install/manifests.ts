@@ -2,7 +2,7 @@ import { crds } from "../api/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import { controllerAccount, labels, systemNamespace } from "./names.ts";
 import { processManifests, type ProcessOptions } from "./process.ts";
-import { rightsOf } from "./rights.ts";
+import { rightsOf, type RightsOptions } from "./rights.ts";
 
 /** A platform namespace holds Clusters: no tool that prunes what is no longer in this set may take it away. */
 const keepAnnotations = {
@@ -11,14 +11,14 @@ const keepAnnotations = {
 };
 
 /** Everything that `capitan install` applies, in the order in which it is to be applied. */
-export function installManifests(options: ProcessOptions): readonly KubeObject[] {
-  return [...groundManifests(options.platformNamespaces), ...processManifests(options)];
+export function installManifests(options: ProcessOptions & RightsOptions): readonly KubeObject[] {
+  return [...groundManifests(options), ...processManifests(options)];
 }
 
 /** The same without the Deployment and what belongs to it: for a controller that runs elsewhere. */
-export function groundManifests(platformNamespaces: readonly string[]): readonly KubeObject[] {
+export function groundManifests(options: RightsOptions): readonly KubeObject[] {
   return [
-    ...namespaces(platformNamespaces),
+    ...namespaces(options.platformNamespaces),
     ...(crds as unknown as readonly KubeObject[]),
     {
       apiVersion: "v1",
@@ -26,7 +26,7 @@ export function groundManifests(platformNamespaces: readonly string[]): readonly
       metadata: { name: controllerAccount, namespace: systemNamespace, labels },
       automountServiceAccountToken: false,
     },
-    ...rightsOf(platformNamespaces),
+    ...rightsOf(options),
   ];
 }
 

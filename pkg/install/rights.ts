@@ -1,6 +1,6 @@
 import { group } from "../api/index.ts";
 import type { KubeObject } from "../object/index.ts";
-import { controllerAccount, labels, systemNamespace } from "./names.ts";
+import { controllerAccount, labels, roleNames, systemNamespace } from "./names.ts";
 
 const rbac = "rbac.authorization.k8s.io";
 
@@ -40,24 +40,79 @@ const systemRules: readonly Rule[] = [
   rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
 ];
 
-/** The controller's rights: no wildcard, no write on Clusters, Secrets in platform namespaces only. */
-export function rightsOf(platformNamespaces: readonly string[]): readonly KubeObject[] {
+const whole = ["get", "list", "watch", "create", "patch", "delete"];
+/** What Capitan itself is made of, in its own namespace and without. */
+const parts: readonly (readonly [string, readonly string[]])[] = [
+  ["", ["serviceaccounts", "services"]],
+  ["apps", ["deployments"]],
+  ["policy", ["poddisruptionbudgets"]],
+  ["networking.k8s.io", ["networkpolicies"]],
+  [rbac, ["roles", "rolebindings"]],
+];
+
+/** For Fleets with `target: Management`: namespaces, and Capitan itself but for its removal. A watch of a kind is one of all namespaces. */
+const managementClusterRules: readonly Rule[] = [
+  rule("", ["namespaces"], whole),
+  rule("", ["configmaps", "secrets"], ["list", "watch"]),
+  ...parts.map(([apiGroup, kinds]) => rule(apiGroup, kinds, ["list", "watch"])),
+  rule(
+    "apiextensions.k8s.io",
+    ["customresourcedefinitions"],
+    ["get", "list", "watch", "create", "patch"],
+  ),
+  rule(rbac, ["clusterroles", "clusterrolebindings"], ["get", "list", "watch", "create", "patch"]),
+];
+
+/** The same in Capitan's own namespace, with the inventory of what was brought to the hub. */
+const managementSystemRules: readonly Rule[] = [
+  rule("", ["configmaps"], ["get", "create", "update"]),
+  rule("", ["secrets"], ["get", "create"]),
+  ...parts.map(([apiGroup, kinds]) => rule(apiGroup, kinds, ["get", "create", "patch"])),
+];
+
+/** The same in each platform namespace: what clusters are made of there. */
+const managementPlatformRules: readonly Rule[] = [
+  rule(group, ["fleets"], ["get", "create", "delete"]),
+  rule("cluster.x-k8s.io", ["clusters"], ["create", "patch", "delete"]),
+  rule("", ["secrets"], ["patch", "delete"]),
+  rule("", ["configmaps"], ["create", "patch", "delete"]),
+  rule(rbac, ["roles", "rolebindings"], ["get", "create", "patch"]),
+];
+
+export type RightsOptions = {
+  readonly platformNamespaces: readonly string[];
+  /** Whether Fleets may deliver to the hub itself. */
+  readonly management: boolean;
+};
+
+/** The controller's rights: no wildcard; Secrets and Clusters are written in platform namespaces only. */
+export function rightsOf({ platformNamespaces, management }: RightsOptions): readonly KubeObject[] {
   return [
-    bound("ClusterRole", "", clusterRules),
-    bound("Role", systemNamespace, systemRules),
-    ...platformNamespaces.map((namespace) => bound("Role", namespace, platformRules)),
+    bound("ClusterRole", "", roleNames.own, clusterRules),
+    bound("Role", systemNamespace, roleNames.own, systemRules),
+    ...platformNamespaces.map((name) => bound("Role", name, roleNames.platform, platformRules)),
+    ...(management ? managementRights(platformNamespaces) : []),
   ].flat();
+}
+
+function managementRights(platformNamespaces: readonly string[]) {
+  const { management, managementPlatform } = roleNames;
+  return [
+    bound("ClusterRole", "", management, managementClusterRules),
+    bound("Role", systemNamespace, management, managementSystemRules),
+    ...platformNamespaces.map((name) =>
+      bound("Role", name, managementPlatform, managementPlatformRules),
+    ),
+  ];
 }
 
 /** A role and its binding to the controller; no namespace for a ClusterRole. */
 function bound(
   kind: "ClusterRole" | "Role",
   namespace: string,
+  name: string,
   rules: readonly Rule[],
 ): readonly KubeObject[] {
-  // In the controller's own namespace both roles may be wanted, if that is a platform namespace too.
-  const isPlatform = rules === platformRules;
-  const name = isPlatform ? `${controllerAccount}-platform` : controllerAccount;
   const metadata = { name, ...(namespace === "" ? {} : { namespace }), labels };
   const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
   return [

@@ -5,6 +5,7 @@ import {
   decodeInventory,
   emptyInventory,
   encodeInventory,
+  inventoryName,
   withEntries,
   type Entry,
   type Header,
@@ -38,7 +39,7 @@ const mark: Header = {
   pins: new Map([["o", { sequence: 3, revision: "r", fleet: "n/f" }]]),
 };
 const encode = (inventory: Inventory, shards: number) =>
-  encodeInventory({ header: mark, inventory }, shards);
+  encodeInventory({ header: mark, inventory }, inventoryName, shards);
 const many = (count: number): Inventory =>
   withEntries(
     emptyInventory,

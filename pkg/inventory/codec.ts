@@ -15,6 +15,14 @@ import type { Entry, Header, Inventory, Kept, Ledger, Pin, Seen } from "./invent
 export const inventoryNamespace = "capitan-system";
 /** The ConfigMap with the header; with few entries also with the entries. */
 export const inventoryName = "inventory";
+/**
+ * The same for what the hub brings to itself: the hub may be a workload cluster too, of its own or of
+ * another hub, and each list has one writer.
+ */
+export const managementInventoryName = "management-inventory";
+
+/** The Secret beside it, with the key of digests over Secrets. */
+export const inventoryKeyName = "inventory-key";
 
 /** One ConfigMap of the inventory: its name and data. */
 export type Document = { readonly name: string; readonly data: Readonly<Record<string, string>> };
@@ -32,11 +40,12 @@ const entriesMax = entriesPerShard * shardsMax;
  */
 export function encodeInventory(
   { header, inventory }: { readonly header: Header; readonly inventory: Inventory },
+  headerName: string,
   shardsBefore: number,
   written = new Lines(),
 ): readonly Document[] {
   if (inventory.size > entriesMax)
-    throw invalid(inventoryName, `would hold ${inventory.size} objects, more than ${entriesMax}`);
+    throw invalid(headerName, `would hold ${inventory.size} objects, more than ${entriesMax}`);
   let shards = Math.max(1, shardsBefore);
   while (inventory.size > shards * entriesPerShard && shards < shardsMax) shards *= 2;
   const lines = Array.from({ length: shards }, (): string[] => []);
@@ -47,13 +56,12 @@ export function encodeInventory(
   }
   const texts = lines.map((shard) => shard.join("\n"));
   const head = encodeHeader(header, shards);
-  if (shards === 1)
-    return [{ name: inventoryName, data: { header: head, entries: texts[0] ?? "" } }];
+  if (shards === 1) return [{ name: headerName, data: { header: head, entries: texts[0] ?? "" } }];
   const documents = texts.map((entries, i) => ({
-    name: `${inventoryName}-${shards}-${i}`,
+    name: `${headerName}-${shards}-${i}`,
     data: { entries },
   }));
-  return [...documents, { name: inventoryName, data: { header: head } }];
+  return [...documents, { name: headerName, data: { header: head } }];
 }
 
 function encodeHeader({ cluster, pins }: Header, shards: number): string {
@@ -82,15 +90,16 @@ export class Lines {
  */
 export function decodeInventory(
   documents: readonly Document[],
+  headerName = inventoryName,
 ): Ledger & { readonly shards: number } {
   const byName = new Map(documents.map((document) => [document.name, document.data]));
-  const text = byName.get(inventoryName);
+  const text = byName.get(headerName);
   if (text === undefined) return { header: undefined, inventory: new Map(), shards: 1 };
-  const { shards, header } = decodeHeader(text["header"]);
+  const { shards, header } = decodeHeader(text["header"], headerName);
   const names =
     shards === 1
-      ? [inventoryName]
-      : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
+      ? [headerName]
+      : Array.from({ length: shards }, (_, i) => `${headerName}-${shards}-${i}`);
   const entries = names.flatMap((name) => {
     const lines = byName.get(name)?.["entries"];
     if (lines === undefined) throw invalid(name, "is missing or has no entries");
@@ -99,28 +108,30 @@ export function decodeInventory(
       .filter((line) => line !== "")
       .map((line) => decodeEntry(line, name));
   });
-  if (entries.length > entriesMax)
-    throw invalid(inventoryName, `has more than ${entriesMax} entries`);
+  if (entries.length > entriesMax) throw invalid(headerName, `has more than ${entriesMax} entries`);
   return { header, inventory: new Map(entries.map((entry) => [entry.key, entry])), shards };
 }
 
-function decodeHeader(text: string | undefined): { shards: number; header: Header } {
-  const found = parseLine(text ?? "", inventoryName);
+function decodeHeader(
+  text: string | undefined,
+  headerName: string,
+): { shards: number; header: Header } {
+  const found = parseLine(text ?? "", headerName);
   const shards = asNumber(found["shards"]) ?? 0;
   if (found["format"] !== format)
-    throw invalid(inventoryName, "has a format that this version does not know");
+    throw invalid(headerName, "has a format that this version does not know");
   if (!Number.isInteger(shards) || shards < 1 || shards > shardsMax)
-    throw invalid(inventoryName, "has an impossible number of shards");
+    throw invalid(headerName, "has an impossible number of shards");
   const pins = Object.entries(asMap(found["pins"])).map(
-    ([owner, pin]) => [owner, decodePin(asMap(pin))] as const,
+    ([owner, pin]) => [owner, decodePin(asMap(pin), headerName)] as const,
   );
   return { shards, header: { cluster: asString(found["cluster"]) ?? "", pins: new Map(pins) } };
 }
 
-function decodePin({ sequence, revision, fleet }: JsonMap): Pin {
+function decodePin({ sequence, revision, fleet }: JsonMap, headerName: string): Pin {
   const number = asNumber(sequence) ?? -1;
   if (!Number.isSafeInteger(number) || number < 0)
-    throw invalid(inventoryName, "has an impossible sequence number");
+    throw invalid(headerName, "has an impossible sequence number");
   return { sequence: number, revision: asString(revision) ?? "", fleet: asString(fleet) ?? "" };
 }
 

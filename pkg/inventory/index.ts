@@ -24,5 +24,7 @@ export {
   decodeInventory,
   inventoryNamespace,
   inventoryName,
+  inventoryKeyName,
+  managementInventoryName,
   type Document,
 } from "./codec.ts";

@@ -22,6 +22,8 @@ export const annotations = {
   apply: "capitan.dev/apply",
   /** On a Cluster: nothing is written to it until this RFC 3339 time. */
   suspendedUntil: "capitan.dev/suspended-until",
+  /** On a Cluster: everything leaves it until this RFC 3339 time. */
+  withdraw: "capitan.dev/withdraw",
   /** On a FleetMember: the last sequence number that was used, or was about to be, on its cluster. */
   sequence: "capitan.dev/sequence",
   /** clusterctl is taking this object away because it is on another hub now. */

@@ -2,6 +2,7 @@ import { sha256Hex } from "../json/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { connect } from "../kube/index.ts";
 import { expiryOf, parseWorkloadKubeconfig, type ConnectionConfig } from "../kubeconfig/index.ts";
+import { inventoryName, managementInventoryName } from "../inventory/index.ts";
 import { Workload } from "./workload.ts";
 
 export type ConnectRequest = {
@@ -15,6 +16,13 @@ export type ConnectRequest = {
 
 /** By this name audit logs of workload clusters show what the controller did. */
 const userAgent = "capitan-controller";
+
+type Place = {
+  readonly identity: string;
+  readonly config: ConnectionConfig;
+  /** The name of the inventory there. */
+  readonly inventory: string;
+};
 
 type Held = {
   readonly identity: string;
@@ -35,6 +43,8 @@ export type ConnectionsOptions = {
   readonly now: () => Date;
   readonly random: () => number;
   readonly randomKey: () => Uint8Array;
+  /** How the hub itself is reached: as the controller reaches it anyway. */
+  readonly management: ConnectionConfig;
 };
 
 /** One connection per cluster, made anew when the Cluster or its kubeconfig is another. */
@@ -59,16 +69,29 @@ export class Connections {
     const identity = `${clusterUid}/${sha256Hex(kubeconfig)}`;
     const held = this.#held.get(key);
     if (held?.identity === identity) return held.workload;
-    await this.drop(key);
-    const { onHealthChange, onDrift, onTrouble, now, random, randomKey, mayWrite } = this.#options;
     const config = parseWorkloadKubeconfig(kubeconfig, what);
-    refuseExpired(config, what, now());
+    refuseExpired(config, what, this.#options.now());
+    return this.#dial(key, { identity, config, inventory: inventoryName }, signal);
+  }
+
+  /** The hub itself. Throws CredentialsRejected, ServerIdentityRefused, Unreachable. */
+  async management(key: string, signal: AbortSignal): Promise<Workload> {
+    const held = this.#held.get(key);
+    if (held !== undefined) return held.workload;
+    const config = this.#options.management;
+    return this.#dial(key, { identity: "", config, inventory: managementInventoryName }, signal);
+  }
+
+  async #dial(key: string, { identity, config, inventory }: Place, signal: AbortSignal) {
+    await this.drop(key);
+    const { onHealthChange, onDrift, onTrouble, random, randomKey, mayWrite } = this.#options;
     const workload = new Workload(connect(config, userAgent, mayWrite), {
       onHealthChange: () => onHealthChange(key),
       onDrift: () => onDrift(key),
       onTrouble: () => onTrouble(key),
       random,
       randomKey,
+      inventory,
     });
     try {
       await workload.dial(signal);

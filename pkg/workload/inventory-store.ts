@@ -4,7 +4,7 @@ import {
   decodeInventory,
   emptyInventory,
   encodeInventory,
-  inventoryName,
+  inventoryKeyName,
   inventoryNamespace,
   Lines,
   type Document,
@@ -19,8 +19,13 @@ import { coreResources } from "./resources.ts";
 
 const { configMap, namespace, secret } = coreResources;
 const labels = { "app.kubernetes.io/part-of": "capitan" };
-const keyName = "inventory-key";
 const shardsWidth = 8;
+
+export type InventoryStoreOptions = {
+  readonly randomKey: () => Uint8Array;
+  /** The name of its header; those of its shards begin with it. */
+  readonly inventory: string;
+};
 
 /**
  * The inventory in the workload cluster. Each document is replaced under the resourceVersion that
@@ -32,27 +37,30 @@ export class InventoryStore {
   readonly #lines = new Lines();
   #shards = 1;
   #held = new Map<string, KubeObject>();
+  readonly #name: string;
   #key: { readonly bytes: Uint8Array; stored: boolean } | undefined;
 
-  constructor(client: KubeClient, randomKey: () => Uint8Array) {
+  constructor(client: KubeClient, { randomKey, inventory }: InventoryStoreOptions) {
     this.#client = client;
     this.#randomKey = randomKey;
+    this.#name = inventory;
   }
 
   /** Reads it, always from the cluster. Throws InventoryInvalid, ApiError. */
   async read(signal: AbortSignal): Promise<Ledger> {
     this.#held = new Map();
-    const header = await this.#get(inventoryName, signal);
+    const header = await this.#get(this.#name, signal);
     this.#shards = 1;
     if (header === undefined) return { header: undefined, inventory: emptyInventory };
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
     const names =
       shards <= 1 || shards > 256
         ? []
-        : Array.from({ length: shards }, (_, i) => `${inventoryName}-${shards}-${i}`);
+        : Array.from({ length: shards }, (_, i) => `${this.#name}-${shards}-${i}`);
     const found = await parallel(names, shardsWidth, (name) => this.#get(name, signal));
     const decoded = decodeInventory(
       [header, ...found.filter((object) => object !== undefined)].map(documentOf),
+      this.#name,
     );
     this.#shards = decoded.shards;
     return decoded;
@@ -63,7 +71,7 @@ export class InventoryStore {
     ledger: { readonly header: Header; readonly inventory: Inventory },
     signal: AbortSignal,
   ): Promise<void> {
-    const documents = encodeInventory(ledger, this.#shards, this.#lines);
+    const documents = encodeInventory(ledger, this.#name, this.#shards, this.#lines);
     if (this.#held.size === 0) await this.#ensureNamespace(signal);
     await this.#storeKey(signal);
     const header = documents.at(-1);
@@ -82,12 +90,12 @@ export class InventoryStore {
   }
 
   async #readKey(signal: AbortSignal): Promise<{ bytes: Uint8Array; stored: boolean }> {
-    const name = { namespace: inventoryNamespace, name: keyName };
+    const name = { namespace: inventoryNamespace, name: inventoryKeyName };
     const found = await this.#client.get(secret, name, { signal });
     if (found === undefined) return { bytes: this.#randomKey(), stored: false };
     const text = asString(asMap(found["data"])["key"]) ?? "";
     if (text === "") {
-      const message = `Secret ${inventoryNamespace}/${keyName} has no key: delete it, a new one is made`;
+      const message = `Secret ${inventoryNamespace}/${inventoryKeyName} has no key: delete it, a new one is made`;
       throw new CapitanError("InventoryInvalid", message);
     }
     return { bytes: Buffer.from(text, "base64"), stored: true };
@@ -95,7 +103,7 @@ export class InventoryStore {
 
   async #storeKey(signal: AbortSignal): Promise<void> {
     if (this.#key === undefined || this.#key.stored) return;
-    const metadata = { namespace: inventoryNamespace, name: keyName, labels };
+    const metadata = { namespace: inventoryNamespace, name: inventoryKeyName, labels };
     const data = { key: Buffer.from(this.#key.bytes).toString("base64") };
     const object = { apiVersion: "v1", kind: "Secret", metadata, data };
     try {
@@ -153,7 +161,7 @@ export class InventoryStore {
 
   /** A shard that no header names yet: written by somebody who did not come to the header. */
   async #leftBehind(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {
-    if (name === inventoryName) return undefined;
+    if (name === this.#name) return undefined;
     return this.#client.get(configMap, { namespace: inventoryNamespace, name }, { signal });
   }
 

@@ -42,6 +42,8 @@ export type WorkloadOptions = {
   readonly onTrouble: () => void;
   readonly random: () => number;
   readonly randomKey: () => Uint8Array;
+  /** The name of its inventory. */
+  readonly inventory: string;
 };
 
 /** A connection to one workload cluster. Every method throws ApiError when the cluster cannot be reached. */
@@ -58,10 +60,10 @@ export class Workload {
   #isCurrent = true;
 
   constructor(client: KubeClient, options: WorkloadOptions) {
-    const { onHealthChange, onDrift, onTrouble, random, randomKey } = options;
+    const { onHealthChange, onDrift, onTrouble, random } = options;
     this.#client = client;
     this.kinds = new Kinds(client);
-    this.inventory = new InventoryStore(client, randomKey);
+    this.inventory = new InventoryStore(client, options);
     this.#health = new HealthWatch(client, onHealthChange, random);
     this.#applier = new Applier(client, this.kinds, this.#mirror, onDrift);
     this.#remover = new Remover(client, this.kinds, this.#mirror);

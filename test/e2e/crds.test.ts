@@ -180,7 +180,7 @@ test("the demo's Fleet is accepted as it is", async () => {
 });
 
 test("the controller's rights have no wildcard and no write on Clusters; the API server agrees", async () => {
-  const rules = groundManifests([namespace]).flatMap(
+  const rules = groundManifests({ platformNamespaces: [namespace], management: false }).flatMap(
     (o) => (o["rules"] ?? []) as { apiGroups: string[]; resources: string[]; verbs: string[] }[],
   );
   for (const rule of rules) {

@@ -775,7 +775,7 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
   const reconciler = new ClusterReconciler({
     hub: {
       fleet: () => ({ spec: { layers: [] } }) as never,
-      fleets: () => [],
+      fleetsBeside: () => [],
       freshMember: () => Promise.resolve(undefined),
       annotateMember: () => Promise.resolve(),
       cluster: () => ({
@@ -798,6 +798,7 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
     connections: {
       held: () => undefined,
       get: () => Promise.reject(new Error("unused")),
+      management: () => Promise.reject(new Error("unused")),
       drop: () => Promise.resolve(),
     },
     sources: undefined as never,

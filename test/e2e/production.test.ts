@@ -129,7 +129,13 @@ test("capitan install --export prints what capitan install applies, and the API 
   const exported = await cli(...installArgs, "--export");
   assert.deepEqual([exported.code, exported.stderr], [0, ""]);
   assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
-  const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress };
+  const options = {
+    image,
+    platformNamespaces: [namespace],
+    replicas: 2,
+    eventsAddress,
+    management: false,
+  };
   const printed = parseManifests(exported.stdout, "export");
   assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
   const first = await cli(...installArgs);
@@ -194,18 +200,19 @@ type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[
 
 /** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
 function granted(): readonly Right[] {
-  return groundManifests([namespace]).flatMap(({ kind, metadata, rules }) =>
-    /^(?:Cluster)?Role$/.test(kind)
-      ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
-          resources.flatMap((resource) =>
-            verbs.map((verb) => ({
-              verb,
-              resource: `${group}/${resource}`,
-              namespace: metadata.namespace ?? "",
-            })),
-          ),
-        )
-      : [],
+  return groundManifests({ platformNamespaces: [namespace], management: true }).flatMap(
+    ({ kind, metadata, rules }) =>
+      /^(?:Cluster)?Role$/.test(kind)
+        ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
+            resources.flatMap((resource) =>
+              verbs.map((verb) => ({
+                verb,
+                resource: `${group}/${resource}`,
+                namespace: metadata.namespace ?? "",
+              })),
+            ),
+          )
+        : [],
   );
 }
 
@@ -515,7 +522,13 @@ async function comesBackDuring(...args: readonly string[]): Promise<void> {
     const held = proxy.on({ method: "PATCH", path: /\/fleets\// }).hold();
     const command = capitan(args, file);
     await until(() => held.waiting > 0, { deadlineMs: 30_000, what: "the finalizer's patch" });
-    const options = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress };
+    const options = {
+      image,
+      platformNamespaces: [namespace],
+      replicas: 2,
+      eventsAddress,
+      management: false,
+    };
     const deployment = installManifests(options).find(({ kind }) => kind === "Deployment");
     assert.ok(deployment !== undefined);
     await hub.client.apply(resources.deployment, deployment, { manager: "gitops" });
@@ -581,7 +594,8 @@ test("capitan uninstall takes Capitan off the hub, and nothing off the workload 
     labelSelector: "app.kubernetes.io/part-of=capitan",
   });
   assert.deepEqual(items, []);
-  const ours = groundManifests([namespace]).filter(({ kind }) => /Role|ServiceAccount/.test(kind));
+  const ground = groundManifests({ platformNamespaces: [namespace], management: true });
+  const ours = ground.filter(({ kind }) => /Role|ServiceAccount/.test(kind));
   const discovery = new Discovery(hub.client);
   for (const object of ours) {
     const resource = await discovery.find(object.apiVersion, object.kind);

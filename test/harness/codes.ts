@@ -54,6 +54,9 @@ const commandCodes: readonly Code[] = [
   "SopsFileTooLarge",
 ];
 
+/** What only who writes Git is told; `test/git/publish.test.ts` makes them true. */
+const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "GitPushRejected"];
+
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
 
@@ -65,6 +68,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...ownershipCodes,
   ...configurationCodes,
   ...gitCodes,
+  ...publishCodes,
   ...identityCodes,
   ...commandCodes,
   ...passingCodes,

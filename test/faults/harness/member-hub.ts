@@ -132,6 +132,7 @@ export class MemberHub {
       now: () => new Date(),
       random: Math.random,
       randomKey: () => randomBytes(32),
+      management: undefined as never,
     });
     const nothing = () => Promise.resolve(undefined);
     const reconciler = new ClusterReconciler({
@@ -173,7 +174,8 @@ export class MemberHub {
     };
     return {
       fleet: ({ name }) => fleetOf(name),
-      fleets: () => [...this.#members.keys()].map((name) => fleetOf(name, this.#members.get(name))),
+      fleetsBeside: () =>
+        [...this.#members.keys()].map((name) => fleetOf(name, this.#members.get(name))),
       cluster: () => cluster,
       membersOn: () => [...this.#members.values()],
       membersAt: () => [],

@@ -8,13 +8,26 @@ import {
 } from "../oci/index.ts";
 import type { GitObjects, ObjectType } from "./pack.ts";
 
-type TreeEntry = { readonly mode: string; readonly name: string; readonly oid: string };
+/** One line of a directory. `bytes` is its name as it is stored, which need not be UTF-8. */
+export type TreeEntry = {
+  readonly mode: string;
+  readonly name: string;
+  readonly bytes: Buffer;
+  readonly oid: string;
+};
 
-const directory = "40000";
-const regular = new Set(["100644", "100755"]);
+export const directory = "40000";
+export const regular = new Set(["100644", "100755"]);
 const hashBytes = 20;
 /** Characters that HFS+ passes over when it compares names (git's `is_hfs_dotgit`). */
 const ignored = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
+
+/** `others` are links and submodules: what is to be applied must have none, what is to be written to may. */
+type Whereabouts = {
+  readonly commit: string;
+  readonly path: string;
+  readonly others?: "refused" | "left out";
+};
 
 /**
  * The files of a commit below a directory, by their path from there. Links, submodules, and names
@@ -24,10 +37,10 @@ const ignored = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
  */
 export function filesOf(
   objects: GitObjects,
-  { commit, path }: { readonly commit: string; readonly path: string },
+  { commit, path, others = "refused" }: Whereabouts,
   what: string,
 ): ArtifactFiles {
-  const walk: Walk = { objects, what, files: new Map(), entries: 0, bytes: 0 };
+  const walk: Walk = { objects, what, others, files: new Map(), entries: 0, bytes: 0 };
   gather(treeAt(objects, commit, path, what), "", walk);
   return walk.files;
 }
@@ -35,6 +48,7 @@ export function filesOf(
 type Walk = {
   readonly objects: GitObjects;
   readonly what: string;
+  readonly others: "refused" | "left out";
   readonly files: Map<string, ArtifactFile>;
   /** What was met and how large it was, each time that it was met: one tree may be in many places. */
   entries: number;
@@ -51,7 +65,8 @@ function gather(oid: string, prefix: string, walk: Walk): void {
   }
 }
 
-function addFile(path: string, { mode, oid }: Omit<TreeEntry, "name">, walk: Walk): void {
+function addFile(path: string, { mode, oid }: Pick<TreeEntry, "mode" | "oid">, walk: Walk): void {
+  if (!regular.has(mode) && walk.others === "left out") return;
   if (!regular.has(mode)) throw unsafe(walk.what, path, kindOf(mode));
   const content = contentOf(walk.objects, oid, "blob", walk.what);
   walk.bytes += content.length;
@@ -75,15 +90,18 @@ function checkedEntries(oid: string, prefix: string, walk: Walk): readonly TreeE
     if (name === "" || name === "." || name === ".." || name.includes("/"))
       throw unsafe(what, path, "is not the name of a file");
     if (isGitDirectory(name)) throw unsafe(what, path, "would be Git's own directory");
-    const key = name.normalize("NFC").toLowerCase();
+    const key = foldedName(name);
     if (folded.has(key)) throw unsafe(what, path, "appears twice");
     folded.add(key);
   }
   return entries;
 }
 
+/** Two names that are one on some system have the same key. */
+export const foldedName = (name: string) => name.normalize("NFC").toLowerCase();
+
 /** Whether some system takes a name for `.git`: by case, by what HFS+ ignores, by what NTFS drops. */
-function isGitDirectory(name: string): boolean {
+export function isGitDirectory(name: string): boolean {
   const plain = name
     .replaceAll(ignored, "")
     .toLowerCase()
@@ -92,11 +110,22 @@ function isGitDirectory(name: string): boolean {
   return plain === ".git" || plain === "git~1";
 }
 
+/** The tree of a commit. Throws ArtifactCorrupt. */
+export function rootOf(objects: GitObjects, commit: string, what: string): string {
+  const text = contentOf(objects, commit, "commit", what).toString("latin1");
+  const [, oid] = /^tree ([a-f0-9]{40})\n/.exec(text) ?? [];
+  if (oid === undefined) throw new CapitanError("ArtifactCorrupt", `${what}: a broken commit`);
+  return oid;
+}
+
+/** The entries of one directory, whatever their names are. Throws Artifact*. */
+export function directoryOf(objects: GitObjects, oid: string, what: string): readonly TreeEntry[] {
+  return readTree(contentOf(objects, oid, "tree", what), what, entriesMax);
+}
+
 /** The tree at a path of a commit. Links are not followed. */
 function treeAt(objects: GitObjects, commit: string, path: string, what: string): string {
-  const text = contentOf(objects, commit, "commit", what).toString("latin1");
-  let [, oid] = /^tree ([a-f0-9]{40})\n/.exec(text) ?? [];
-  if (oid === undefined) throw new CapitanError("ArtifactCorrupt", `${what}: a broken commit`);
+  let oid = rootOf(objects, commit, what);
   if (path.startsWith("/") || path.split("/").includes("..")) throw notThere(path, what);
   for (const name of path.split("/").filter((part) => part !== "" && part !== ".")) {
     const entries = readTree(contentOf(objects, oid, "tree", what), what, Infinity);
@@ -121,6 +150,7 @@ function readTree(tree: Buffer, what: string, countMax: number): readonly TreeEn
     entries.push({
       mode: tree.toString("latin1", offset, space).replace(/^0+/, ""),
       name: tree.toString("utf8", space + 1, nul),
+      bytes: tree.subarray(space + 1, nul),
       oid: tree.toString("hex", nul + 1, next),
     });
     offset = next;

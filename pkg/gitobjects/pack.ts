@@ -1,14 +1,13 @@
 import { createHash } from "node:crypto";
-import { inflateSync } from "node:zlib";
+import { deflateSync, inflateSync } from "node:zlib";
 import { CapitanError } from "../errors/index.ts";
-import { readPackStream } from "./protocol.ts";
-import type { PacketReader } from "./pkt-line.ts";
+import { readPackStream, type PacketReader } from "../gitdata/index.ts";
 import { applyDelta, deltaSizes } from "./delta.ts";
 
 /** Limits on what is read of a repository. The bytes are those of OCI artifacts. */
 export const packBytesMax = 32 * 1024 * 1024;
 const packObjectsMax = 50_000;
-const objectBytesMax = 16 * 1024 * 1024;
+export const objectBytesMax = 16 * 1024 * 1024;
 const unpackedBytesMax = 96 * 1024 * 1024;
 
 export type ObjectType = "commit" | "tree" | "blob" | "tag";
@@ -25,6 +24,7 @@ type Entry = {
 };
 
 const types: Readonly<Record<number, ObjectType>> = { 1: "commit", 2: "tree", 3: "blob", 4: "tag" };
+const codes: Readonly<Record<ObjectType, number>> = { commit: 1, tree: 2, blob: 3, tag: 4 };
 const headBytes = 12;
 const hashBytes = 20;
 
@@ -66,6 +66,29 @@ export function readPack(pack: Buffer, what: string): GitObjects {
     offset = next;
   }
   return resolveEntries(entries, budget);
+}
+
+/** A pack of whole objects, for a server. Throws ArtifactTooLarge beyond what is read back. */
+export function encodePack(objects: Iterable<GitObject>, what: string): Buffer {
+  const bodies = Array.from(objects, ({ type, content }) => [
+    encodeHead(codes[type], content.length),
+    deflateSync(content),
+  ]);
+  const head = Buffer.from("PACK\0\0\0\u0002\0\0\0\0", "latin1");
+  head.writeUInt32BE(bodies.length, 8);
+  const pack = Buffer.concat([head, ...bodies.flat()]);
+  if (pack.length + hashBytes > packBytesMax || bodies.length > packObjectsMax)
+    throw tooLarge(what, `a pack of ${bodies.length} objects and ${pack.length} bytes`);
+  return Buffer.concat([pack, createHash("sha1").update(pack).digest()]);
+}
+
+function encodeHead(code: number, size: number): Buffer {
+  const bytes = [(code << 4) | (size % 16)];
+  for (let rest = Math.floor(size / 16); rest > 0; rest = Math.floor(rest / 128)) {
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) | 0x80;
+    bytes.push(rest % 128);
+  }
+  return Buffer.from(bytes);
 }
 
 /** How many objects a pack says that it has. */
@@ -202,7 +225,7 @@ function resolveEntries(entries: readonly Entry[], budget: Budget): GitObjects {
 }
 
 /** The name of an object (gitformat-pack, "hash of type, size and content"). */
-function hashOf({ type, content }: GitObject): string {
+export function hashOf({ type, content }: GitObject): string {
   return createHash("sha1").update(`${type} ${content.length}\0`).update(content).digest("hex");
 }
 

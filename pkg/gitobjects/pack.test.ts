@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { PacketReader, encodePacket, readPack, receivePack } from "./index.ts";
+import { PacketReader, encodePacket } from "../gitdata/index.ts";
+import { readPack, receivePack } from "./index.ts";
 
 const codes = { commit: 1, tree: 2, blob: 3, tag: 4, ofs: 6, ref: 7 };
 type Part = {
