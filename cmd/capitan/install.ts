@@ -66,7 +66,8 @@ export const processFlags = {
     type: "string",
     array: true,
     default: tokenSecretsDefault,
-    describe: "Secret that Receivers may name as secretRef; the receiver reads no other; repeatable",
+    describe:
+      "Secret that Receivers may name as secretRef; the receiver reads no other; repeatable",
   },
 } as const satisfies Record<string, Options>;
 

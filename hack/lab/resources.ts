@@ -26,6 +26,18 @@ export const resources = {
     "LabControlPlaneTemplate",
     "labcontrolplanetemplates",
   ),
+  devCluster: resource("infrastructure.cluster.x-k8s.io/v1beta2", "DevCluster", "devclusters"),
+  devMachineTemplate: resource(
+    "infrastructure.cluster.x-k8s.io/v1beta2",
+    "DevMachineTemplate",
+    "devmachinetemplates",
+  ),
+  kubeadmControlPlane: resource(
+    "controlplane.cluster.x-k8s.io/v1beta2",
+    "KubeadmControlPlane",
+    "kubeadmcontrolplanes",
+  ),
+  machine: resource("cluster.x-k8s.io/v1beta2", "Machine", "machines"),
   provider: resource("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider", "providers"),
   crd: resource(
     "apiextensions.k8s.io/v1",

@@ -158,8 +158,8 @@ const spec = object(
         default: "Delete",
       }),
       layers: list(layer, {
-        description: "What each cluster runs.",
-        minItems: 1,
+        description:
+          "What each cluster runs; an empty list is nothing, and takes away what was there.",
         maxItems: 32,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],

@@ -52,7 +52,7 @@ test("defaults are filled in by the API server", async () => {
 
 const refused: readonly (readonly [what: string, spec: object, field: RegExp])[] = [
   ["no selector", { layers: good.layers }, /spec\.clusterSelector/],
-  ["no layers", { ...good, layers: [] }, /spec\.layers/],
+  ["no list of layers", { clusterSelector: good.clusterSelector }, /spec\.layers/],
   [
     "two layers of one name",
     { ...good, layers: [...good.layers, ...good.layers] },

@@ -258,6 +258,12 @@ test("a layer waits for the one it depends on; removing it deletes what it creat
     "/ConfigMap/default/first",
     "apps/Deployment/default/first",
   ]);
+  await applyFleet(hub, "ordered", "install-2", []);
+  await until(async () => (await inventoryKeys(client)).length === 0, {
+    deadlineMs: 30_000,
+    what: "everything to be pruned",
+  });
+  assert.equal((await fleetReady(hub, "ordered")).status?.summary, "1/1");
   await client.close();
 });
 
