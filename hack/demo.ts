@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "../pkg/errors/index.ts";
 import type { KubeClient } from "../pkg/kube/index.ts";
-import { showBirth } from "./demo/birth.ts";
+import { registryTells, showBirth } from "./demo/birth.ts";
 import { showConfiguration, type Configuration } from "./demo/configuration.ts";
 import { showDrift } from "./demo/drift.ts";
 import { pushFlux } from "./demo/flux.ts";
@@ -24,7 +24,13 @@ type Act = keyof typeof acts;
 
 async function demo(chosen: readonly Act[], how: { keep: boolean; json: boolean }): Promise<void> {
   const startedMs = performance.now();
-  const lab = await startLab({ dir: defaultLabDir, progress, standIn: "300ms", audit: true });
+  const lab = await startLab({
+    dir: defaultLabDir,
+    progress,
+    standIn: "300ms",
+    audit: true,
+    registryTells,
+  });
   const hub = await clientOf(lab.hubKubeconfig);
   try {
     const controller = await startController(lab);

@@ -4,7 +4,7 @@
 set -eu
 
 capitan secrets verify --without-key .
-capitan template lint management/templates
+capitan template lint -f management/templates
 # Every cluster's apps, as its Fleet would render them.
 for fleet in management/fleets/*.yaml; do
   label=$(sed -n 's/^ *matchLabels: { env: \(.*\) }$/\1/p' "$fleet")

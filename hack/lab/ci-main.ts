@@ -2,7 +2,7 @@
 // It has no key and no kubeconfig, as a CI system should. usage: node ci-main.ts REPOSITORY REGISTRY PORT
 import { execFile } from "node:child_process";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
@@ -65,13 +65,11 @@ function told(body: unknown): void {
     last = last.then(() => work(commit));
 }
 
+async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method === "POST") told(await json(request));
+  response.end(JSON.stringify(runs));
+}
+
 createServer((request, response) => {
-  if (request.method !== "POST") return response.end(JSON.stringify(runs));
-  return void json(request).then(
-    (body) => {
-      told(body);
-      response.writeHead(202).end();
-    },
-    () => response.writeHead(400).end(),
-  );
+  serve(request, response).catch(() => response.writeHead(400).end());
 }).listen(Number(port), "127.0.0.1");
