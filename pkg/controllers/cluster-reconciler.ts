@@ -18,6 +18,7 @@ import {
   kindsToObserve,
   placeMember,
   runPass,
+  storeLate,
   type MemberPlan,
   type PassResult,
 } from "./engine.ts";
@@ -281,9 +282,9 @@ export class ClusterReconciler {
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
     const again = againAfterPass(result.layers, result.removal);
     const mayWait = again.kind === "after";
-    const lateMs = await this.#report(member, plan, { result, session, mayWait }, signal);
-    const wakes = [result.handedOver ? 1 : undefined, result.wakeMs, lateMs];
-    return wakes
+    const storeMs = await storeLate(session, { clock, signal }, mayWait);
+    const reportMs = await this.#report(member, plan, { result, session, mayWait }, signal);
+    return [result.handedOver ? 1 : undefined, result.wakeMs, storeMs, reportMs]
       .filter((ms) => ms !== undefined)
       .map((ms): Again => ({ kind: "after", ms, light: true }))
       .reduce(sooner, again);

@@ -39,6 +39,9 @@ import type { Placed, Session } from "./session.ts";
 /** A pass of more steps than this is a bug, not work. */
 const stepsMax = 1_000;
 
+/** What repairs have learned is written down within this time: a cluster that drifts is not to wait for it each time. */
+export const lateMaxMs = 1_000;
+
 /** What one member wants of its cluster. */
 export type MemberPlan = {
   readonly member: string;
@@ -189,7 +192,7 @@ async function perform(
       return learnInspected(facts, await workload.inspect(next.objects, signal));
     case "store":
       if (next.sequence > facts.sequence) await options.remember(next.sequence);
-      await store(session, plan, next, signal);
+      await store(session, plan, next, options);
       return learnStored(facts, next.inventory, next.sequence);
     case "apply": {
       const asked = questionsAbout(next.objects, facts, session.attempts);
@@ -222,11 +225,27 @@ async function removeOrAsk(
 /** Writes the inventory with this member's pin, or, once it owns nothing any more, without. */
 async function store(
   session: Session,
-  { owner, fleet, revision }: MemberPlan,
-  next: { readonly inventory: Inventory; readonly sequence: number },
-  signal: AbortSignal,
+  plan: MemberPlan,
+  next: Written,
+  { clock, signal }: PassOptions,
 ): Promise<void> {
-  const { workload, ledger } = session;
+  const { workload, ledger, storeAtMs } = session;
+  const pins = pinsWith(plan, next, ledger);
+  const written = { header: { cluster: workload.clusterId, pins }, inventory: next.inventory };
+  // Whatever becomes of the write, what is in memory is no longer known to be true.
+  session.ledger = undefined;
+  const isComplete = await workload.inventory.storeSoon(written, signal);
+  session.ledger = written;
+  session.storeAtMs = isComplete ? undefined : (storeAtMs ?? clock.monotonicMs() + lateMaxMs);
+}
+
+type Written = { readonly inventory: Inventory; readonly sequence: number };
+
+function pinsWith(
+  { owner, fleet, revision }: MemberPlan,
+  next: Written,
+  ledger: Ledger | undefined,
+): ReadonlyMap<string, Pin> {
   const pins = new Map(ledger?.header?.pins);
   const pin: Pin = {
     sequence: next.sequence,
@@ -236,14 +255,28 @@ async function store(
   const isGone = revision === undefined && ownedBy(next.inventory, owner).length === 0;
   if (isGone) pins.delete(owner);
   else pins.set(owner, pin);
-  const written: Ledger & { header: object } = {
-    header: { cluster: workload.clusterId, pins },
-    inventory: next.inventory,
-  };
-  // Whatever becomes of the write, what is in memory is no longer known to be true.
+  return pins;
+}
+
+/**
+ * Writes down what repairs have learned, once it is due or when it may not wait: without it, a restart
+ * would apply these objects once more, for nothing. Gives the milliseconds until it is due.
+ */
+export async function storeLate(
+  session: Session,
+  { clock, signal }: Pick<PassOptions, "clock" | "signal">,
+  mayWait: boolean,
+): Promise<number | undefined> {
+  const { workload, ledger, storeAtMs } = session;
+  if (storeAtMs === undefined || ledger?.header === undefined) return undefined;
+  const waitMs = storeAtMs - clock.monotonicMs();
+  if (mayWait && waitMs > 0) return waitMs;
+  const { header, inventory } = ledger;
   session.ledger = undefined;
-  await workload.inventory.store(written, signal);
-  session.ledger = written;
+  await workload.inventory.store({ header, inventory }, signal);
+  session.ledger = ledger;
+  session.storeAtMs = undefined;
+  return undefined;
 }
 
 async function finish(
@@ -269,7 +302,7 @@ async function finish(
   const isWithdrawn =
     plan.revision === undefined && ownedBy(facts.inventory, plan.owner).length === 0;
   if (isWithdrawn && session.ledger?.header?.pins.has(plan.owner) === true)
-    await store(session, plan, facts, options.signal);
+    await store(session, plan, facts, options);
   const untils = [...facts.pauses.values()]
     .map(({ untilMs }) => untilMs - facts.nowMs)
     .filter((ms) => ms > 0);

@@ -18,7 +18,7 @@ import {
 } from "../fleet/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { annotations, keyOf } from "../object/index.ts";
-import type { MemberPlan } from "./engine.ts";
+import { lateMaxMs, type MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
 import { plantedName, type Identities } from "./identities.ts";
 import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
@@ -27,8 +27,6 @@ import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
 
 const fleetId = { group: "capitan.dev", kind: "Fleet" } as const;
-/** So long may pass until the hub is told of a repair. */
-const repairsReportMs = 1_000;
 
 export type MembersOptions = {
   readonly hub: ClusterHub;
@@ -243,7 +241,7 @@ export class Members {
     const { name } = member.metadata;
     const held = session.unreported.get(name);
     const nowMs = clock.monotonicMs();
-    const { dueMs = nowMs + repairsReportMs, appliedTime } = held ?? {};
+    const { dueMs = nowMs + lateMaxMs, appliedTime } = held ?? {};
     const outcome = { ...passed, appliedTime: passed.appliedTime ?? appliedTime };
     const status = memberStatus(member, outcome, timestamp(clock));
     if (mayWait && nowMs < dueMs && isNewByRepairs(member.status, status)) {

@@ -133,6 +133,11 @@ export type WorkloadPort = {
   };
   readonly inventory: {
     read(signal: AbortSignal): Promise<Ledger>;
+    /** Writes the header, and all else unless only what repairs have learned is new. True when nothing is left. */
+    storeSoon(
+      ledger: { readonly header: Header; readonly inventory: Inventory },
+      signal: AbortSignal,
+    ): Promise<boolean>;
     store(
       ledger: { readonly header: Header; readonly inventory: Inventory },
       signal: AbortSignal,

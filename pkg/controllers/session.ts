@@ -36,6 +36,8 @@ export class Session {
   thieves: ReadonlyMap<string, Thief> = new Map();
   /** The inventory as it was last read or written, as long as nobody else can have written it. */
   ledger: Ledger | undefined;
+  /** When what repairs have learned is to be written to the inventory; undefined when all is written. */
+  storeAtMs: number | undefined;
   #sweepAtMs: number;
 
   constructor(workload: WorkloadPort, clock: Clock, shared: SharedObjects) {
