@@ -417,8 +417,7 @@ test("capitan.dev/withdraw: everything leaves the cluster until the deadline, an
       { metadata: { annotations: { [annotations.withdraw]: until } } },
     );
   await withdraw(new Date(Date.now() + 3_600_000).toISOString());
-  for (const name of ["man-orphan", "man-many"])
-    await memberHas(hub, name, "man-2", "Removed");
+  for (const name of ["man-orphan", "man-many"]) await memberHas(hub, name, "man-2", "Removed");
   assert.equal(await client.get(resources.configMap, left), undefined);
   assert.equal(await client.get(resources.configMap, { ...left, name: "man-many-0" }), undefined);
   const released = await client.get(resources.configMap, old);
