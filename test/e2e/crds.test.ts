@@ -4,7 +4,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { crds } from "../../pkg/api/index.ts";
-import { groundManifests } from "../../pkg/install/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
@@ -51,7 +50,7 @@ test("defaults are filled in by the API server", async () => {
 });
 
 const refused: readonly (readonly [what: string, spec: object, field: RegExp])[] = [
-  ["no selector", { layers: good.layers }, /spec\.clusterSelector/],
+  ["no selector", { layers: good.layers }, /exactly one of clusterSelector and target/],
   ["no layers", { ...good, layers: [] }, /spec\.layers/],
   [
     "two layers of one name",
@@ -104,6 +103,17 @@ const refused: readonly (readonly [what: string, spec: object, field: RegExp])[]
     /path, values and decryption need a source with files: oci or git/,
   ],
   ["flux without a version", layer({ flux: { artifact: { url: "oci://a/b" } } }), /flux\.version/],
+  [
+    "a selector and a target",
+    { ...good, target: "Management" },
+    /exactly one of clusterSelector and target/,
+  ],
+  ["another target", { layers: good.layers, target: "Everything" }, /target/],
+  [
+    "Flux for the hub itself",
+    { target: "Management", layers: [{ name: "l", flux: { version: "2.9.4" } }] },
+    /target: Management takes oci, git and inline layers/,
+  ],
   ["an interval that is no duration", { ...good, interval: "soon" }, /spec\.interval/],
   ["an interval of nothing", { ...good, interval: "0s" }, /between 1s and 8760h/],
   ["an unknown deletionPolicy", { ...good, deletionPolicy: "Maybe" }, /deletionPolicy/],
