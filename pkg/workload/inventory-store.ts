@@ -81,7 +81,7 @@ export class InventoryStore {
     ledger: { readonly header: Header; readonly inventory: Inventory },
     signal: AbortSignal,
   ): Promise<boolean> {
-    const held = this.#held.get(inventoryName);
+    const held = this.#held.get(this.#name);
     if (held === undefined || !sameIntent(ledger.inventory, this.#written)) {
       await this.store(ledger, signal);
       return true;
