@@ -54,7 +54,7 @@ const commandCodes: readonly Code[] = [
   "SopsFileTooLarge",
 ];
 
-/** What only who writes Git is told; `test/git/publish.test.ts` makes them true. */
+/** What only who writes Git is told; `test/git/publish.test.ts` and `test/e2e/bootstrap.test.ts` make them true. */
 const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "GitPushRejected"];
 /** The codes of Receivers; `test/e2e/receiver.test.ts` makes them true. */
 const receiverCodes: readonly Code[] = ["ReceiverTokenInvalid", "ReceiverTokenRefused"];
