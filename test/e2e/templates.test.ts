@@ -125,6 +125,7 @@ test("a cluster is made, changed and taken away through Git, and nothing of it i
   const made = await r.create(name, "--set environment=staging");
   assert.equal(made.code, 0, made.stderr);
   await deliver(r.url);
+  await fleetReady(hub, "tpl-platform", 30_000);
   await clusterInitialized(hub, cluster);
   const secret = await hub.get(resources.secret, { namespace, name: `${name}-age-1` });
   const identity = await r.decrypt(`management/clusters/${name}/identity.sops.yaml`);
