@@ -4,7 +4,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { crds } from "../../pkg/api/index.ts";
-import { groundManifests } from "../../pkg/install/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
