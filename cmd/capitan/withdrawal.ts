@@ -8,6 +8,8 @@ import { approvalAskedFor } from "./approve.ts";
 import { membersNamed } from "./member.ts";
 import { waitFor } from "./wait.ts";
 
+/** Whoever dies here leaves the annotation behind: then the Fleets come back so long after the deadline. */
+const graceMs = 60_000;
 /** The layers stay off so long after the commit; the Cluster is gone by then. */
 const keptOffMs = 3_600_000;
 
@@ -28,7 +30,7 @@ export async function withdrawn(
   const interrupt = () => interrupted.abort();
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
-    await annotate(hub, cluster, timeoutMs);
+    await annotate(hub, cluster, timeoutMs + graceMs);
     await allGone(hub, cluster, timeoutMs, interrupted.signal);
     await annotate(hub, cluster, keptOffMs);
     await next();
@@ -48,7 +50,7 @@ async function annotate(hub: KubeClient, cluster: Cluster, ms: number | undefine
   await hub.mergePatch(clusterResource, cluster, patch);
 }
 
-/** Waits until no Fleet has a member on the cluster. What members ask for on the way was agreed to. */
+/** Waits until no Fleet has anything on the cluster. What members ask for on the way was agreed to. */
 async function allGone(
   hub: KubeClient,
   cluster: Cluster,
@@ -58,7 +60,7 @@ async function allGone(
   const look = async () => {
     if (interrupted.aborted)
       throw new CapitanError("LayersLeft", "interrupted: the Fleets come back");
-    const members = await membersOn(hub, cluster);
+    const members = (await membersOn(hub, cluster)).filter((member) => !isOff(member));
     for (const member of members) await approve(hub, member);
     return members.length === 0
       ? { done: undefined }
@@ -76,6 +78,12 @@ async function allGone(
 async function membersOn(hub: KubeClient, cluster: Cluster): Promise<readonly FleetMember[]> {
   const members = (await membersNamed(hub, cluster)) as unknown as readonly FleetMember[];
   return members.filter(({ spec }) => spec.clusterRef.name === cluster.name);
+}
+
+/** Whether the member has reported that all that it had brought has left. */
+function isOff({ metadata, status }: FleetMember): boolean {
+  const ready = conditionOf(status?.conditions, "Ready");
+  return ready?.reason === "Removed" && ready.observedGeneration === metadata.generation;
 }
 
 /** Only what is asked for while it is being withdrawn. */

@@ -174,20 +174,21 @@ test("a cluster is made, changed and taken away through Git, and nothing of it i
   assert.match(gone.stderr, /Cluster fleet\/tpl-life goes, with everything that runs in it:\n/);
   assert.match(gone.stderr, /- Fleet tpl-life on it: 1 objects, layers l\n/);
   assert.equal(await workload.get(resources.configMap, place), undefined);
-  assert.equal(await memberOf(hub, name, name), undefined);
+  assert.equal((await memberOf(hub, name, name))?.spec.state, "Removed");
   const left = (await r.files()).filter((path) => path.includes(name));
   assert.deepEqual(left, [`management/clusters/${name}/removed.yaml`]);
   assert.ok((await r.show(left[0] ?? "")).includes(live?.metadata.uid ?? "nothing"));
   assert.ok(!(await r.show(".sops.yaml")).includes(name));
   await lookNow();
   const isGone = async () => {
+    const gone = (await memberOf(hub, name, name)) === undefined;
     const places = [
       hub.get(resources.cluster, cluster),
       hub.get(resources.labControlPlane, cluster),
       hub.get(resources.secret, { namespace, name: `${name}-age-1` }),
       hub.get(resources.secret, { namespace, name: `${name}-kubeconfig` }),
     ];
-    return (await Promise.all(places)).every((object) => object === undefined);
+    return gone && (await Promise.all(places)).every((object) => object === undefined);
   };
   await until(isGone, { deadlineMs: 60_000, what: "everything of the cluster to be gone" });
   for (const fleet of [name, "tpl-platform"])
