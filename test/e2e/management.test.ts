@@ -217,7 +217,7 @@ const says = (reason: string, words: RegExp) =>
 test("a cluster is born from Git: its Cluster, its identity, its Fleet, its layers", async () => {
   const stringData = { "manager.agekey": manager.identity };
   const key = { apiVersion: "v1", kind: "Secret", metadata: { namespace, name: "man-key" } };
-  await hub.apply(resources.secret, { ...key, stringData } as KubeObject, { manager: "test" });
+  await hub.apply(resources.secret, { ...key, stringData }, { manager: "test" });
   await git.commitFiles("fleet.git", { ...always(), ...(await clusterFiles("man-1")) });
   await hub.apply(resources.fleet, platform(life()), { manager: "test" });
   await fleetReady(hub, "man-life");
