@@ -50,14 +50,11 @@ function middle(from: readonly string[], to: readonly string[]): readonly Line[]
   const lines: Line[] = [];
   let [i, j] = [0, 0];
   while (i < from.length || j < to.length) {
-    if (i < from.length && j < to.length && from[i] === to[j]) {
-      lines.push({ sign: " ", text: from[i++] ?? "" });
-      j++;
-    } else if (j >= to.length || (i < from.length && common(i + 1, j) >= common(i, j + 1))) {
-      lines.push({ sign: "-", text: from[i++] ?? "" });
-    } else {
-      lines.push({ sign: "+", text: to[j++] ?? "" });
-    }
+    const isNew = i >= from.length || (j < to.length && common(i + 1, j) < common(i, j + 1));
+    const sign = from[i] === to[j] ? " " : isNew ? "+" : "-";
+    lines.push({ sign, text: (sign === "+" ? to[j] : from[i]) ?? "" });
+    if (sign !== "+") i++;
+    if (sign !== "-") j++;
   }
   return lines;
 }

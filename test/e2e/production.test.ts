@@ -436,6 +436,12 @@ async function useManagement(): Promise<void> {
     configMap("rights-more", {}, namespace),
     { apiVersion: "v1", kind: "Secret", metadata: place },
     { ...inlineFleet({ never: "" }), metadata: place },
+    {
+      apiVersion: "capitan.dev/v1alpha1",
+      kind: "ClusterTemplate",
+      metadata: place,
+      spec: { files: [{ path: "a.yaml", content: "" }] },
+    },
     { apiVersion: "cluster.x-k8s.io/v1beta2", kind: "Cluster", metadata: place, spec: {} },
   ];
   const deliver = (...objects: readonly object[]) => {

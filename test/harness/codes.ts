@@ -59,6 +59,17 @@ const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "Git
 /** The codes of Receivers; `test/e2e/receiver.test.ts` makes them true. */
 const receiverCodes: readonly Code[] = ["ReceiverTokenInvalid", "ReceiverTokenRefused"];
 
+/** The codes of clusters through Git; `test/git/clusters.test.ts` and `test/e2e/templates.test.ts` make them true. */
+const clusterCommandCodes: readonly Code[] = [
+  "ClusterTemplateInvalid",
+  "FileEdited",
+  "LayersLeft",
+  "NameInvalid",
+  "ParameterInvalid",
+  "SecretExposed",
+  "VersionRefused",
+];
+
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
 
@@ -74,6 +85,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...identityCodes,
   ...receiverCodes,
   ...commandCodes,
+  ...clusterCommandCodes,
   ...passingCodes,
 ];
 
