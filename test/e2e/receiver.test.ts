@@ -87,6 +87,8 @@ after(async () => {
   await git.remove();
   for (const name of ["recv-git", "recv-oci", "recv-flood"])
     await deleteNow(hub, resources.fleet, { namespace, name });
+  for (const name of ["git", "registry", "flood"])
+    await deleteNow(hub, resources.receiver, { namespace, name });
   await workload.close();
   await retireClusters(hub, "recv-");
   await hub.close();
