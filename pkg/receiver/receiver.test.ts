@@ -232,6 +232,12 @@ test("events that are not listed wake nobody; a listed one that is no push wakes
   );
 });
 
+test("a push that does not say the whole name of its reference wakes nobody", () => {
+  const repository = { clone_url: "https://git.example/team/fleet.git" };
+  for (const ref of [undefined, null, "", "main", 7, ["refs/heads/main"]])
+    assert.deepEqual(readPush(specOf("github"), "push", { ref, repository }), { kind: "nothing" });
+});
+
 test("GitHub's form is read as its JSON is", () => {
   const body = new URLSearchParams({ payload: push }).toString();
   const type = { "content-type": "application/x-www-form-urlencoded" };
