@@ -271,7 +271,7 @@ test("W2 no payload crashes, and what is not clearly a push of something wakes n
     },
     { requiredKeys: [] },
   );
-  const runs = { numRuns: Number(process.env["CAPITAN_FUZZ_RUNS"] ?? 3_000) };
+  const runs = { numRuns: 2_000 };
   for (const type of types) {
     const spec = specOf(type);
     fc.assert(
