@@ -50,7 +50,7 @@ test("before capitan install, check and get say so in one line", async () => {
   assert.equal(
     stable(checked.stdout),
     `✔ hub: Kubernetes v1.x
-✗ Capitan: missing or not established: fleets.capitan.dev, fleetrevisions.capitan.dev, fleetmembers.capitan.dev
+✗ Capitan: missing or not established: fleets.capitan.dev, fleetrevisions.capitan.dev, fleetmembers.capitan.dev, receivers.capitan.dev
   → Run capitan install.
 ✗ Cluster API: the hub does not serve cluster.x-k8s.io/v1beta2
   → Upgrade Cluster API on the management cluster to 1.11 or later.
@@ -475,7 +475,7 @@ test("a reader who stops early is no failure", async () => {
 test("wrong usage does nothing, exits 2 and says in one line what is wrong", async () => {
   const cases: readonly (readonly [line: string, says: string])[] = [
     ["", "say what to do, for instance: capitan get fleets"],
-    ["get", "say what to get: fleets, members, clusters, revisions, recipients"],
+    ["get", "say what to get: fleets, members, clusters, revisions, receivers, recipients"],
     ["get nonsense", "Unknown argument: nonsense"],
     [
       "get fleets -o xml",

@@ -148,6 +148,17 @@ test("capitan install --export prints what capitan install applies, and the API 
   assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
   const printed = parseManifests(exported.stdout, "export");
   assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(installed()))));
+  const without = await cli(...installArgs, "--export", "--no-receiver");
+  const ours = parseManifests(without.stdout, "export");
+  assert.ok(ours.length > 0 && !ours.some(({ metadata }) => metadata.name === receiverAccount));
+  const tokens = ["--receiver-token", "b", "--receiver-token", "a"];
+  const named = parseManifests((await cli(...installArgs, "--export", ...tokens)).stdout, "export");
+  const [role] = named.filter((o) => o.kind === "Role" && o.metadata.name === receiverAccount);
+  const ofSecrets = asList(role?.["rules"]).map(asMap).at(-1);
+  assert.deepEqual(
+    [ofSecrets?.["resources"], ofSecrets?.["resourceNames"]],
+    [["secrets"], ["a", "b"]],
+  );
   const first = await cli(...installArgs);
   assert.equal(first.code, 0, first.stderr);
   assert.equal(first.stdout, await inDocs("install.md", "Namespace/capitan-system created"));

@@ -87,6 +87,8 @@ after(async () => {
   await git.remove();
   for (const name of ["recv-git", "recv-oci", "recv-flood"])
     await deleteNow(hub, resources.fleet, { namespace, name });
+  for (const name of ["git", "registry", "flood"])
+    await deleteNow(hub, resources.receiver, { namespace, name });
   await workload.close();
   await retireClusters(hub, "recv-");
   await hub.close();
@@ -158,13 +160,15 @@ Promise.all(lines.map(post));
 
 const manifest = (name: string, value: string) => JSON.stringify(configMap(name, { value }));
 
-/** A commit on a branch, pushed by the real `git push`. */
-async function pushCommit(branch: string, value: string): Promise<void> {
+/** A commit on a branch, pushed by the real `git push`. Gives when the push began. */
+async function pushCommit(branch: string, value: string): Promise<number> {
   await git.git("clone", ["checkout", "-q", "-B", branch]);
   await writeFile(join(git.root, "clone", "app.yaml"), manifest("recv-git", value));
   await git.git("clone", ["add", "-A"]);
   await git.git("clone", ["commit", "-q", "-m", value]);
+  const startedMs = performance.now();
   await git.git("clone", ["push", "-q", "origin", branch]);
+  return startedMs;
 }
 
 /** How long it took until the workload cluster had the value, in milliseconds from now. */
@@ -225,9 +229,9 @@ test("git push → applied in the workload cluster, long before the interval is 
   await fleetReady(hub, "recv-git");
   const times: number[] = [];
   for (const value of ["two", "three", "four"]) {
-    const startedMs = performance.now();
-    await pushCommit("main", value);
-    times.push(await applied("recv-git", value, startedMs));
+    // Each alone: one that comes within a second of another waits for its end.
+    await settled("recv-git");
+    times.push(await applied("recv-git", value, await pushCommit("main", value)));
   }
   t.diagnostic(`git push → applied: ${times.join(", ")} ms`);
   const fleet = await fleetOf(hub, "recv-git");
@@ -266,6 +270,7 @@ test("a push to the registry → applied, told by the registry's own notificatio
   await fleetReady(hub, "recv-oci");
   const times: number[] = [];
   for (const value of ["two", "three"]) {
+    await settled("recv-oci");
     const startedMs = performance.now();
     await push(value);
     times.push(await applied("recv-oci", value, startedMs));
@@ -470,7 +475,6 @@ test("by the hub's audit log the receiver read no Secret but its token, and wrot
 test("with the receiver dead, polling brings the push all the same", async (t) => {
   await stop(lab.dir, "receiver");
   await fleetFromGit({ interval: "2s" });
-  const startedMs = performance.now();
-  await pushCommit("main", "polled");
+  const startedMs = await pushCommit("main", "polled");
   t.diagnostic(`by polling: ${await applied("recv-git", "polled", startedMs)} ms`);
 });
