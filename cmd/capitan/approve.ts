@@ -70,9 +70,14 @@ async function approve(
   process.stdout.write(`${name} approved: ${asked}\n`);
 }
 
-function askedOf({ status }: Approvable, name: string): { asked: string; message: string } {
-  const { message = "" } = conditionOf(status?.conditions, "Ready") ?? {};
-  const asked = askedFor.exec(message)?.[1];
+/** The digest that an object's condition asks to be approved; undefined when it asks for nothing. */
+export function approvalAskedFor({ status }: Approvable): string | undefined {
+  return askedFor.exec(conditionOf(status?.conditions, "Ready")?.message ?? "")?.[1];
+}
+
+function askedOf(object: Approvable, name: string): { asked: string; message: string } {
+  const { message = "" } = conditionOf(object.status?.conditions, "Ready") ?? {};
+  const asked = approvalAskedFor(object);
   if (asked !== undefined) return { asked, message };
   throw new CapitanError("NotFound", `${name} asks for no approval`);
 }

@@ -6,6 +6,7 @@ import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
 import { createCluster } from "./create-cluster.ts";
+import { deleteCluster } from "./delete-cluster.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -123,6 +124,7 @@ export const commands: readonly Command[] = [
   },
   { verb: "create", describe: "Make something, through Git", nouns: [of(createCluster)] },
   { verb: "upgrade", describe: "Change something, through Git", nouns: [of(upgradeCluster)] },
+  { verb: "delete", describe: "Take something away, through Git", nouns: [of(deleteCluster)] },
   {
     verb: "template",
     describe: "Look at templates of clusters",

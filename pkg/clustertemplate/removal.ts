@@ -8,7 +8,8 @@ import { filesOfCluster, type FileChange } from "./upgrade.ts";
 export type ApprovedObject = {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly namespace: string;
+  /** Undefined for an object of no namespace. */
+  readonly namespace?: string | undefined;
   readonly name: string;
   readonly uid: string;
 };
@@ -73,7 +74,12 @@ export function planRemoval(
       .filter((path) => path !== approval)
       .map((path) => ({ path, before: files.get(path), after: undefined })),
     ...rule,
-    { path: approval, before: files.get(approval), after: approvalText(cluster, approved) },
+    {
+      path: approval,
+      before: files.get(approval),
+      // When nothing of it is on the hub there is nothing to agree to.
+      after: approved.length === 0 ? undefined : approvalText(cluster, approved),
+    },
   ].filter(({ before, after }) => before !== after);
 }
 

@@ -48,6 +48,8 @@ export type MemberPlan = {
   readonly cluster: string;
   /** On the hub itself: the key of the Fleet's own object there. */
   readonly self: string | undefined;
+  /** Whether everything is to leave the cluster, also what the Fleet would leave behind. */
+  readonly withdraws: boolean;
   /** Undefined withdraws everything. */
   readonly revision: FleetRevision | undefined;
   readonly inputs: ReadonlyMap<string, LayerInputs | Problem>;

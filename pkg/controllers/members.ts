@@ -6,7 +6,7 @@ import {
 } from "../api/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
-import { clusterKey, isManagement, type ClusterFacts } from "../cluster/index.ts";
+import { clusterKey, isManagement, isWithdrawn, type ClusterFacts } from "../cluster/index.ts";
 import {
   knownAsAnother,
   leavesBehind,
@@ -110,6 +110,7 @@ export class Members {
       owner: ownerOf(spec.fleetRef),
       fleet: clusterKey(spec.fleetRef),
       cluster: clusterKey(cluster),
+      withdraws: spec.state === "Removed" && isWithdrawn(cluster, clock.now()),
       self: isManagement(cluster) ? keyOf({ ...fleetId, ...spec.fleetRef }) : undefined,
       approval: metadata.annotations?.[annotations.approveRemoval],
       appliedSinceMs: this.#sinceOf(member),

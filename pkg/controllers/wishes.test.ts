@@ -50,7 +50,7 @@ test("a member that came after the pass began does not count as heard: nothing i
   const [a, b] = [member("a", "a-2"), member("b", "b-1")];
   const hub = {
     fleet: ({ name }: { name: string }) => fleets.find((one) => one.metadata.name === name),
-    fleets: () => fleets,
+    fleetsBeside: () => fleets,
     membersOn: () => [a, b],
   };
   const clock = { now: () => new Date(0), monotonicMs: () => 0, random: () => 0 };

@@ -252,7 +252,9 @@ function keptField(layer: LayerPlan, { inventory }: Facts, base: Base): LayerVer
 }
 
 function awaitHealth(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict {
-  const watched = layer.wait ? layer.objects.filter(({ object }) => hasHealthRule(object)) : [];
+  // A Fleet that brings itself is not ready before its own layer is.
+  const others = layer.objects.filter(({ key }) => key !== facts.self);
+  const watched = layer.wait ? others.filter(({ object }) => hasHealthRule(object)) : [];
   const unseen = watched
     .filter(({ key }) => facts.live.get(key)?.health === undefined)
     .map(({ key }) => key);

@@ -48,6 +48,8 @@ function start(more: Partial<Start>, entries: readonly Entry[] = [entry]) {
   return startFacts({
     owner: "me",
     cluster: "n/c",
+    self: undefined,
+    withdraws: false,
     clusterId: "id",
     approval: undefined,
     nowMs: 0,

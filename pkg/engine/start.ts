@@ -16,6 +16,8 @@ export type Start = Pick<
   Facts,
   | "owner"
   | "cluster"
+  | "self"
+  | "withdraws"
   | "approval"
   | "nowMs"
   | "appliedSinceMs"
@@ -57,11 +59,13 @@ export function startFacts(start: Start): Facts {
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
   const inventory = withOrphans(withStrays(found, start), start);
-  const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
+  const { owner, cluster, self, withdraws, approval, nowMs, appliedSinceMs } = start;
   const { pauses, thieves, unverified, claims, removalWaits } = start;
   return {
     owner,
     cluster,
+    self,
+    withdraws,
     approval,
     nowMs,
     appliedSinceMs,

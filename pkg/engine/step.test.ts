@@ -60,6 +60,8 @@ function facts(
   return {
     owner: "me",
     cluster: "n/c",
+    self: undefined,
+    withdraws: false,
     layers,
     fleets: new Map(),
     stored: inventory,

@@ -10,6 +10,7 @@ import {
 import { versionOf } from "../object/index.ts";
 import { isForeign, isRefused, judgeLayers, type LayerVerdict } from "./layers.ts";
 import { planRemoval } from "./removal.ts";
+import type { ApprovedRemoval } from "./approved.ts";
 import type { DesiredObject } from "./render.ts";
 
 export type { LayerVerdict } from "./layers.ts";
@@ -35,6 +36,8 @@ export type LayerPlan = {
   readonly named?: readonly string[];
   /** It is not known which objects the layer has: its source could not be had, or not be read. */
   readonly isUnknown?: boolean;
+  /** Objects whose removal the layer's files approve. */
+  readonly approvals?: readonly ApprovedRemoval[] | undefined;
 };
 
 /** What was there before the first apply of an object: nothing, something of ours, somebody's. */
@@ -53,6 +56,10 @@ export type Facts = {
   readonly owner: string;
   /** `namespace/name` of the Cluster; part of what is approved. */
   readonly cluster: string;
+  /** On the hub itself: the key of the Fleet's own object there. */
+  readonly self: string | undefined;
+  /** Whether everything is to leave the cluster, also what a Fleet would leave behind. */
+  readonly withdraws: boolean;
   /** In an order in which each layer comes after those it depends on. Empty when the member is Removed. */
   readonly layers: readonly LayerPlan[];
   /** As it is in the workload cluster. */

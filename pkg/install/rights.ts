@@ -40,7 +40,7 @@ const systemRules: readonly Rule[] = [
   rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
 ];
 
-const whole = ["get", "list", "watch", "create", "patch", "delete"];
+const made = ["get", "list", "watch", "create", "patch"];
 /** What Capitan itself is made of, in its own namespace and without. */
 const parts: readonly (readonly [string, readonly string[]])[] = [
   ["", ["serviceaccounts", "services"]],
@@ -50,17 +50,14 @@ const parts: readonly (readonly [string, readonly string[]])[] = [
   [rbac, ["roles", "rolebindings"]],
 ];
 
-/** For Fleets with `target: Management`: namespaces, and Capitan itself but for its removal. A watch of a kind is one of all namespaces. */
+/** For Fleets with `target: Management`: Namespaces, and Capitan itself, but for their removal. A watch of a kind is one of all namespaces. */
 const managementClusterRules: readonly Rule[] = [
-  rule("", ["namespaces"], whole),
+  rule("", ["namespaces"], made),
   rule("", ["configmaps", "secrets"], ["list", "watch"]),
+  rule(group, ["clustertemplates"], ["list", "watch"]),
   ...parts.map(([apiGroup, kinds]) => rule(apiGroup, kinds, ["list", "watch"])),
-  rule(
-    "apiextensions.k8s.io",
-    ["customresourcedefinitions"],
-    ["get", "list", "watch", "create", "patch"],
-  ),
-  rule(rbac, ["clusterroles", "clusterrolebindings"], ["get", "list", "watch", "create", "patch"]),
+  rule("apiextensions.k8s.io", ["customresourcedefinitions"], made),
+  rule(rbac, ["clusterroles", "clusterrolebindings"], made),
 ];
 
 /** The same in Capitan's own namespace, with the inventory of what was brought to the hub. */
@@ -73,6 +70,7 @@ const managementSystemRules: readonly Rule[] = [
 /** The same in each platform namespace: what clusters are made of there. */
 const managementPlatformRules: readonly Rule[] = [
   rule(group, ["fleets"], ["get", "create", "delete"]),
+  rule(group, ["clustertemplates"], ["get", "create", "patch", "delete"]),
   rule("cluster.x-k8s.io", ["clusters"], ["create", "patch", "delete"]),
   rule("", ["secrets"], ["patch", "delete"]),
   rule("", ["configmaps"], ["create", "patch", "delete"]),

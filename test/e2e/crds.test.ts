@@ -4,7 +4,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { crds } from "../../pkg/api/index.ts";
-import { groundManifests } from "../../pkg/install/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
@@ -177,57 +176,6 @@ test("the demo's Fleet is accepted as it is", async () => {
   const [object] = parseManifests(text, file);
   const renamed = { ...(object as KubeObject), metadata: { namespace, name: "crd-demo" } };
   assert.equal((await hub.apply(resources.fleet, renamed, { manager: "test" })).created, true);
-});
-
-test("the controller's rights have no wildcard and no write on Clusters; the API server agrees", async () => {
-  const rules = groundManifests({ platformNamespaces: [namespace], management: false }).flatMap(
-    (o) => (o["rules"] ?? []) as { apiGroups: string[]; resources: string[]; verbs: string[] }[],
-  );
-  for (const rule of rules) {
-    assert.ok(
-      ![...rule.apiGroups, ...rule.resources, ...rule.verbs].includes("*"),
-      JSON.stringify(rule),
-    );
-    const writes = rule.verbs.filter((verb) => !["get", "list", "watch"].includes(verb));
-    if (rule.apiGroups.includes("cluster.x-k8s.io")) assert.deepEqual(writes, []);
-  }
-  const may = async (verb: string, group: string, resource: string, ns?: string) => {
-    const review: KubeObject = {
-      apiVersion: "authorization.k8s.io/v1",
-      kind: "SubjectAccessReview",
-      metadata: { name: "" },
-      spec: {
-        user: "system:serviceaccount:capitan-system:capitan-controller",
-        resourceAttributes: { verb, group, resource, namespace: ns },
-      },
-    };
-    const reply = await hub.create(
-      {
-        group: "authorization.k8s.io",
-        version: "v1",
-        kind: "SubjectAccessReview",
-        plural: "subjectaccessreviews",
-        namespaced: false,
-      },
-      review,
-    );
-    return (reply["status"] as { allowed: boolean }).allowed;
-  };
-  assert.equal(await may("list", "cluster.x-k8s.io", "clusters"), true);
-  assert.equal(await may("patch", "cluster.x-k8s.io", "clusters"), false);
-  assert.equal(await may("get", "", "secrets", namespace), true);
-  assert.equal(await may("get", "", "secrets", "default"), false);
-  assert.equal(await may("list", "", "secrets"), false);
-  // Identities of clusters are made, never written again.
-  assert.equal(await may("create", "", "secrets", namespace), true);
-  assert.equal(await may("create", "", "secrets", "default"), false);
-  for (const verb of ["update", "patch", "delete"])
-    assert.equal(await may(verb, "", "secrets", namespace), false);
-  assert.equal(await may("update", "", "secrets"), false);
-  assert.equal(await may("create", "apps", "deployments"), false);
-  assert.equal(await may("patch", "capitan.dev", "fleetmembers", namespace), true);
-  assert.equal(await may("patch", "capitan.dev", "fleetmembers", "default"), false);
-  assert.equal(await may("patch", "capitan.dev", "fleets", "default"), false);
 });
 
 test("capitan install can be repeated", async () => {

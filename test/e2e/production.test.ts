@@ -33,6 +33,7 @@ import {
   fleetOf,
   fleetReady,
   inline,
+  memberHas,
   memberOf,
   namespace,
   newCluster,
@@ -195,6 +196,57 @@ test("M1 the Deployment's pod is accepted where `restricted` is enforced, and ev
   }
 });
 
+test("the controller's rights have no wildcard and no write on Clusters; the API server agrees", async () => {
+  const rules = groundManifests({ platformNamespaces: [namespace], management: false }).flatMap(
+    (o) => (o["rules"] ?? []) as { apiGroups: string[]; resources: string[]; verbs: string[] }[],
+  );
+  for (const rule of rules) {
+    assert.ok(
+      ![...rule.apiGroups, ...rule.resources, ...rule.verbs].includes("*"),
+      JSON.stringify(rule),
+    );
+    const writes = rule.verbs.filter((verb) => !["get", "list", "watch"].includes(verb));
+    if (rule.apiGroups.includes("cluster.x-k8s.io")) assert.deepEqual(writes, []);
+  }
+  const may = async (verb: string, group: string, resource: string, ns?: string) => {
+    const review: KubeObject = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      metadata: { name: "" },
+      spec: {
+        user: "system:serviceaccount:capitan-system:capitan-controller",
+        resourceAttributes: { verb, group, resource, namespace: ns },
+      },
+    };
+    const reply = await hub.client.create(
+      {
+        group: "authorization.k8s.io",
+        version: "v1",
+        kind: "SubjectAccessReview",
+        plural: "subjectaccessreviews",
+        namespaced: false,
+      },
+      review,
+    );
+    return (reply["status"] as { allowed: boolean }).allowed;
+  };
+  assert.equal(await may("list", "cluster.x-k8s.io", "clusters"), true);
+  assert.equal(await may("patch", "cluster.x-k8s.io", "clusters"), false);
+  assert.equal(await may("get", "", "secrets", namespace), true);
+  assert.equal(await may("get", "", "secrets", "default"), false);
+  assert.equal(await may("list", "", "secrets"), false);
+  // Identities of clusters are made, never written again.
+  assert.equal(await may("create", "", "secrets", namespace), true);
+  assert.equal(await may("create", "", "secrets", "default"), false);
+  for (const verb of ["update", "patch", "delete"])
+    assert.equal(await may(verb, "", "secrets", namespace), false);
+  assert.equal(await may("update", "", "secrets"), false);
+  assert.equal(await may("create", "apps", "deployments"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers", namespace), true);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers", "default"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleets", "default"), false);
+});
+
 type Right = { readonly verb: string; readonly resource: string; readonly namespace: string };
 type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[] }[];
 
@@ -265,7 +317,8 @@ async function useEveryRight(): Promise<void> {
   });
   await fleetReady(client, "rights");
   await useInputs();
-  for (const name of ["rights", "inputs"]) {
+  await useManagement();
+  for (const name of ["rights", "inputs", "management"]) {
     await deleteNow(client, resources.fleet, { namespace, name });
     await until(async () => (await fleetOf(client, name)) === undefined, {
       deadlineMs: 30_000,
@@ -304,8 +357,91 @@ async function useInputs(): Promise<void> {
   });
 }
 
+/** A Fleet that brings to the hub all that it may bring there, Capitan itself too, and takes away what it may. */
+async function useManagement(): Promise<void> {
+  const { client } = hub;
+  const names = { image, platformNamespaces: [namespace], replicas: 2, eventsAddress };
+  const own = installManifests({ ...names, management: true });
+  const more = own
+    .filter(({ kind }) => kind !== "Namespace" && kind !== "CustomResourceDefinition")
+    .map((object) => {
+      const metadata = { ...object.metadata, name: `${object.metadata.name}-more` };
+      return { ...object, metadata };
+    });
+  const others = [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "rights-more" } },
+    definitionOf("things", "rights.example"),
+  ];
+  const place = { namespace, name: "rights-more" };
+  const going = [
+    configMap("rights-more", {}, namespace),
+    { apiVersion: "v1", kind: "Secret", metadata: place },
+    { ...inlineFleet({ never: "" }), metadata: place },
+    {
+      apiVersion: "capitan.dev/v1alpha1",
+      kind: "ClusterTemplate",
+      metadata: place,
+      spec: { files: [{ path: "a.yaml", content: "" }] },
+    },
+    { apiVersion: "cluster.x-k8s.io/v1beta2", kind: "Cluster", metadata: place, spec: {} },
+  ];
+  const deliver = (...objects: readonly object[]) => {
+    const layers = [inline("hub", objects, { wait: false })];
+    const spec = { target: "Management", layers };
+    const fleet = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", spec };
+    const metadata = { namespace, name: "management" };
+    return client.apply(resources.fleet, { ...fleet, metadata }, { manager: "test" });
+  };
+  const kept = [...own, ...more, ...others];
+  await deliver(...kept, ...going);
+  await fleetReady(client, "management");
+  await client.mergePatch(resources.fleet, place, { metadata: { labels: { drift: "1" } } });
+  await deliver(...kept);
+  await memberHas(client, "management", "management", "RemovalNeedsApproval");
+  assert.equal((await cli("approve", "member", "management", "--yes")).code, 0);
+  await fleetReady(client, "management");
+  assert.equal(await client.get(resources.cluster, place), undefined);
+  // What it has made stays: to take it away again nobody has the right.
+  await client.mergePatch(
+    resources.fleet,
+    { namespace, name: "management" },
+    { spec: { deletionPolicy: "Orphan" } },
+  );
+  await fleetReady(client, "management");
+}
+
+/** Takes the rights of `--management` away again. */
+async function withoutManagement(): Promise<void> {
+  const discovery = new Discovery(hub.client);
+  const ground = groundManifests({ platformNamespaces: [namespace], management: true });
+  for (const { apiVersion, kind, metadata } of ground) {
+    const resource = await discovery.find(apiVersion, kind);
+    if (resource !== undefined && metadata.name.includes("-management"))
+      await deleteNow(hub.client, resource, metadata);
+  }
+}
+
+const inlineFleet = (matchLabels: object) => ({
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "Fleet",
+  spec: { clusterSelector: { matchLabels }, layers: set(0) },
+});
+
+function definitionOf(plural: string, group: string): object {
+  const openAPIV3Schema = { type: "object" };
+  const version = { name: "v1", served: true, storage: true, schema: { openAPIV3Schema } };
+  const names = { plural, singular: "thing", kind: "Thing", listKind: "ThingList" };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: { group, scope: "Namespaced", names, versions: [version] },
+  };
+}
+
 test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
   await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
+  assert.equal((await cli(...installArgs, "--management")).code, 0);
   endpoint = await startController();
   await useEveryRight();
   const grants = granted();
@@ -327,9 +463,17 @@ test("M2 the controller is granted what it uses and uses what it is granted; no 
     requests.filter(({ code }) => code === 403),
     [],
   );
-  assert.ok(!grants.some((grant) => /\*|impersonate|escalate|bind/.test(textOf(grant))));
+  assert.ok(!grants.some(({ verb, resource }) => /\*/.test(`${verb}${resource}`)));
+  assert.ok(!grants.some(({ verb }) => /impersonate|escalate|bind/.test(verb)));
   const secrets = grants.filter(({ resource }) => resource === "/secrets");
-  assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace]);
+  const isForAll = (right: Right) => right.namespace === "";
+  assert.deepEqual(
+    secrets.filter(isForAll).map(({ verb }) => verb),
+    ["list", "watch"],
+  );
+  const writes = secrets.filter(({ verb }) => /patch|delete|update/.test(verb));
+  assert.deepEqual([...new Set(writes.map((right) => right.namespace))], [namespace]);
+  await withoutManagement();
 });
 
 /** The value of one series; undefined when there is none. */

@@ -4,97 +4,23 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
-import { root } from "../../hack/lab/paths.ts";
-import { generateIdentity } from "../../pkg/sops/index.ts";
-import { randomBytes } from "node:crypto";
-import { cliOf } from "../harness/cli.ts";
+import { fleetRepository, manager, password, sopsYaml } from "../harness/fleet-repository.ts";
 import { GitLab, temporary } from "../harness/git.ts";
 
-const manager = generateIdentity(randomBytes);
-const sopsYaml = `creation_rules:
-  - path_regex: \\.sops\\.ya?ml$
-    encrypted_regex: ^(data|stringData)$
-    age: ${manager.recipient}
-`;
-const password = "correct horse: battery #1";
 let lab: GitLab;
 let server: GitServer;
-let template: string;
 
 before(async () => {
   lab = await GitLab.make();
   server = await startGitHttp({ root: lab.root });
-  template = await readFile(join(root, "templates", "lab.yaml"), "utf8");
 });
 after(async () => {
   await server.close();
   await lab.remove();
 });
 
-/** A fleet repository with the lab's template, and the CLI as somebody with a home of their own runs it. */
-async function repository(
-  t: TestContext,
-  name: string,
-  more: Readonly<Record<string, string>> = {},
-) {
-  const url = `${server.url}/${name}`;
-  const settings = { apiVersion: "capitan.dev/v1alpha1", kind: "Repository", url };
-  await lab.init(name);
-  await lab.git(name, ["config", "http.receivepack", "true"]);
-  const files = { "management/templates/lab.yaml": template, ".sops.yaml": sopsYaml, ...more };
-  const parent = await lab.commitFiles(name, {
-    ".capitan.yaml": JSON.stringify(settings),
-    ...files,
-  });
-  const home = await temporary(t);
-  const secret = join(home, "password");
-  await writeFile(secret, `${password}\n`);
-  const env = {
-    HOME: home,
-    XDG_CACHE_HOME: join(home, "cache"),
-    SOPS_AGE_KEY: manager.identity,
-    GIT_AUTHOR_NAME: "Ada",
-    GIT_AUTHOR_EMAIL: "ada@example.test",
-    GIT_CONFIG_GLOBAL: "/dev/null",
-  };
-  const cli = cliOf("/nowhere");
-  return {
-    name,
-    parent,
-    secret,
-    run: (words: string, input?: string) =>
-      cli([...words.split(" "), "--repo", url], { env, ...(input === undefined ? {} : { input }) }),
-    create: (words = "", input?: string) =>
-      cli(
-        [
-          ...`create cluster prod-eu-1 -t lab --offline --repo ${url} --set-file`.split(" "),
-          `adminPassword=${secret}`,
-          ...words.split(" ").filter(Boolean),
-        ],
-        { env, ...(input === undefined ? {} : { input }) },
-      ),
-    show: (path: string, branch = "main") => lab.git(name, ["show", `${branch}:${path}`]),
-    files: async () => (await lab.git(name, ["ls-tree", "-r", "--name-only", "main"])).split("\n"),
-    log: () => lab.git(name, ["log", "--format=%an %s", "main"]),
-    head: () => lab.git(name, ["rev-parse", "main"]),
-    /** Somebody changes a file with git. */
-    edit: async (path: string, change: (text: string) => string) => {
-      const work = await temporary(t);
-      const git = (...args: string[]) => lab.git(".", ["-C", work, ...args]);
-      await lab.git(".", ["clone", "-q", name, work]);
-      const file = join(work, path);
-      await writeFile(file, change(await readFile(file, "utf8").catch(() => "")));
-      await git("add", "-A");
-      await git("commit", "-qm", "by hand");
-      await git("push", "-q", "origin", "HEAD:main");
-    },
-    decrypt: async (path: string, text: string) => {
-      const file = join(home, path.replaceAll("/", "-"));
-      await writeFile(file, text);
-      return (await cli(["secrets", "decrypt", file], { env })).stdout;
-    },
-  };
-}
+const repository = (t: TestContext, name: string, files: Readonly<Record<string, string>> = {}) =>
+  fleetRepository(t, { lab, url: server.url, name, files });
 
 const made = [
   "config/clusters/prod-eu-1/secret.sops.yaml",
@@ -105,7 +31,7 @@ const made = [
 
 test("create cluster is one commit with everything that the cluster is, and nothing readable that is secret", async (t) => {
   const r = await repository(t, "create.git");
-  const { code, stdout, stderr } = await r.create("--set region=us");
+  const { code, stdout, stderr } = await r.create("prod-eu-1", "--offline --set region=us");
   assert.equal(code, 0, stderr);
   assert.match(
     stdout,
@@ -124,9 +50,9 @@ test("create cluster is one commit with everything that the cluster is, and noth
     await r.show("management/clusters/prod-eu-1/cluster.yaml"),
     /"region":"us".*region: us/s,
   );
-  const secret = await r.decrypt("secret.yaml", await r.show(made[0] ?? ""));
+  const secret = await r.decrypt(made[0] ?? "");
   assert.match(secret, /password: 'correct horse: battery #1'\n/);
-  const identity = await r.decrypt("identity.yaml", await r.show(made[3] ?? ""));
+  const identity = await r.decrypt(made[3] ?? "");
   assert.match(identity, /name: prod-eu-1-age-1\n/);
   const [, recipient = ""] = /capitan.dev\/recipient: (age1\w+)/.exec(identity) ?? [];
   assert.match(
@@ -139,16 +65,16 @@ test("create cluster is one commit with everything that the cluster is, and noth
 
 test("--dry-run shows it all and commits nothing; --output writes files; --branch leaves main alone", async (t) => {
   const r = await repository(t, "elsewhere.git");
-  const shown = await r.create("--dry-run");
+  const shown = await r.create("prod-eu-1", "--offline --dry-run");
   assert.equal(shown.code, 0, shown.stderr);
   assert.match(shown.stdout, /\+\+\+ b\/config\/clusters\/prod-eu-1\/values\.yaml\n/);
   assert.ok(!shown.stdout.includes("battery"));
   const out = await temporary(t);
-  const written = await r.create(`--output ${out}`);
+  const written = await r.create("prod-eu-1", `--offline --output ${out}`);
   assert.equal(written.code, 0, written.stderr);
   assert.match(await readFile(join(out, made[1] ?? ""), "utf8"), /region: eu\n/);
   assert.equal(await r.head(), r.parent);
-  const branched = await r.create("--branch new-cluster");
+  const branched = await r.create("prod-eu-1", "--offline --branch new-cluster");
   assert.match(branched.stdout, /on new-cluster\n  → have new-cluster merged into main\n/);
   assert.equal(await r.head(), r.parent);
   assert.equal(await lab.git(r.name, ["rev-parse", "new-cluster^"]), r.parent);
@@ -189,7 +115,7 @@ for (const [what, words, why] of refusals)
 
 test("a name that is taken in the repository is refused, whoever took it", async (t) => {
   const r = await repository(t, "taken.git", { "config/clusters/prod-eu-1/a.yaml": "a: 1\n" });
-  const { stderr } = await r.create();
+  const { stderr } = await r.create("prod-eu-1", "--offline");
   assert.match(
     stderr,
     /^✗ AlreadyExists: the repository has a cluster prod-eu-1 already: config\/cl/,
@@ -197,9 +123,12 @@ test("a name that is taken in the repository is refused, whoever took it", async
 });
 
 test("a secret that its rule would leave readable stops everything", async (t) => {
-  const rule = sopsYaml.replace("^(data|stringData)$", "^(data)$");
+  const rule = sopsYaml.replace(
+    "^(apiVersion|kind|metadata)$",
+    "^(apiVersion|kind|metadata|stringData)$",
+  );
   const r = await repository(t, "exposed.git", { ".sops.yaml": rule });
-  const { stderr } = await r.create();
+  const { stderr } = await r.create("prod-eu-1", "--offline");
   assert.match(
     stderr,
     /✗ SecretExposed: config\/clusters\/prod-eu-1\/secret\.sops\.yaml holds adminPassword, and its rule/,
@@ -215,17 +144,15 @@ test("a secret comes from stdin, or is made", async (t) => {
     `${password}\n`,
   );
   assert.equal(from.code, 0, from.stderr);
-  const text = await r.show("config/clusters/a1/secret.sops.yaml");
-  assert.match(await r.decrypt("a.yaml", text), /correct horse/);
+  assert.match(await r.decrypt("config/clusters/a1/secret.sops.yaml"), /correct horse/);
   const generated = await r.run("create cluster b1 -t lab --offline --generate adminPassword");
   assert.equal(generated.code, 0, generated.stderr);
-  const other = await r.show("config/clusters/b1/secret.sops.yaml");
-  assert.match(await r.decrypt("b.yaml", other), /password: [\w-]{32}\n/);
+  assert.match(await r.decrypt("config/clusters/b1/secret.sops.yaml"), /password: [\w-]{32}\n/);
 });
 
 test("upgrade changes the version in one commit, keeps the secrets, and refuses to skip or go back", async (t) => {
   const r = await repository(t, "upgrade.git");
-  await r.create();
+  await r.create("prod-eu-1", "--offline");
   const before = await r.show(made[0] ?? "");
   const { code, stdout, stderr } = await r.run("upgrade cluster prod-eu-1 --version v1.37.1");
   assert.equal(code, 0, stderr);
@@ -245,7 +172,7 @@ test("upgrade changes the version in one commit, keeps the secrets, and refuses 
 
 test("upgrade takes a newer template over, and a secret that is given anew", async (t) => {
   const r = await repository(t, "newer.git");
-  await r.create();
+  await r.create("prod-eu-1", "--offline");
   await r.edit("management/templates/lab.yaml", (text) =>
     text.replace(
       "replicas: {{parameters.replicas}}\n",
@@ -258,15 +185,12 @@ test("upgrade takes a newer template over, and a secret that is given anew", asy
   await writeFile(r.secret, "another password\n");
   const secret = await r.run(`upgrade cluster prod-eu-1 --set-file adminPassword=${r.secret}`);
   assert.equal(secret.code, 0, secret.stderr);
-  assert.match(
-    await r.decrypt("a.yaml", await r.show(made[0] ?? "")),
-    /password: another password\n/,
-  );
+  assert.match(await r.decrypt(made[0] ?? ""), /password: another password\n/);
 });
 
 test("a file that was edited by hand is refused with a diff, unless --overwrite", async (t) => {
   const r = await repository(t, "edited.git");
-  await r.create();
+  await r.create("prod-eu-1", "--offline");
   await r.edit("management/clusters/prod-eu-1/cluster.yaml", (text) =>
     text.replace("env: dev", "env: odd"),
   );
