@@ -12,7 +12,8 @@ import {
   type RendererPort,
 } from "../../pkg/controllers/index.ts";
 import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
-import { configMapsOf, secretsOf, withoutRepairs } from "../../pkg/fleet/index.ts";
+import { configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
+import { withoutRepairs } from "../../pkg/status/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";

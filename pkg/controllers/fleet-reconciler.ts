@@ -12,7 +12,6 @@ import {
 } from "../cluster/index.ts";
 import {
   configMapsOf,
-  fleetStatus,
   guardActions,
   isLeaving,
   isSelected,
@@ -20,9 +19,9 @@ import {
   recentlyLeft,
   revisionName,
   targetsManagement,
-  type FleetOutcome,
   type MemberAction,
 } from "../fleet/index.ts";
+import { fleetStatus, type FleetOutcome } from "../status/index.ts";
 import { annotations } from "../object/index.ts";
 import { changesIn, droppedBy, type Dropped } from "./dropped.ts";
 import type { Clock, FleetHub, Log, Named } from "./ports.ts";

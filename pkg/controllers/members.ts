@@ -7,15 +7,8 @@ import {
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
 import { clusterKey, isManagement, isWithdrawn, type ClusterFacts } from "../cluster/index.ts";
-import {
-  knownAsAnother,
-  leavesBehind,
-  memberStatus,
-  ownerOf,
-  removalWaitsFor,
-  withoutRepairs,
-  type MemberOutcome,
-} from "../fleet/index.ts";
+import { knownAsAnother, leavesBehind, ownerOf, removalWaitsFor } from "../fleet/index.ts";
+import { memberStatus, withoutRepairs, type MemberOutcome } from "../status/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { annotations, keyOf } from "../object/index.ts";
 import { lateMaxMs, type MemberPlan } from "./engine.ts";

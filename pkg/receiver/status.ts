@@ -1,6 +1,6 @@
 import type { Receiver, ReceiverStatus } from "../api/index.ts";
 import type { Code } from "../errors/index.ts";
-import { applyConditions, type Decided } from "../fleet/index.ts";
+import { applyConditions, type Decided } from "../status/index.ts";
 import { webhookPath, type Token } from "./token.ts";
 
 /** What is known of the Secret that a Receiver names; `refused` when nobody may ask for it. */

@@ -3,7 +3,7 @@ import { conditionOf, type Fleet, type FleetMember, type FleetStatus } from "../
 import { annotations } from "../object/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
 import { clusterKey, clusterOf, type ClusterFacts } from "../cluster/index.ts";
-import { isSelected } from "./members.ts";
+import { isSelected } from "../fleet/index.ts";
 import type { Problem } from "../engine/index.ts";
 
 export type FleetOutcome = {
