@@ -54,7 +54,7 @@ const commandCodes: readonly Code[] = [
   "SopsFileTooLarge",
 ];
 
-/** What only who writes Git is told; `test/git/publish.test.ts` makes them true. */
+/** What only who writes Git is told; `test/git/publish.test.ts` and `test/e2e/bootstrap.test.ts` make them true. */
 const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "GitPushRejected"];
 
 /** The codes of clusters through Git; `test/git/clusters.test.ts` and `test/e2e/templates.test.ts` make them true. */
