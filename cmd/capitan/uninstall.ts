@@ -44,7 +44,8 @@ export const uninstall: CommandModule<object, UninstallArguments> = {
         crds: {
           type: "boolean",
           default: false,
-          describe: "Delete the CRDs too, with all Fleets, FleetMembers and FleetRevisions",
+          describe:
+            "Delete the CRDs too, with all Fleets, FleetMembers, FleetRevisions and ClusterTemplates",
         },
         yes: { type: "boolean", default: false, describe: "Really do what --crds says" },
       })

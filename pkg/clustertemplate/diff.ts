@@ -50,8 +50,8 @@ function middle(from: readonly string[], to: readonly string[]): readonly Line[]
   const lines: Line[] = [];
   let [i, j] = [0, 0];
   while (i < from.length || j < to.length) {
-    const isNew = i >= from.length || (j < to.length && common(i + 1, j) < common(i, j + 1));
-    const sign = from[i] === to[j] ? " " : isNew ? "+" : "-";
+    const isSame = from[i] === to[j];
+    const sign = isSame ? " " : common(i + 1, j) >= common(i, j + 1) ? "-" : "+";
     lines.push({ sign, text: (sign === "+" ? to[j] : from[i]) ?? "" });
     if (sign !== "+") i++;
     if (sign !== "-") j++;
@@ -59,7 +59,7 @@ function middle(from: readonly string[], to: readonly string[]): readonly Line[]
   return lines;
 }
 
-/** How many lines the ends of both have in common, from a line of each on. */
+/** How many lines the ends of both have in common, from a line of each on; -1 beyond the end. */
 function tableOf(from: readonly string[], to: readonly string[]) {
   const width = to.length + 1;
   const table = new Uint16Array((from.length + 1) * width);
@@ -68,7 +68,7 @@ function tableOf(from: readonly string[], to: readonly string[]) {
     for (let j = to.length - 1; j >= 0; j--)
       table[i * width + j] =
         from[i] === to[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1));
-  return at;
+  return (i: number, j: number) => (i > from.length || j > to.length ? -1 : at(i, j));
 }
 
 function hunksOf(lines: readonly Line[]): readonly string[] {
