@@ -28,13 +28,16 @@ import { personOf, signerOf } from "./git-person.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { canHubRead, ensureSourceSecret, hubSourceOf, type SourceArguments } from "./hub-source.ts";
 import { processFlags, processOptions, wrongArgument } from "./install.ts";
-import { ensureManagerKey, managerRecipient, managerSecret } from "./manager-key.ts";
+import { findManagerKey, freshManagerKey, managerSecret } from "./manager-key.ts";
+import { repeatable } from "./repeatable.ts";
+import { checkServed } from "./served-namespaces.ts";
 import { clean, outputOption, printed } from "./text.ts";
 
 type Arguments = RepositoryArguments &
   SourceArguments & {
     readonly kubeconfig?: string | undefined;
     readonly namespace: string;
+    readonly "platform-namespace": readonly string[];
     readonly out: string;
     readonly image?: string | undefined;
     readonly replicas: number;
@@ -53,7 +56,7 @@ export const bootstrap: CommandModule<object, Arguments> = {
 };
 
 function builder(y: Argv) {
-  return y
+  return repeatable(y, "platform-namespace")
     .options({
       ...hubOptions,
       ...repositoryOptions,
@@ -62,6 +65,13 @@ function builder(y: Argv) {
         type: "string",
         default: "fleet",
         describe: "Namespace of Clusters and Fleets, when the repository does not say",
+      },
+      "platform-namespace": {
+        type: "string",
+        array: true,
+        nargs: 1,
+        default: [],
+        describe: "Another namespace of Clusters and Fleets on this hub; repeatable",
       },
       "hub-url": {
         type: "string",
@@ -81,7 +91,10 @@ function builder(y: Argv) {
       },
       ...outputOption,
     })
-    .check((args) => wrongArgument({ ...args, ...fleetOnly(args.namespace) }) ?? true)
+    .check(
+      (args) =>
+        wrongArgument({ ...args, ...forFleet(args.namespace, args["platform-namespace"]) }) ?? true,
+    )
     .example(
       "$0 bootstrap --repo ssh://git@github.com/example/fleet.git",
       "Into an empty repository",
@@ -89,8 +102,11 @@ function builder(y: Argv) {
     .example("$0 bootstrap", "Once more, in a clone: nothing is changed that need not be");
 }
 
-/** The namespace is the only one of the platform, and Fleets there deliver to the hub too. */
-const fleetOnly = (namespace: string) => ({ "platform-namespace": [namespace], management: true });
+/** What the fleet needs of the controller: its own namespace served, and Fleets there that deliver to the hub. */
+const forFleet = (namespace: string, others: readonly string[]) => ({
+  "platform-namespace": [namespace, ...others],
+  management: true,
+});
 
 /** What was done, as it is told at once and again in the end. */
 class Report {
@@ -142,7 +158,9 @@ async function installed(
 ): Promise<readonly KubeObject[]> {
   const text = tip?.files.get(installPath)?.toString("utf8");
   if (text !== undefined) return parseManifests(text, installPath);
-  return installManifests(await processOptions({ ...args, ...fleetOnly(namespace) }));
+  return installManifests(
+    await processOptions({ ...args, ...forFleet(namespace, args["platform-namespace"]) }),
+  );
 }
 
 type Work = {
@@ -155,14 +173,9 @@ type Work = {
 async function perform(hub: KubeClient, work: Work, args: Arguments): Promise<void> {
   const { repository, ground, report } = work;
   const { namespace } = ground.settings;
+  await checkServed(hub, ground.install);
   await install(hub, ground.install, report);
-  const { recipient, from } = await ensureManagerKey(hub, { namespace, out: args.out });
-  const made = {
-    hub: "unchanged",
-    copy: `created from ${args.out}`,
-    new: `created; offline copy ${args.out}`,
-  };
-  report.told(`Secret ${namespace}/${managerSecret}`, made[from]);
+  const recipient = await ensureManager(hub, work, args);
   const key = await ensureSourceSecret(hub, namespace, ground.source, args);
   if (ground.source.secret !== undefined)
     report.told(`Secret ${namespace}/${ground.source.secret}`, key.isNew ? "created" : "unchanged");
@@ -179,6 +192,31 @@ async function perform(hub: KubeClient, work: Work, args: Arguments): Promise<vo
     steps: report.steps,
   };
   process.stdout.write(printed(result, args.output, () => endText(result)));
+}
+
+/** A fleet that has files encrypted already keeps the key that opens them: another one is not made. */
+async function ensureManager(
+  hub: KubeClient,
+  { repository, tip, ground, report }: Work,
+  { out }: Arguments,
+): Promise<string> {
+  const { namespace } = ground.settings;
+  const found = await findManagerKey(hub, { namespace, out });
+  if (found === undefined && tip?.files.has(sopsPath) === true)
+    throw new CapitanError(
+      "SecretNotFound",
+      `${sopsPath} of ${repository.url} names a manager whose key is neither in Secret ${namespace}/${managerSecret} nor in ${out}: name the offline copy with --out`,
+    );
+  const key = found ?? (await freshManagerKey(hub, { namespace, out }));
+  checkManager(tip, key.recipient);
+  await key.store();
+  const outcomes = {
+    hub: "unchanged",
+    copy: `created from ${out}`,
+    new: `created; offline copy ${out}`,
+  };
+  report.told(`Secret ${namespace}/${managerSecret}`, outcomes[key.from]);
+  return key.recipient;
 }
 
 /** One line for all objects: which they are, `capitan install` says. */
@@ -198,11 +236,11 @@ async function install(
 async function publish({ repository, tip, report }: Work, layout: Layout) {
   const step = `${repository.url} ${repository.branch}`;
   const files = fleetFiles(layout);
-  checkManager(tip, layout.recipient);
-  const pushed = await repository.publish((at) => ({
-    edits: files.filter(({ path }) => at?.files.has(path) !== true),
-    message: "Bootstrap the fleet\n\nMade by capitan bootstrap.",
-  }));
+  const pushed = await repository.publish((at) => {
+    checkManager(at, layout.recipient);
+    const edits = files.filter(({ path }) => at?.files.has(path) !== true);
+    return { edits, message: "Bootstrap the fleet\n\nMade by capitan bootstrap." };
+  });
   report.told(step, pushed === undefined ? "unchanged" : `pushed ${pushed.commit}`);
   if (pushed?.clone !== undefined) process.stderr.write(forwardedText(pushed.clone));
   return pushed?.commit ?? tip?.commit;
@@ -262,15 +300,15 @@ function endText({ changed, hub }: Result): string {
 async function plan(hub: KubeClient, work: Work, args: Arguments): Promise<void> {
   const { repository, tip, ground, report } = work;
   const { namespace } = ground.settings;
-  const known = await managerRecipient(hub, namespace);
-  const recipient = known ?? "AGE-RECIPIENT-OF-THE-MANAGER";
+  const known = await findManagerKey(hub, { namespace, out: args.out });
+  const recipient = known?.recipient ?? "AGE-RECIPIENT-OF-THE-MANAGER";
   const files = fleetFiles({ ...ground, recipient }).filter(
     ({ path }) => tip?.files.has(path) !== true,
   );
   report.told("Capitan", `would apply ${ground.install.length} objects`);
   const planned = (step: string, isThere: boolean) =>
     report.told(step, isThere ? "unchanged" : "would create");
-  planned(`Secret ${namespace}/${managerSecret}`, known !== undefined);
+  planned(`Secret ${namespace}/${managerSecret}`, known?.from === "hub");
   const { secret } = ground.source;
   if (secret !== undefined) {
     const held = await hub.get(hubResources.secret, { namespace, name: secret });

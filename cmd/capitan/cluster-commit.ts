@@ -64,7 +64,10 @@ export async function commit(
   const diff = clean(planned.changes.map(shownChange).join(""));
   if (args["dry-run"]) return void process.stdout.write(diff);
   process.stderr.write(diff);
-  if (args.output !== undefined) return void (await writeOut(args.output, planned.changes));
+  if (args.output !== undefined) {
+    await writeOut(args.output, planned.changes);
+    return undefined;
+  }
   progress(`committing to branch ${repository.branch}`);
   return repository.publish(async (tip) => proposed(await plan(textsIn(tip))));
 }

@@ -87,7 +87,7 @@ export const createCluster: CommandModule<object, Arguments> = {
       })
       .check(
         (args) =>
-          (isOneWay(args) || "say one of --output, --dry-run and --branch") &&
+          wrongWay(args) ??
           (!(args["hub-template"] && args.offline) || "--hub-template asks the hub: not --offline"),
       )
       .example(
@@ -97,9 +97,10 @@ export const createCluster: CommandModule<object, Arguments> = {
   handler: (args) => create(args),
 };
 
-/** Whether it is clear where the change is to go. */
-function isOneWay({ output, branch, "dry-run": isDry }: CommitArguments): boolean {
-  return [output !== undefined, branch !== undefined, isDry].filter(Boolean).length <= 1;
+/** Why it is not clear where the change is to go; undefined when it is. */
+function wrongWay({ output, branch, "dry-run": isDry }: CommitArguments): string | undefined {
+  const ways = [output !== undefined, branch !== undefined, isDry].filter(Boolean).length;
+  return ways > 1 ? "say one of --output, --dry-run and --branch" : undefined;
 }
 
 /** Everything is checked before anything is written. */

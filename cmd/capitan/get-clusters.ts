@@ -3,7 +3,7 @@ import { conditionOf, hubResources, type FleetMember } from "../../pkg/api/index
 import { clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
 import type { ClusterFacts } from "../../pkg/cluster/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
+import { annotations, type KubeObject } from "../../pkg/object/index.ts";
 import { withHub } from "./hub.ts";
 import { listOf, listingOptions, printItems, type ListingArguments } from "./listing.ts";
 import { ago } from "./text.ts";
@@ -31,6 +31,7 @@ export const getClusters: CommandModule<object, ListingArguments> = {
           resource: clusterResource,
           headers: ["namespace", "cluster", "version", "fleets", "ready", "age", "status"],
           row: (cluster, now) => rowOf(cluster, onCluster(cluster), now),
+          wide: { headers: ["template"], row: (cluster) => [templateOf(cluster)] },
         },
         args,
       );
@@ -50,6 +51,10 @@ function rowOf(cluster: KubeObject, members: readonly FleetMember[], now: Date):
     statusOf(facts, members, now),
   ];
 }
+
+/** The ClusterTemplate that it was made from, where that one says so. */
+const templateOf = ({ metadata }: KubeObject) =>
+  metadata.annotations?.[annotations.template] ?? "-";
 
 const readyOf = (status: FleetMember["status"]) => conditionOf(status?.conditions, "Ready");
 

@@ -56,8 +56,8 @@ export async function gitLogin(location: GitLocation, args: LoginArguments): Pro
 async function httpLogin(location: GitLocation, args: LoginArguments): Promise<GitLogin> {
   const held = await caOf(args);
   const ca = held === undefined ? {} : { "ca.crt": held };
-  const token = process.env["CAPITAN_GIT_TOKEN"] ?? "";
-  if (token !== "") {
+  const token = ownToken(location);
+  if (token !== undefined) {
     const username = process.env["CAPITAN_GIT_USERNAME"] ?? "git";
     return fixed(location, { ...ca, username, password: token }, "CAPITAN_GIT_TOKEN");
   }
@@ -67,6 +67,13 @@ async function httpLogin(location: GitLocation, args: LoginArguments): Promise<G
     return fixed(location, ca, "CAPITAN_GIT_TOKEN and your credential helper");
   const login = fixed(location, { ...ca, username, password }, "your credential helper");
   return { ...login, using: (work) => reported(work, helped) };
+}
+
+/** The token in the environment, unless it is for another host: who writes `.capitan.yaml` names the host. */
+function ownToken({ host }: GitLocation): string | undefined {
+  const token = process.env["CAPITAN_GIT_TOKEN"] ?? "";
+  const only = process.env["CAPITAN_GIT_HOST"] ?? host;
+  return token === "" || only.toLowerCase() !== host ? undefined : token;
 }
 
 /** The CA that the server's certificate is to be of, in PEM. */

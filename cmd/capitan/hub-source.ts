@@ -35,8 +35,7 @@ export async function hubSourceOf(
   const wanted = args["hub-url"];
   const location = wanted === undefined ? repository.location : parseGitUrl(wanted, undefined);
   const url = formatGitUrl(location);
-  const hasToken = (process.env["CAPITAN_HUB_GIT_TOKEN"] ?? "") !== "";
-  if (location.scheme === "ssh" || hasToken) return { url, secret: sourceSecret };
+  if (location.scheme === "ssh" || hubToken() !== "") return { url, secret: sourceSecret };
   const ca = await caOf(args);
   const secret = ca === undefined ? undefined : sourceSecret;
   if (await isOpen(location, ca, repository.branch)) return { url, secret };
@@ -46,6 +45,9 @@ export async function hubSourceOf(
     `${url} is not readable by everybody: set CAPITAN_HUB_GIT_TOKEN to a token that may only read, or use an ssh:// URL`,
   );
 }
+
+/** For servers without deploy keys, or whose SSH the hub cannot reach. */
+const hubToken = () => process.env["CAPITAN_HUB_GIT_TOKEN"] ?? "";
 
 /** Where the same repository is for deploy keys, on the servers that people have. */
 const bySsh = (location: GitLocation): GitLocation => ({
@@ -118,7 +120,7 @@ async function secretValues(
     return { identity: key.private, "identity.pub": `${key.public}\n`, known_hosts };
   }
   const ca = await caOf(args);
-  const token = process.env["CAPITAN_HUB_GIT_TOKEN"] ?? "";
+  const token = hubToken();
   return {
     ...(ca === undefined ? {} : { "ca.crt": ca }),
     ...(token === "" ? {} : { username: "git", password: token }),

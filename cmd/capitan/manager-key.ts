@@ -43,23 +43,31 @@ export async function managerRecipient(
   return identity?.recipient;
 }
 
-/** The manager's identity as the hub has it, else as the offline copy has it, else a new one, stored in both. */
-export async function ensureManagerKey(
-  hub: KubeClient,
-  place: Place,
-): Promise<{ readonly recipient: string; readonly from: "hub" | "copy" | "new" }> {
+/** The manager's identity, where it is from, and how to bring it to where it is not yet. */
+export type FoundKey = {
+  readonly recipient: string;
+  readonly from: "hub" | "copy" | "new";
+  readonly store: () => Promise<void>;
+};
+
+/** The manager's identity as the hub has it, else as the offline copy has it. Throws IdentityInvalid. */
+export async function findManagerKey(hub: KubeClient, place: Place): Promise<FoundKey | undefined> {
   const known = await managerRecipient(hub, place.namespace);
-  if (known !== undefined) return { recipient: known, from: "hub" };
+  if (known !== undefined) return { recipient: known, from: "hub", store: () => Promise.resolve() };
   const copy = await readFile(place.out, "utf8").catch(() => undefined);
-  const [identity] = copy === undefined ? [] : await parseIdentities(copy, place.out);
-  if (copy !== undefined && identity !== undefined) {
-    const { recipient } = identity;
-    await hub.create(hubResources.secret, secretOf(place.namespace, copy, recipient), {});
-    return { recipient, from: "copy" };
-  }
+  if (copy === undefined) return undefined;
+  const [identity] = await parseIdentities(copy, place.out);
+  if (identity === undefined) return undefined;
+  const secret = secretOf(place.namespace, copy, identity.recipient);
+  const store = async () => void (await hub.create(hubResources.secret, secret, {}));
+  return { recipient: identity.recipient, from: "copy", store };
+}
+
+/** A new one. */
+export async function freshManagerKey(hub: KubeClient, place: Place): Promise<FoundKey> {
   const made = await newManagerKey(false);
-  await storeManagerKey(hub, place, made);
-  return { recipient: made.recipient, from: "new" };
+  const store = () => storeManagerKey(hub, place, made);
+  return { recipient: made.recipient, from: "new", store };
 }
 
 /** Creates the Secret. The copy goes again only when the hub has said that it did not take the key. */

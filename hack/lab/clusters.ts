@@ -79,7 +79,7 @@ async function objectsOf(
     return {
       ...rest,
       metadata: { ...place, ...(rest.kind === "Cluster" ? more : {}) },
-    } as KubeObject;
+    };
   });
 }
 

@@ -10,6 +10,8 @@ export type GitSshOptions = {
   readonly hostKeys: readonly string[];
   /** The public key that is let in. */
   readonly deployKey: string;
+  /** Public keys that are let in to read only; more may come while the server runs. */
+  readonly readers?: readonly string[];
   /** Speak the first version of the protocol only. */
   readonly version1?: boolean;
   /** Take pushes too; else they are refused as GitHub refuses them to a deploy key. */
@@ -28,16 +30,19 @@ export async function startGitSsh(options: GitSshOptions): Promise<GitSshServer>
   const commands: string[] = [];
   const clients = new Set<ssh2.Connection>();
   const server = new ssh2.Server({ hostKeys: [...options.hostKeys] }, (client) => {
+    let isReader = false;
     clients.add(client);
     client.on("close", () => clients.delete(client));
     client.on("error", () => clients.delete(client));
     client.on("authentication", (context) => {
-      if (isLetIn(context, options.deployKey)) context.accept();
+      isReader = options.readers?.some((key) => isLetIn(context, key)) === true;
+      if (isReader || isLetIn(context, options.deployKey)) context.accept();
       else context.reject(["publickey"]);
     });
     client.on("ready", () =>
       client.on("session", (accept) => {
-        serve(accept(), options, commands);
+        const writable = options.writable === true && !isReader;
+        serve(accept(), { ...options, writable }, commands);
       }),
     );
   });

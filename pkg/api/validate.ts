@@ -1,5 +1,5 @@
 import { RE2JS } from "re2js";
-import { asList, asMap, asNumber, isJsonMap } from "../json/index.ts";
+import { asList, asMap, asNumber, asString, isJsonMap } from "../json/index.ts";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -11,10 +11,10 @@ export type SchemaProblem = { readonly path: string; readonly what: string };
  * included. Patterns are RE2's. Throws SyntaxError for a pattern that is none.
  */
 export function problemsIn(schema: Schema, value: unknown, path = ""): readonly SchemaProblem[] {
-  const { type } = schema;
+  const type = asString(schema["type"]);
   if (type === undefined) return [];
   const wrong = (what: string): SchemaProblem => ({ path, what });
-  if (!isOfType(value, String(type))) return [wrong(`must be ${named[String(type)] ?? "another"}`)];
+  if (!isOfType(value, type)) return [wrong(`must be ${named[type] ?? "another"}`)];
   const words = asList(schema["enum"]);
   if (words.length > 0 && !words.includes(value))
     return [wrong(`must be one of ${words.map(String).join(", ")}`)];
@@ -76,7 +76,7 @@ function problemsInList(
 
 function wrongText(schema: Schema, value: string): readonly string[] {
   const { pattern } = schema;
-  const size = wrongSize([...value].length, schema, "Length", "characters");
+  const size = wrongSize(Array.from(value).length, schema, "Length", "characters");
   if (typeof pattern !== "string" || RE2JS.compile(pattern).matcher(value).find()) return size;
   return [...size, `must match ${pattern}`];
 }

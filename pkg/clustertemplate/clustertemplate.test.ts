@@ -627,3 +627,11 @@ test("lint has nothing to say about templates/lab.yaml, and a condition may be a
   const paths = (value: string) => renderFiles(template(spec), inputOf({ p: value })).length;
   assert.deepEqual([paths("a"), paths("b")], [2, 1]);
 });
+
+test("the template that docs/cluster-templates.md begins with is one that lint accepts", async () => {
+  const page = await readFile(new URL("../../docs/cluster-templates.md", import.meta.url), "utf8");
+  const [, yaml = ""] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+  const [object] = parseManifests(yaml, "page");
+  assert.ok(object);
+  assert.deepEqual(await lintTemplate(readClusterTemplate(object, "page"), sopsYaml, chance()), []);
+});

@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, parseDocument, type Node, type YAMLMap, type YAMLSeq } from "yaml";
+import { isMap, isNode, isScalar, isSeq, parseDocument, type Node, type YAMLSeq } from "yaml";
 import { CapitanError } from "../errors/index.ts";
 import { creationRuleFor, parseSopsConfig, type SopsConfig } from "../sops/index.ts";
 import type { Cluster } from "./render.ts";
@@ -76,10 +76,9 @@ function itemsOf(text: string, where: string): readonly Item[] {
 
 /** Where the last value in a map ends; what follows may be a comment on something else. */
 function lastOf(node: Node): number {
-  if (isMap(node))
-    return lastOf((node.items.at(-1)?.value ?? node.items.at(-1)?.key ?? node) as Node);
-  if (isSeq(node) && node.flow !== true) return lastOf((node.items.at(-1) ?? node) as Node);
-  return node.range?.[1] ?? 0;
+  const last = isMap(node) ? node.items.at(-1)?.value : isSeq(node) ? node.items.at(-1) : undefined;
+  const isFlow = (isMap(node) || isSeq(node)) && node.flow === true;
+  return isFlow || !isNode(last) ? (node.range?.[1] ?? 0) : lastOf(last);
 }
 
 /** Where the first rule may be put: right below `creation_rules:`. */
@@ -95,7 +94,7 @@ function placeOf(text: string, where: string): { readonly at: number; readonly i
 function rulesOf(text: string, where: string): YAMLSeq {
   const document = parseDocument<Node>(text, { prettyErrors: false });
   const root = document.contents;
-  const rules: unknown = isMap(root) ? (root as YAMLMap).get("creation_rules", true) : undefined;
+  const rules: unknown = isMap(root) ? root.get("creation_rules", true) : undefined;
   if (document.errors.length === 0 && isSeq(rules) && rules.flow !== true) return rules;
   if (isScalar(rules) || rules === undefined) throw wrong(where, "it has no creation_rules");
   throw wrong(where, "creation_rules is not written as a list with one rule below the other");

@@ -50,19 +50,16 @@ function middle(from: readonly string[], to: readonly string[]): readonly Line[]
   const lines: Line[] = [];
   let [i, j] = [0, 0];
   while (i < from.length || j < to.length) {
-    if (i < from.length && j < to.length && from[i] === to[j]) {
-      lines.push({ sign: " ", text: from[i++] ?? "" });
-      j++;
-    } else if (j >= to.length || (i < from.length && common(i + 1, j) >= common(i, j + 1))) {
-      lines.push({ sign: "-", text: from[i++] ?? "" });
-    } else {
-      lines.push({ sign: "+", text: to[j++] ?? "" });
-    }
+    const isSame = from[i] === to[j];
+    const sign = isSame ? " " : common(i + 1, j) >= common(i, j + 1) ? "-" : "+";
+    lines.push({ sign, text: (sign === "+" ? to[j] : from[i]) ?? "" });
+    if (sign !== "+") i++;
+    if (sign !== "-") j++;
   }
   return lines;
 }
 
-/** How many lines the ends of both have in common, from a line of each on. */
+/** How many lines the ends of both have in common, from a line of each on; -1 beyond the end. */
 function tableOf(from: readonly string[], to: readonly string[]) {
   const width = to.length + 1;
   const table = new Uint16Array((from.length + 1) * width);
@@ -71,7 +68,7 @@ function tableOf(from: readonly string[], to: readonly string[]) {
     for (let j = to.length - 1; j >= 0; j--)
       table[i * width + j] =
         from[i] === to[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1));
-  return at;
+  return (i: number, j: number) => (i > from.length || j > to.length ? -1 : at(i, j));
 }
 
 function hunksOf(lines: readonly Line[]): readonly string[] {

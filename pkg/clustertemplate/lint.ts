@@ -41,7 +41,7 @@ export async function lintTemplate(
   if (before.length > 0) return before;
   const unused = unusedParameters(parameters, compiled);
   const places = compiled.flatMap((file) => problemsOfPath(template, file));
-  const tried = await problemsOfTrials(template);
+  const tried = problemsOfTrials(template);
   const exposed = sops === undefined ? [] : await problemsOfSecrets(template, sops, chance);
   return [...new Set([...unused, ...places, ...tried, ...exposed])];
 }
@@ -145,18 +145,14 @@ function choicesOf({ type, enum: words = [], default: otherwise }: NamedParamete
 /** A value of the type, for a parameter without default. */
 function sampleOf({ type, enum: words = [], minimum = 1, minLength = 1 }: NamedParameter): Json {
   const [first] = words;
-  if (first !== undefined) return type === "array" ? [first] : first;
-  switch (type) {
-    case "string":
-      return "sample".padEnd(minLength, "x");
-    case "boolean":
-      return false;
-    case "integer":
-    case "number":
-      return minimum;
-    case "array":
-      return ["sample"];
-  }
+  const scalars = {
+    string: "sample".padEnd(minLength, "x"),
+    boolean: false,
+    integer: minimum,
+    number: minimum,
+  } as const;
+  if (type === "array") return [first ?? scalars.string];
+  return first ?? scalars[type];
 }
 
 function checkYaml({ path, content }: RenderedFile): void {

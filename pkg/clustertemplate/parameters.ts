@@ -119,16 +119,14 @@ export function problemsOfDefinition(parameter: NamedParameter): readonly string
   const words = asList(parameter.enum) as readonly Json[];
   const type = itemOf(parameter);
   const wrongWords = words.filter((word) => problemsIn({ type }, word).length > 0);
-  return [
-    ...(wrongWords.length > 0 ? [`${name}: values of enum are no ${type}`] : []),
-    ...(secret && otherwise !== undefined ? [`${name}: a secret has no default`] : []),
-    ...(required && otherwise !== undefined
-      ? [`${name}: what has a default never has to be given`]
-      : []),
-    ...(secret ? [] : problemsOf({ ...parameter, required: false }, otherwise)).map(
-      (problem) => `default of ${problem}`,
-    ),
+  const standing: readonly (readonly [boolean, string])[] = [
+    [wrongWords.length > 0, `values of enum are no ${type}`],
+    [secret && otherwise !== undefined, "a secret has no default"],
+    [required && otherwise !== undefined, "what has a default never has to be given"],
   ];
+  const problems = standing.filter(([isWrong]) => isWrong).map(([, what]) => `${name}: ${what}`);
+  const ofDefault = secret ? [] : problemsOf({ ...parameter, required: false }, otherwise);
+  return [...problems, ...ofDefault.map((problem) => `default of ${problem}`)];
 }
 
 function isPattern(pattern: string): boolean {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { Fleet, FleetMember, FleetMemberSpec } from "../api/index.ts";
 import { memberName, revisionName } from "./names.ts";
 import { deletionPolicyOf, fleetStatus, memberStatus, planMembers } from "./index.ts";
-import { managementCluster, type ClusterFacts } from "../cluster/index.ts";
+import { managementCluster, managementFacts, type ClusterFacts } from "../cluster/index.ts";
 
 const fleet = (more: object = {}, metadata: object = {}): Fleet => ({
   apiVersion: "capitan.dev/v1alpha1",
@@ -72,6 +72,9 @@ const removed = (observedGeneration: number) => ({
   ],
 });
 const now = new Date("2026-08-01T12:00:00Z");
+const away = (name: string, withdrawnUntil = "2026-08-01T12:00:01Z") =>
+  cluster(name, { withdrawnUntil });
+const hubFleet = fleet({ clusterSelector: undefined, target: "Management" });
 const plan = (
   clusters: readonly ClusterFacts[],
   members: readonly FleetMember[],
@@ -129,6 +132,42 @@ const cases: readonly (readonly [
     "selected again before that, it comes back",
     () => plan([cluster("a")], [member("a", { state: "Removed" })]),
     ["a:Present:r1"],
+  ],
+  [
+    "from a cluster that is withdrawn every member withdraws, however often it is looked at",
+    () =>
+      plan(
+        [away("a"), away("b"), away("c")],
+        [member("a"), member("b", { state: "Removed" }, removed(1))],
+        "r2",
+      ),
+    ["a:Removed:r1"],
+  ],
+  [
+    "a withdrawal that has run out counts no more",
+    () =>
+      plan([away("a", "2026-08-01T11:59:59Z")], [member("a", { state: "Removed" }, removed(1))]),
+    ["a:Present:r1"],
+  ],
+  [
+    "a withdrawal until nobody knows when is none",
+    () => plan([away("a", "soon")], [member("a")]),
+    [],
+  ],
+  [
+    "a Fleet for the hub itself has its member there, whatever the Clusters are called",
+    () => plan([cluster("management"), managementFacts("fleet")], [], "r1", hubFleet),
+    ["management:Present:r1"],
+  ],
+  [
+    "one that was for Clusters withdraws from them",
+    () => plan([cluster("a"), managementFacts("fleet")], [member("a")], "r1", hubFleet),
+    ["a:Removed:r1", "management:Present:r1"],
+  ],
+  [
+    "a Fleet for Clusters is never on the hub itself",
+    () => plan([managementFacts("fleet")], [], "r1", fleet({ clusterSelector: {} })),
+    [],
   ],
   [
     "a member whose cluster is not in the cache goes only when a read confirms it",

@@ -92,8 +92,14 @@ export async function publish(
     if (outcome.kind === "taken") return { commit: oid, previous, attempts };
     if (outcome.kind === "lost") keep(sent, { oid, previous, base }, outcome.error);
     await checkRetry(remote, { request, base, outcome, attempts });
-    await setTimeout(Math.random() * Math.min(pauseMaxMs, attempts * 200), undefined, { signal });
+    await pause(attempts, signal);
   }
+}
+
+/** At random, so that two who have met do not meet again. Whoever aborts is heard by the next request. */
+async function pause(attempts: number, signal: AbortSignal): Promise<void> {
+  const ms = Math.random() * Math.min(pauseMaxMs, attempts * 200);
+  await setTimeout(ms, undefined, { signal }).catch(() => undefined);
 }
 
 /** Throws when the server has swallowed enough. */

@@ -50,7 +50,7 @@ test("defaults are filled in by the API server", async () => {
 });
 
 const refused: readonly (readonly [what: string, spec: object, field: RegExp])[] = [
-  ["no selector", { layers: good.layers }, /spec\.clusterSelector/],
+  ["no selector", { layers: good.layers }, /exactly one of clusterSelector and target/],
   ["no list of layers", { clusterSelector: good.clusterSelector }, /spec\.layers/],
   [
     "two layers of one name",
@@ -103,6 +103,17 @@ const refused: readonly (readonly [what: string, spec: object, field: RegExp])[]
     /path, values and decryption need a source with files: oci or git/,
   ],
   ["flux without a version", layer({ flux: { artifact: { url: "oci://a/b" } } }), /flux\.version/],
+  [
+    "a selector and a target",
+    { ...good, target: "Management" },
+    /exactly one of clusterSelector and target/,
+  ],
+  ["another target", { layers: good.layers, target: "Everything" }, /target/],
+  [
+    "Flux for the hub itself",
+    { target: "Management", layers: [{ name: "l", flux: { version: "2.9.4" } }] },
+    /target: Management takes oci, git and inline layers/,
+  ],
   ["an interval that is no duration", { ...good, interval: "soon" }, /spec\.interval/],
   ["an interval of nothing", { ...good, interval: "0s" }, /between 1s and 8760h/],
   ["an unknown deletionPolicy", { ...good, deletionPolicy: "Maybe" }, /deletionPolicy/],

@@ -12,7 +12,12 @@ import { systemNamespace } from "../../pkg/install/index.ts";
 import { decodeInventory } from "../../pkg/inventory/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { annotations, parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import {
+  annotations,
+  parseManifests,
+  type KubeObject,
+  type Resource,
+} from "../../pkg/object/index.ts";
 import { generateIdentity, type NewIdentity } from "../../pkg/sops/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import { GitLab } from "../harness/git.ts";
@@ -217,7 +222,7 @@ const says = (reason: string, words: RegExp) =>
 test("a cluster is born from Git: its Cluster, its identity, its Fleet, its layers", async () => {
   const stringData = { "manager.agekey": manager.identity };
   const key = { apiVersion: "v1", kind: "Secret", metadata: { namespace, name: "man-key" } };
-  await hub.apply(resources.secret, { ...key, stringData } as KubeObject, { manager: "test" });
+  await hub.apply(resources.secret, { ...key, stringData }, { manager: "test" });
   await git.commitFiles("fleet.git", { ...always(), ...(await clusterFiles("man-1")) });
   await hub.apply(resources.fleet, platform(life()), { manager: "test" });
   await fleetReady(hub, "man-life");
@@ -432,4 +437,34 @@ test("capitan.dev/withdraw: everything leaves the cluster until the deadline, an
   for (const name of ["man-orphan", "man-many"]) await fleetReady(hub, name);
   assert.ok(await client.get(resources.configMap, left), "it comes back by itself");
   await client.close();
+});
+
+test("from a namespace that is no platform namespace nothing reaches the hub, members made by hand neither", async () => {
+  const there = { namespace: "default", name: "man-tenant" };
+  const evil = [inline("l", [configMap("man-evil", {}, namespace)])];
+  const apiVersion = "capitan.dev/v1alpha1";
+  const apply = (resource: Resource, kind: string, spec: object) =>
+    hub.apply(resource, { apiVersion, kind, metadata: there, spec }, { manager: "test" });
+  await apply(resources.fleet, "Fleet", { target: "Management", layers: evil });
+  const refused = await fleetHas(hub, "man-tenant", "NamespaceNotAllowed", "default");
+  assert.match(refused.message, /must not have target: Management/);
+  const rest = { wait: true, timeout: "5m", deletionPolicy: "Delete", dependsOn: [] };
+  const layers = evil.map((layer) => ({ ...layer, ...rest }));
+  await apply(resources.fleetRevision, "FleetRevision", { fleetRef: { name: there.name }, layers });
+  await apply(resources.fleetMember, "FleetMember", {
+    fleetRef: there,
+    clusterRef: { kind: "Management", name: "management" },
+    revision: there.name,
+  });
+  // A pass over the hub, with all members that it has there.
+  await manage("man-good", [inline("l", [configMap("man-good", {}, namespace)])]);
+  await fleetReady(hub, "man-good");
+  assert.equal(
+    await hub.get(resources.configMap, { namespace, name: "man-evil" }),
+    undefined,
+    "nothing was written",
+  );
+  for (const resource of [resources.fleetMember, resources.fleetRevision, resources.fleet])
+    await deleteNow(hub, resource, there);
+  await deleteNow(hub, resources.fleet, { namespace, name: "man-good" });
 });

@@ -149,7 +149,7 @@ test("a cluster is made, changed and taken away through Git, and nothing of it i
     metadata: { namespace, name },
     spec,
   };
-  await hub.apply(resources.fleet, fleet as KubeObject, { manager: "test" });
+  await hub.apply(resources.fleet, fleet, { manager: "test" });
   await fleetReady(hub, name);
   const workload = connect(parseWorkloadKubeconfig(await clusterKubeconfig(hub, cluster), name));
   t.after(() => workload.close());
@@ -220,7 +220,7 @@ test("layers that do not go in time come back, and nothing is committed", async 
     metadata: { namespace, name },
     spec,
   };
-  await hub.apply(resources.fleet, fleet as KubeObject, { manager: "test" });
+  await hub.apply(resources.fleet, fleet, { manager: "test" });
   await fleetReady(hub, name);
   const head = await r.head();
   const ran = await r.run(`delete cluster ${name} --withdraw --timeout 3s --yes`);

@@ -4,6 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
+import { inTerminal } from "../harness/cli.ts";
 import { fleetRepository, manager, password, sopsYaml } from "../harness/fleet-repository.ts";
 import { GitLab, temporary } from "../harness/git.ts";
 
@@ -221,4 +222,28 @@ test("G3 clusters that are made at the same time are all there, each with its ru
     assert.ok(rules.includes(`^config/clusters/${name}/`));
     assert.ok(files.includes(`management/clusters/${name}/cluster.yaml`));
   }
+});
+
+test("at a terminal what is missing is asked for, again when it will not do, a secret without echo", async (t) => {
+  const r = await repository(t, "asked.git");
+  const line = `capitan create cluster a1 -t lab --offline --repo ${r.url} --dry-run`;
+  const { code, stdout } = await inTerminal(line, 160, {
+    input: "tooFew\nenough-characters\n",
+    env: r.env,
+  });
+  assert.equal(code, 0, stdout);
+  const question = "adminPassword (What the Secret admin in the cluster holds): ";
+  assert.equal(stdout.split(question).length, 3, stdout);
+  assert.match(stdout, /✗ adminPassword: must have at least 8 characters\n/);
+  assert.match(stdout, /password: \(encrypted\)/);
+  // What is typed ahead, before the command runs, is the terminal's own to show.
+  const shown = stdout.slice(stdout.indexOf(question));
+  assert.ok(!shown.includes("tooFew") && !shown.includes("enough-characters"), shown);
+});
+
+test("two ways for one change are wrong usage", async (t) => {
+  const r = await repository(t, "ways.git");
+  const { code, stderr } = await r.create("a1", "--offline --dry-run --branch b");
+  assert.equal(code, 2);
+  assert.match(stderr, /say one of --output, --dry-run and --branch/);
 });

@@ -11,7 +11,7 @@ import { startGitSsh } from "../../hack/lab/git-ssh.ts";
 import { root } from "../../hack/lab/paths.ts";
 import type { GitRepository, Proposal, PublishRequest } from "../../pkg/git/index.ts";
 import type { GitCredentials } from "../../pkg/gitdata/index.ts";
-import { GitLab, newKeyPair, openGit, temporary } from "../harness/git.ts";
+import { GitLab, newKeyPair, openGit, startAgent, temporary } from "../harness/git.ts";
 import { portOf, proxy, type Answer, type Seen } from "../harness/servers.ts";
 
 const author = { name: "Ada Lovelace", email: "ada@example.test" };
@@ -137,6 +137,20 @@ for (const [i, way] of ways.entries()) {
     assert.deepEqual(await isomorphic.listFiles({ fs, gitdir, ref: "main" }), ["a/b.yaml"]);
   });
 }
+
+test("a person's SSH agent lets us in, without a key that we could read", async (t) => {
+  const name = await empty("agent.git");
+  const socket = await startAgent(t, deployKey.private);
+  const keys = { hostKeys: [hostKey.private], deployKey: deployKey.public };
+  const server = await startGitSsh({ root: lab.root, writable: true, ...keys });
+  closing.push(server.close);
+  const knownHosts = `[127.0.0.1]:${server.host.split(":")[1]} ${hostKey.public}\n`;
+  const ssh = { identity: undefined, agent: socket, passphrase: undefined, knownHosts };
+  const published = await put(await opened(t, `ssh://git@${server.host}/${name}`, { ssh }), {
+    x: "1",
+  });
+  assert.equal(await head(name), published?.commit);
+});
 
 test("a proposal that changes nothing is not pushed, nor one that is withdrawn", async (t) => {
   const name = await started("nothing.git");

@@ -10,6 +10,7 @@ type How = {
   /** What stdin says; without it stdin is empty. */
   readonly input?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
 };
 
 const ownColours = {
@@ -23,7 +24,7 @@ const ownColours = {
 export function run(command: string, args: readonly string[], how: How = {}): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...how.env };
-    const child = spawn(command, args, { env, timeout: deadlineMs });
+    const child = spawn(command, args, { env, cwd: how.cwd, timeout: deadlineMs });
     const out = { stdout: "", stderr: "" };
     child.stdout.setEncoding("utf8").on("data", (text: string) => (out.stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (out.stderr += text));

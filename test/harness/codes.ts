@@ -54,8 +54,19 @@ const commandCodes: readonly Code[] = [
   "SopsFileTooLarge",
 ];
 
-/** What only who writes Git is told; `test/git/publish.test.ts` makes them true. */
+/** What only who writes Git is told; `test/git/publish.test.ts` and `test/e2e/bootstrap.test.ts` make them true. */
 const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "GitPushRejected"];
+
+/** The codes of clusters through Git; `test/git/clusters.test.ts` and `test/e2e/templates.test.ts` make them true. */
+const clusterCommandCodes: readonly Code[] = [
+  "ClusterTemplateInvalid",
+  "FileEdited",
+  "LayersLeft",
+  "NameInvalid",
+  "ParameterInvalid",
+  "SecretExposed",
+  "VersionRefused",
+];
 
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
@@ -71,6 +82,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...publishCodes,
   ...identityCodes,
   ...commandCodes,
+  ...clusterCommandCodes,
   ...passingCodes,
 ];
 

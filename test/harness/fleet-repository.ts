@@ -65,6 +65,7 @@ export async function fleetRepository(t: TestContext, where: Where) {
     url,
     parent,
     secret,
+    env,
     run: (words: string, input?: string) => run(split(words), input),
     /** Makes a cluster of the template lab. */
     create: (cluster: string, words = "") =>

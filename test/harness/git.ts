@@ -1,5 +1,5 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -12,6 +12,8 @@ import {
 } from "../../pkg/git/index.ts";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
 import type { ArtifactFiles } from "../../pkg/oci/index.ts";
+import { until } from "../../hack/lab/wait.ts";
+import { run } from "./cli.ts";
 
 const identity = {
   GIT_AUTHOR_NAME: "lab",
@@ -160,6 +162,22 @@ function makeKeyPair(kind: "ed25519" | "ecdsa" | "rsa", passphrase: string | und
   if (passphrase === undefined) return ssh2.utils.generateKeyPairSync("ed25519");
   const lock = { passphrase, cipher: "aes256-ctr", rounds: 16 };
   return ssh2.utils.generateKeyPairSync("ed25519", lock);
+}
+
+/** A real ssh-agent with a key, which ends with the test; its socket. */
+export async function startAgent(t: TestContext, privateKey: string): Promise<string> {
+  const dir = await temporary(t);
+  const [socket, file] = [join(dir, "agent"), join(dir, "key")];
+  await writeFile(file, privateKey, { mode: 0o600 });
+  const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+  t.after(() => agent.kill());
+  const env = { SSH_AUTH_SOCK: socket };
+  await until(async () => (await run("ssh-add", ["-q", file], { env })).code === 0, {
+    deadlineMs: 20_000,
+    what: "the agent to take the key",
+  });
+  await rm(file);
+  return socket;
 }
 
 /** A directory that goes with the test. */
