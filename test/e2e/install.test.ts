@@ -258,7 +258,11 @@ test("a layer waits for the one it depends on; removing it deletes what it creat
     "/ConfigMap/default/first",
     "apps/Deployment/default/first",
   ]);
-  await applyFleet(hub, "ordered", "install-2", []);
+  // Server-side apply cannot empty a list of its own: it takes the list away, which is refused.
+  const emptied = applyFleet(hub, "ordered", "install-2", []);
+  await assert.rejects(emptied, /spec\.layers: Required value/);
+  const fleet = { namespace, name: "ordered" };
+  await hub.mergePatch(resources.fleet, fleet, { spec: { layers: [] } });
   await until(async () => (await inventoryKeys(client)).length === 0, {
     deadlineMs: 30_000,
     what: "everything to be pruned",
