@@ -165,6 +165,11 @@ const spec = object({
       "x-kubernetes-list-map-keys": ["name"],
     }),
   },
+  optional: {
+    serviceAccountName: objectName(
+      "A ServiceAccount of this namespace, as which everything is read and written for the Fleet, on the hub and on its clusters. Needed outside the platform namespaces.",
+    ),
+  },
 });
 
 const status = object({

@@ -14,4 +14,5 @@ export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";
 export { overviewOf, type Overview } from "./overview.ts";
 export { guardActions, recentlyLeft, type Guarded } from "./guard.ts";
+export { accountUser, userOf, type Tenancy } from "./tenancy.ts";
 export { configMapsOf, secretsOf } from "./references.ts";
