@@ -4,6 +4,7 @@ import { approveFleet, approveMember } from "./approve.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
+import { createTenant } from "./create-tenant.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -53,6 +54,7 @@ export const commands: readonly Command[] = [
   { module: of(install) },
   { module: of(uninstall) },
   { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },
+  { verb: "create", describe: "Make something new", nouns: [of(createTenant)] },
   { module: of(check) },
   {
     verb: "get",

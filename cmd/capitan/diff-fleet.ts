@@ -6,7 +6,7 @@ import { clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
 import { managedElsewhere } from "../../pkg/drift/index.ts";
 import type { DesiredObject, LayerPlan } from "../../pkg/engine/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { isSelected, ownerOf, type ClusterFacts } from "../../pkg/fleet/index.ts";
+import { accountUser, isSelected, ownerOf, type ClusterFacts } from "../../pkg/fleet/index.ts";
 import { idOfEntry, ownedBy, type Inventory } from "../../pkg/inventory/index.ts";
 import { ApiError, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import {
@@ -148,7 +148,10 @@ async function diffCluster(
       const problems = layers.flatMap(({ problem }) => problem ?? []);
       const { inventory } = await readLedger(workload);
       const { namespace = "", name } = resolved.fleet.metadata;
-      const on = { workload, inventory, owner: ownerOf({ namespace, name }) };
+      // As the controller: what it may not do for this Fleet is refused here too.
+      const account = resolved.fleet.spec.serviceAccountName;
+      const user = account === undefined ? undefined : accountUser(namespace, account);
+      const on = { workload: workload.as(user), inventory, owner: ownerOf({ namespace, name }) };
       const objects = await diffObjects(on, layers);
       const dropped = droppedFrom(on, layers);
       return { cluster: cluster.name, objects: [...objects, ...dropped], problems };

@@ -8,6 +8,7 @@ import { ownVersion } from "../own-version.ts";
 import { hubOptions, resourceOf, withHub } from "./hub.ts";
 import { repeatable } from "./repeatable.ts";
 
+/** By this name an API server tells what commands have set up. */
 const manager = "capitan-install";
 const establishedMs = 30_000;
 const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -19,6 +20,7 @@ type InstallArguments = {
   readonly "platform-namespace": readonly string[];
   readonly replicas: number;
   readonly "events-addr"?: string | undefined;
+  readonly "default-service-account"?: string | undefined;
   readonly export: boolean;
 };
 
@@ -55,6 +57,11 @@ function builder(y: Argv) {
         describe: "Namespace of Clusters and Fleets; repeatable",
       },
       replicas: { type: "number", default: 2, describe: "Pods; one leads, the others wait" },
+      "default-service-account": {
+        type: "string",
+        describe:
+          "What Fleets outside the platform namespaces act as that name no ServiceAccount; without it they are refused",
+      },
       "events-addr": {
         type: "string",
         describe: "Where Flux's notification-controller listens: events are sent there too",
@@ -69,6 +76,9 @@ function wrongArgument(args: InstallArguments): string | undefined {
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
     return "--replicas must be a positive number";
   if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";
+  const account = args["default-service-account"];
+  if (account !== undefined && !namePattern.test(account))
+    return `--default-service-account ${account} is no ServiceAccount's name`;
   if (args["events-addr"] !== undefined && !addressPattern.test(args["events-addr"]))
     return "--events-addr must be an http or https URL without credentials";
   return undefined;
@@ -81,15 +91,18 @@ async function processOptions(args: InstallArguments): Promise<ProcessOptions> {
     platformNamespaces: [...new Set(args["platform-namespace"])].sort(),
     replicas: args.replicas,
     eventsAddress: args["events-addr"],
+    defaultServiceAccount: args["default-service-account"],
   };
 }
 
-function exported(objects: readonly KubeObject[]): string {
+/** Manifests as they are kept in Git. */
+export function exported(objects: readonly KubeObject[]): string {
   const options = { aliasDuplicateObjects: false, lineWidth: 0 };
   return objects.map((object) => `---\n${stringify(object, options)}`).join("");
 }
 
-async function applyAll(hub: KubeClient, objects: readonly KubeObject[]): Promise<void> {
+/** Applies objects in their order, saying what becomes of each, and waits for CRDs. */
+export async function applyAll(hub: KubeClient, objects: readonly KubeObject[]): Promise<void> {
   const discovery = new Discovery(hub);
   for (const object of objects) {
     const resource = await resourceOf(discovery, object);

@@ -3,7 +3,7 @@ import { renderLayer, type LayerInputs } from "../engine/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import type { ClusterFacts, MemberAction } from "../fleet/index.ts";
 import { idOf, keyOf } from "../object/index.ts";
-import type { Named } from "./ports.ts";
+import type { Actor, Named } from "./ports.ts";
 import type { Sources } from "./sources.ts";
 
 /** Clusters that are judged at once. */
@@ -35,6 +35,8 @@ export type Dropped = (before: string, after: string, cluster: string) => readon
 
 type Means = {
   readonly fleet: Named;
+  /** The user as whom the Fleet's inputs are read. */
+  readonly as: Actor;
   readonly sources: Sources;
   readonly revision: (name: string) => Promise<FleetRevision | undefined>;
 };
@@ -94,7 +96,7 @@ function keysIn({ layer, inputs }: Loaded[number]): readonly string[] {
 async function loadOrUnknown(
   name: string,
   cluster: ClusterFacts,
-  { fleet, sources, revision }: Means,
+  { fleet, as, sources, revision }: Means,
   signal: AbortSignal,
 ): Promise<Loaded | undefined> {
   const found = await revision(name);
@@ -104,7 +106,7 @@ async function loadOrUnknown(
     return await Promise.all(
       found.spec.layers.map(async (layer) => ({
         layer,
-        inputs: await sources.load(layer, { fleet, cluster: cluster.context }, signal),
+        inputs: await sources.load(layer, { fleet, as, cluster: cluster.context }, signal),
       })),
     );
   } catch (error) {

@@ -33,7 +33,7 @@ import {
 } from "../inventory/index.ts";
 import { hmacHex } from "../json/index.ts";
 import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
-import type { Clock, Kind, WorkloadPort } from "./ports.ts";
+import type { Actor, Clock, Kind, WorkloadPort } from "./ports.ts";
 import type { Placed, Session } from "./session.ts";
 
 /** A pass of more steps than this is a bug, not work. */
@@ -43,6 +43,8 @@ const stepsMax = 1_000;
 export type MemberPlan = {
   readonly member: string;
   readonly owner: string;
+  /** The user as whom everything is done for the Fleet in its cluster. */
+  readonly as: Actor;
   /** `namespace/name` of the Fleet and of the Cluster. */
   readonly fleet: string;
   readonly cluster: string;
@@ -140,6 +142,7 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
     unlisted,
     searched,
     nowMs,
+    triesFirst: plan.as !== undefined,
     claims,
     live: workload.live(),
     layers: revision === undefined ? undefined : (session.placed.get(member)?.layers ?? []),
@@ -180,27 +183,28 @@ async function perform(
 ): Promise<Facts> {
   const { workload } = session;
   const { signal } = options;
+  const hands = workload.as(plan.as);
   switch (next.kind) {
     case "inspect":
-      return learnInspected(facts, await workload.inspect(next.objects, signal));
+      return learnInspected(facts, await hands.inspect(next.objects, signal));
     case "store":
       if (next.sequence > facts.sequence) await options.remember(next.sequence);
       await store(session, plan, next, signal);
       return learnStored(facts, next.inventory, next.sequence);
     case "apply": {
       const asked = questionsAbout(next.objects, facts, session.attempts);
-      return learnApplied(facts, next.objects, await workload.apply(next.objects, asked, signal));
+      return learnApplied(facts, next.objects, await hands.apply(next.objects, asked, signal));
     }
     case "establish":
       return learnEstablished(facts, await workload.establish(next.keys, signal));
     case "look":
-      return learnHealth(facts, await workload.look(liveObjects(next.keys, facts), signal));
+      return learnHealth(facts, await hands.look(liveObjects(next.keys, facts), signal));
     case "release":
-      return learnRemoved(facts, await workload.release(next.entries, signal));
+      return learnRemoved(facts, await hands.release(next.entries, signal));
     case "delete":
       return removeOrAsk(next.entries, facts, { session, plan, options });
     case "disarm":
-      return learnDisarmed(facts, await workload.disarmFlux(signal));
+      return learnDisarmed(facts, await hands.disarmFlux(signal));
   }
 }
 
@@ -208,11 +212,11 @@ async function perform(
 async function removeOrAsk(
   entries: readonly Entry[],
   facts: Facts,
-  { session, options }: Pass,
+  { session, plan, options }: Pass,
 ): Promise<Facts> {
   const isApproved = entries.every((entry) => entry.approved === true);
   if (!isApproved && !options.mayPrune()) return { ...facts, prunesMany: true };
-  return learnRemoved(facts, await session.workload.delete(entries, options.signal));
+  return learnRemoved(facts, await session.workload.as(plan.as).delete(entries, options.signal));
 }
 
 /** Writes the inventory with this member's pin, or, once it owns nothing any more, without. */

@@ -1,5 +1,5 @@
 import { durationMs, type Fleet, type FleetMember } from "../api/index.ts";
-import { CapitanError, isCapitanError, messageOf, type Code } from "../errors/index.ts";
+import { isCapitanError, messageOf, type Code } from "../errors/index.ts";
 import { untilEvent, type Again } from "../pace/index.ts";
 import { type Problem } from "../engine/index.ts";
 import {
@@ -10,13 +10,15 @@ import {
   planMembers,
   recentlyLeft,
   revisionName,
+  userOf,
   type ClusterFacts,
   type FleetOutcome,
+  type Tenancy,
   type MemberAction,
 } from "../fleet/index.ts";
 import { annotations, matchesSelector } from "../object/index.ts";
 import { changesIn, droppedBy, type Dropped } from "./dropped.ts";
-import type { Clock, FleetHub, Log, Named } from "./ports.ts";
+import type { Actor, Clock, FleetHub, Log, Named } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
 
@@ -31,7 +33,7 @@ export type FleetReconcilerOptions = {
   readonly sources: Sources;
   readonly clock: Clock;
   readonly log: Log;
-  readonly platformNamespaces: ReadonlySet<string>;
+  readonly tenancy: Tenancy;
   /** Throws CapiVersionUnsupported when the hub's Cluster API is too old. */
   readonly checkHub: (signal: AbortSignal) => Promise<void>;
 };
@@ -90,12 +92,12 @@ export class FleetReconciler {
     signal: AbortSignal,
   ): Promise<{ problem?: Problem; resolved?: Resolved }> {
     try {
-      this.#checkNamespace(fleet);
+      const as = userOf(fleet, this.#options.tenancy);
       await this.#options.checkHub(signal);
       if (fleet.metadata.deletionTimestamp !== undefined) return {};
       await this.#options.hub.setFinalizer(fleet, true, signal);
       if (fleet.spec.suspend) return {};
-      return { resolved: await this.#resolve(key, fleet, signal) };
+      return { resolved: await this.#resolve(key, fleet, as, signal) };
     } catch (error) {
       if (signal.aborted) throw error;
       const code = isCapitanError(error) ? error.code : "InternalError";
@@ -106,16 +108,7 @@ export class FleetReconciler {
     }
   }
 
-  #checkNamespace({ metadata }: Fleet): void {
-    const { namespace = "" } = metadata;
-    if (this.#options.platformNamespaces.has(namespace)) return;
-    throw new CapitanError(
-      "NamespaceNotAllowed",
-      `Fleets in namespace ${namespace} are refused: it is not one of the platform namespaces (${[...this.#options.platformNamespaces].join(", ")})`,
-    );
-  }
-
-  async #resolve(key: string, fleet: Fleet, signal: AbortSignal): Promise<Resolved> {
+  async #resolve(key: string, fleet: Fleet, as: Actor, signal: AbortSignal): Promise<Resolved> {
     const { hub, sources, clock } = this.#options;
     const { namespace } = nameOf(fleet);
     const versions = [...configMapsOf(fleet.spec)].map((of) =>
@@ -125,7 +118,7 @@ export class FleetReconciler {
     const held = this.#resolved.get(key);
     const ageMs = clock.monotonicMs() - (held?.atMs ?? 0);
     if (held?.trigger === trigger && ageMs < durationMs(fleet.spec.interval)) return held;
-    const spec = await sources.resolve(fleet, signal);
+    const spec = await sources.resolve(fleet, as, signal);
     const revision = revisionName(fleet.metadata.name, spec);
     await hub.writeRevision(fleet, revision, spec, signal);
     // The time is not moved when nothing was found to be new: an unchanged Fleet is not written.
@@ -177,10 +170,10 @@ export class FleetReconciler {
     members: readonly FleetMember[],
     signal: AbortSignal,
   ): Promise<Dropped> {
-    const { hub, sources } = this.#options;
+    const { hub, sources, tenancy } = this.#options;
     const { namespace } = nameOf(fleet);
     const revision = (name: string) => hub.revision({ namespace, name }, signal);
-    const means = { fleet: nameOf(fleet), sources, revision };
+    const means = { fleet: nameOf(fleet), as: userOf(fleet, tenancy), sources, revision };
     return droppedBy(changesIn(actions, members), means, signal);
   }
 

@@ -1,5 +1,6 @@
 import {
   conditionOf,
+  type Fleet,
   type FleetMember,
   type FleetRevision,
   type RevisionLayer,
@@ -13,14 +14,16 @@ import {
   memberStatus,
   ownerOf,
   removalWaitsFor,
+  userOf,
   type ClusterFacts,
   type MemberOutcome,
+  type Tenancy,
 } from "../fleet/index.ts";
 import { annotations } from "../object/index.ts";
 import type { MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
 import { plantedName, type Identities } from "./identities.ts";
-import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
+import type { Actor, Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
 import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
@@ -31,6 +34,7 @@ export type MembersOptions = {
   readonly identities: Identities;
   readonly clock: Clock;
   readonly log: Log;
+  readonly tenancy: Tenancy;
 };
 
 /**
@@ -78,23 +82,25 @@ export class Members {
     signal: AbortSignal,
   ): Promise<MemberPlan | Problem> {
     const { spec, metadata } = member;
+    const standing = orProblem(() => this.#standing(member, on));
+    if ("code" in standing) return standing;
     const revision = await this.#revisionOf(member, signal);
     if (revision === undefined && spec.state === "Present") {
       const message = `FleetRevision ${metadata.namespace ?? ""}/${spec.revision} does not exist`;
       return { code: "RevisionNotFound", message };
     }
     const layers = revision?.spec.layers ?? [];
-    const audience = { fleet: spec.fleetRef, cluster: on.cluster.context };
+    const audience = { fleet: spec.fleetRef, cluster: on.cluster.context, as: standing.as };
     const inputs = await Promise.all(
       layers.map(
         async (layer) =>
           [layer.name, await this.#inputsFor(layer, { audience, on }, signal)] as const,
       ),
     );
-    return { ...this.#standing(member, on), revision, inputs: new Map(inputs) };
+    return { ...standing, revision, inputs: new Map(inputs) };
   }
 
-  /** The same plan with what may have changed since without the revision changing. */
+  /** The same plan with what may have changed since without the revision changing. Throws NamespaceNotAllowed. */
   refresh(plan: MemberPlan, member: FleetMember, on: OnCluster): MemberPlan {
     return { ...plan, ...this.#standing(member, on) };
   }
@@ -106,6 +112,7 @@ export class Members {
     return {
       member: metadata.name,
       owner: ownerOf(spec.fleetRef),
+      as: this.#userFor(fleet, spec.fleetRef),
       fleet: clusterKey(spec.fleetRef),
       cluster: clusterKey(cluster),
       approval: metadata.annotations?.[annotations.approveRemoval],
@@ -119,6 +126,12 @@ export class Members {
       }),
       leavesBehind: (layer: string) => fleet !== undefined && leavesBehind(fleet.spec, layer),
     };
+  }
+
+  /** As whom the Fleet acts, as it says now: never, by whatever is missing, as the controller. */
+  #userFor(fleet: Fleet | undefined, name: Named): Actor {
+    if (fleet !== undefined) return userOf(fleet, this.#options.tenancy);
+    throw new CapitanError("NotFound", `Fleet ${clusterKey(name)} does not exist`);
   }
 
   /**
@@ -162,12 +175,15 @@ export class Members {
     signal: AbortSignal,
   ): Promise<LayerInputs | Problem> {
     const { identities, sources } = this.#options;
+    const { as } = audience;
     try {
       const decrypts = layer.flux?.sync?.decryption !== undefined;
       const planted = decrypts
-        ? await on.session.workload.secretData(plantedName, signal)
+        ? await on.session.workload.as(as).secretData(plantedName, signal)
         : undefined;
-      const ageKeys = decrypts ? await identities.of(audience.cluster, planted, signal) : undefined;
+      const ageKeys = decrypts
+        ? await identities.of(audience.cluster, { as, planted }, signal)
+        : undefined;
       return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;
@@ -255,6 +271,16 @@ export class Members {
     if (members.some((member) => !saysAlready(member, problem)))
       this.#options.log.warn(facts, problem.message);
     for (const member of members) await this.report(member, { problem, layers: [] }, signal);
+  }
+}
+
+/** What is decided, or the reason why not. */
+function orProblem<T>(decide: () => T): T | Problem {
+  try {
+    return decide();
+  } catch (error) {
+    if (!isCapitanError(error)) throw error;
+    return problemOf(error);
   }
 }
 

@@ -210,6 +210,7 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     refused: new Map(),
     held: new Map(),
     removalWaits: undefined,
+    triesFirst: false,
     searched: false,
     leavesBehind: () => false,
     claims: new Map(claims),

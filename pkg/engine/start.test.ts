@@ -64,6 +64,7 @@ function start(more: Partial<Start>, entries: readonly Entry[] = [entry]) {
     unverified: new Set(),
     claims: new Map(),
     removalWaits: undefined,
+    triesFirst: false,
     leavesBehind: () => false,
     remembered: 1,
     refused: new Map(),

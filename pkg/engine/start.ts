@@ -23,6 +23,7 @@ export type Start = Pick<
   | "thieves"
   | "unverified"
   | "claims"
+  | "triesFirst"
   | "removalWaits"
 > & {
   /** Undefined when the member is to be withdrawn. */
@@ -58,7 +59,7 @@ export function startFacts(start: Start): Facts {
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
   const inventory = withOrphans(withStrays(found, start), start);
   const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
-  const { pauses, thieves, unverified, claims, removalWaits } = start;
+  const { pauses, thieves, unverified, claims, removalWaits, triesFirst } = start;
   return {
     owner,
     cluster,
@@ -70,6 +71,7 @@ export function startFacts(start: Start): Facts {
     unverified,
     claims,
     removalWaits,
+    triesFirst,
     layers,
     fleets: new Map([...(header?.pins ?? [])].map(([owned, { fleet }]) => [owned, fleet])),
     prunesMany: false,

@@ -8,6 +8,8 @@ export type ProcessOptions = {
   readonly platformNamespaces: readonly string[];
   /** One leads, the others wait. */
   readonly replicas: number;
+  /** What Fleets outside the platform namespaces act as when they name no ServiceAccount. */
+  readonly defaultServiceAccount?: string | undefined;
   /** Where Flux's notification-controller listens. */
   readonly eventsAddress: string | undefined;
 };
@@ -106,9 +108,13 @@ function container(options: ProcessOptions) {
   };
 }
 
-function controllerArgs({ platformNamespaces, eventsAddress }: ProcessOptions): readonly string[] {
+function controllerArgs(options: ProcessOptions): readonly string[] {
+  const { platformNamespaces, defaultServiceAccount, eventsAddress } = options;
   return [
     ...platformNamespaces.map((name) => `--platform-namespace=${name}`),
+    ...(defaultServiceAccount === undefined
+      ? []
+      : [`--default-service-account=${defaultServiceAccount}`]),
     // No host: all addresses of the pod, of both families.
     `--metrics-address=:${port}`,
     `--cache-dir=${cacheDir}`,

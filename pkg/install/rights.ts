@@ -4,13 +4,18 @@ import { controllerAccount, labels, systemNamespace } from "./names.ts";
 
 const rbac = "rbac.authorization.k8s.io";
 
-type Rule = {
+export type Rule = {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
   readonly verbs: readonly string[];
 };
 
-const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
+export const rule = (
+  apiGroup: string,
+  resources: readonly string[],
+  verbs: readonly string[],
+): Rule => ({
   apiGroups: [apiGroup],
   resources,
   verbs,
@@ -24,12 +29,17 @@ const clusterRules: readonly Rule[] = [
   rule("events.k8s.io", ["events"], ["create"]),
 ];
 
-/** In each platform namespace. */
-const platformRules: readonly Rule[] = [
+/** Of Capitan's own kinds, in each namespace with Fleets. */
+export const ownRules: readonly Rule[] = [
   // For the finalizer, which RBAC cannot tell from the rest of a Fleet.
   rule(group, ["fleets", "fleetmembers/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
+];
+
+/** In each platform namespace. */
+const platformRules: readonly Rule[] = [
+  ...ownRules,
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.
   // The identities of clusters are made once, never written again, never deleted.
   rule("", ["secrets"], ["get", "list", "watch", "create"]),
@@ -42,24 +52,36 @@ const systemRules: readonly Rule[] = [
 
 /** The controller's rights: no wildcard, no write on Clusters, Secrets in platform namespaces only. */
 export function rightsOf(platformNamespaces: readonly string[]): readonly KubeObject[] {
+  const controller = { name: controllerAccount, namespace: systemNamespace };
+  const role = (kind: "ClusterRole" | "Role", namespace: string, rules: readonly Rule[]) => {
+    // In the controller's own namespace both roles may be wanted, if that is a platform namespace too.
+    const name = rules === platformRules ? `${controllerAccount}-platform` : controllerAccount;
+    return bound(
+      { kind, metadata: { name, ...inNamespace(namespace), labels }, rules },
+      controller,
+    );
+  };
   return [
-    bound("ClusterRole", "", clusterRules),
-    bound("Role", systemNamespace, systemRules),
-    ...platformNamespaces.map((namespace) => bound("Role", namespace, platformRules)),
+    role("ClusterRole", "", clusterRules),
+    role("Role", systemNamespace, systemRules),
+    ...platformNamespaces.map((namespace) => role("Role", namespace, platformRules)),
   ].flat();
 }
 
-/** A role and its binding to the controller; no namespace for a ClusterRole. */
-function bound(
-  kind: "ClusterRole" | "Role",
-  namespace: string,
-  rules: readonly Rule[],
+const inNamespace = (namespace: string) => (namespace === "" ? {} : { namespace });
+
+type Role = {
+  readonly kind: "ClusterRole" | "Role";
+  readonly metadata: KubeObject["metadata"];
+  readonly rules: readonly Rule[];
+};
+
+/** A role, and its binding to a ServiceAccount. */
+export function bound(
+  { kind, metadata, rules }: Role,
+  account: { readonly name: string; readonly namespace: string },
 ): readonly KubeObject[] {
-  // In the controller's own namespace both roles may be wanted, if that is a platform namespace too.
-  const isPlatform = rules === platformRules;
-  const name = isPlatform ? `${controllerAccount}-platform` : controllerAccount;
-  const metadata = { name, ...(namespace === "" ? {} : { namespace }), labels };
-  const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
+  const { name } = metadata;
   return [
     { apiVersion: `${rbac}/v1`, kind, metadata, rules },
     {
@@ -67,7 +89,7 @@ function bound(
       kind: `${kind}Binding`,
       metadata,
       roleRef: { apiGroup: rbac, kind, name },
-      subjects: [subject],
+      subjects: [{ kind: "ServiceAccount", ...account }],
     },
   ];
 }

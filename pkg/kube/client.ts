@@ -80,9 +80,7 @@ export class KubeClient {
     const path = resourcePath(resource, namespace, name);
     const accept = options.metadataOnly === true ? metadataOnlyObject : "application/json";
     try {
-      return toObject(
-        await this.#call({ method: "GET", path, accept, signal: options.signal }),
-      );
+      return toObject(await this.#call({ method: "GET", path, accept, signal: options.signal }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;

@@ -82,7 +82,8 @@ test("L2 what an API server says about a Secret is never repeated", () => {
 });
 
 test("E2 Retry-After is obeyed within reason, and nonsense is ignored", () => {
-  const after = (header: string) => apiErrorOf({ method: "GET", path: "/x" }, 429, { body: "", retryAfter: header }).retryAfterMs;
+  const after = (header: string) =>
+    apiErrorOf({ method: "GET", path: "/x" }, 429, { body: "", retryAfter: header }).retryAfterMs;
   assert.deepEqual(["1", "3600", "-1", "garbage"].map(after), [1000, 10_000, undefined, undefined]);
 });
 

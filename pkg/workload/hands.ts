@@ -120,10 +120,7 @@ export class Hands {
     return found.filter((object) => object !== undefined);
   }
 
-  async #read(
-    { object, id }: DesiredObject,
-    signal: AbortSignal,
-  ): Promise<KubeObject | undefined> {
+  async #read({ object, id }: DesiredObject, signal: AbortSignal): Promise<KubeObject | undefined> {
     const resource = await this.#kinds.findServedAt(object.apiVersion, object.kind, signal);
     if (resource === undefined) return undefined;
     const live = await this.#client.get(resource, id, { metadataOnly: true, signal });

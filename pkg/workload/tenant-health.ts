@@ -1,5 +1,5 @@
 import type { Live, Mirror } from "../drift/index.ts";
-import { isNotFound, ApiError, type KubeClient } from "../kube/index.ts";
+import { ApiError, type KubeClient } from "../kube/index.ts";
 import { healthOf, parseKey, type Health } from "../object/index.ts";
 import { kindOfKey, servedKinds, type Look } from "./hands.ts";
 import type { HealthWatch } from "./health-watch.ts";
@@ -37,7 +37,8 @@ export class TenantHealth {
         const read = await this.#read(client, key, live, signal);
         if (read.version === "") known.delete(key);
         else known.set(key, read);
-        if (read.health.state === "Current") this.#mirror.noteHealth(key, read.version, read.health);
+        if (read.health.state === "Current")
+          this.#mirror.noteHealth(key, read.version, read.health);
         return [key, read.health] as const;
       });
       return new Map(found);
@@ -67,7 +68,7 @@ export class TenantHealth {
       const whole = { ...object, kind: id.kind };
       return { version: object.metadata.resourceVersion ?? "", health: healthOf(whole) };
     } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 403 || isNotFound(error)) throw error;
+      if (!(error instanceof ApiError) || error.status !== 403) throw error;
       return unknown(error.detail);
     }
   }

@@ -26,7 +26,9 @@ export type WorkloadOptions = {
 
 /**
  * A connection to one workload cluster: what is known of it, under the identity of the kubeconfig.
- * What is done for a Fleet is done by `as`. Every method throws ApiError when the cluster cannot be reached. */
+ * What is done for a Fleet is done by `as`. Every method throws ApiError when the cluster cannot be
+ * reached.
+ */
 export class Workload {
   readonly kinds: Kinds;
   readonly inventory: InventoryStore;

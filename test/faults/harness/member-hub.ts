@@ -139,8 +139,8 @@ export class MemberHub {
       connections,
       clock,
       sources: new Sources({
-        secrets: { secret: nothing },
-        configMaps: { configMap: nothing },
+        secrets: { secretAs: nothing },
+        configMaps: { configMapAs: nothing },
         repositories: () => unused("registry"),
         gitRepositories: () => unused("repository"),
         renderer: { render: () => unused("template") },
@@ -149,6 +149,7 @@ export class MemberHub {
         { identitySecrets: () => unused("identity"), createSecret: () => unused("identity") },
         () => unused("identity"),
       ),
+      tenancy: { platformNamespaces: new Set([namespace]) },
       log: {
         info: ignore,
         warn: ignore,
