@@ -71,14 +71,12 @@ function builder(y: Argv) {
 }
 
 function wrongArgument(args: InstallArguments): string | undefined {
-  const wrongName = args["platform-namespace"].find((name) => !namePattern.test(name));
-  if (wrongName !== undefined) return `--platform-namespace ${wrongName} is no namespace's name`;
+  const { "platform-namespace": namespaces, "default-service-account": account = "x" } = args;
+  const wrongName = [...namespaces, account].find((name) => !namePattern.test(name));
+  if (wrongName !== undefined) return `${wrongName} is no name of a namespace or ServiceAccount`;
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
     return "--replicas must be a positive number";
   if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";
-  const account = args["default-service-account"];
-  if (account !== undefined && !namePattern.test(account))
-    return `--default-service-account ${account} is no ServiceAccount's name`;
   if (args["events-addr"] !== undefined && !addressPattern.test(args["events-addr"]))
     return "--events-addr must be an http or https URL without credentials";
   return undefined;

@@ -224,9 +224,13 @@ export class FleetReconciler {
     },
     signal: AbortSignal,
   ): Promise<void> {
-    const { hub, clock, log } = this.#options;
+    const { hub, clock, log, tenancy } = this.#options;
     const { clusterSelector } = fleet.spec;
-    const others = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace);
+    // A tenant is not told which labels the Clusters of others carry.
+    const isPlatform = tenancy.platformNamespaces.has(fleet.metadata.namespace ?? "");
+    const others = isPlatform
+      ? hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace)
+      : [];
     const outcome: FleetOutcome = {
       clusters: this.#clustersOf(fleet),
       members: hub.membersOf(nameOf(fleet)),

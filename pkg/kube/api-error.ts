@@ -66,18 +66,21 @@ export function apiErrorOf(
   const details = asMap(parsed["details"]);
   const causes = asList(details["causes"]).map((c) => asString(asMap(c)["reason"]) ?? "");
   const denial = status === 403 ? denialOf(asked, said(parsed)) : undefined;
-  const about = /\/secrets(\/|$|\?)/.test(what)
-    ? (denial?.message ?? "(message withheld: it may quote the Secret)")
-    : said(parsed);
+  const about = aboutOf(asked, said(parsed), denial?.message);
   const retryAfterMs = retryAfterOf(retryAfter, asNumber(details["retryAfterSeconds"]));
-  const code = reason === "" ? `HTTP ${status}` : `HTTP ${status} ${reason}`;
-  return new ApiError(what, `${code}${about === "" ? "" : `: ${about}`}`, {
+  const detail = [`HTTP ${status} ${reason}`.trimEnd(), about].filter((part) => part !== "");
+  return new ApiError(what, detail.join(": "), {
     status,
     reason,
     causes,
     code: causes.includes("NamespaceTerminating") ? undefined : denial?.code,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
+}
+
+function aboutOf({ path }: Asked, text: string, denial: string | undefined): string {
+  if (!/\/secrets(\/|$|\?)/.test(path)) return text;
+  return denial ?? "(message withheld: it may quote the Secret)";
 }
 
 /** Which of the two lacks a right when a user is impersonated: who asks, or who is asked for. */

@@ -143,19 +143,22 @@ export class Transport {
     return request(`${this.#config.server}${call.path}${search}`, {
       dispatcher: this.#agent,
       method: call.method,
-      headers: {
-        accept: call.accept ?? "application/json",
-        "user-agent": this.#options.userAgent,
-        ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
-        ...(authorization === undefined ? {} : { authorization }),
-        // Without groups: the API server adds those that every ServiceAccount has.
-        ...(call.as === undefined ? {} : { "impersonate-user": call.as }),
-      },
+      headers: { ...headersOf(call, authorization), "user-agent": this.#options.userAgent },
       body: call.body ?? null,
       headersTimeout: idleTimeoutMs,
       bodyTimeout: idleMs,
     });
   }
+}
+
+function headersOf({ accept = "application/json", contentType, as }: Call, authorization?: string) {
+  return {
+    accept,
+    ...(contentType === undefined ? {} : { "content-type": contentType }),
+    ...(authorization === undefined ? {} : { authorization }),
+    // Without groups: the API server adds those that every ServiceAccount has.
+    ...(as === undefined ? {} : { "impersonate-user": as }),
+  };
 }
 
 /** The body as it comes; what breaks it is an ApiError like everything else here. */

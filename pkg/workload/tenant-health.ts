@@ -1,6 +1,6 @@
 import type { Live, Mirror } from "../drift/index.ts";
 import { ApiError, type KubeClient } from "../kube/index.ts";
-import { healthOf, parseKey, type Health } from "../object/index.ts";
+import { healthOf, parseKey, type Health, type KubeObject } from "../object/index.ts";
 import { kindOfKey, servedKinds, type Look } from "./hands.ts";
 import type { HealthWatch } from "./health-watch.ts";
 import type { Kinds } from "./kinds.ts";
@@ -26,7 +26,7 @@ export class TenantHealth {
 
   /** Looks as the user of this client. What has not changed since that user read it is not read again. */
   lookAs(client: KubeClient): Look {
-    const known = new Map<string, { readonly version: string; readonly health: Health }>();
+    const known = new Map<string, Read>();
     return async (objects, signal) => {
       const keys = objects.map(({ key }) => key);
       await this.#watch.follow(await servedKinds(this.#kinds, keys, signal), signal);
@@ -52,24 +52,32 @@ export class TenantHealth {
   async #read(
     client: KubeClient,
     key: string,
-    { uid, generation }: Live,
+    live: Live,
     signal: AbortSignal,
-  ): Promise<{ readonly version: string; readonly health: Health }> {
-    const unknown = (message: string) =>
-      ({ version: "", health: { state: "InProgress", message } }) as const;
+  ): Promise<Read> {
     const id = parseKey(key);
     const [resource] = await servedKinds(this.#kinds, [key], signal);
     if (id === undefined || resource === undefined) return unknown("its kind is not served");
     try {
-      const object = await client.get(resource, id, { signal });
-      const isCurrent =
-        object?.metadata.uid === uid && (object.metadata.generation ?? 0) >= (generation ?? 0);
-      if (object === undefined || !isCurrent) return unknown("has not been seen yet");
-      const whole = { ...object, kind: id.kind };
-      return { version: object.metadata.resourceVersion ?? "", health: healthOf(whole) };
+      return asOf(live, await client.get(resource, id, { signal }));
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 403) throw error;
       return unknown(error.detail);
     }
   }
+}
+
+/** What was read at a version; none when it says nothing of the object that is meant. */
+type Read = { readonly version: string; readonly health: Health };
+
+const unknown = (message: string): Read => ({
+  version: "",
+  health: { state: "InProgress", message },
+});
+
+/** The health of at least this generation of this very object. */
+function asOf({ uid, generation = 0 }: Live, object: KubeObject | undefined): Read {
+  if (object === undefined || object.metadata.uid !== uid) return unknown("has not been seen yet");
+  const { resourceVersion: version = "", generation: seen = 0 } = object.metadata;
+  return seen < generation ? unknown("has not been seen yet") : { version, health: healthOf(object) };
 }
