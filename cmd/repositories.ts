@@ -1,5 +1,7 @@
+import { join } from "node:path";
 import type { GitRepositories, Repositories } from "../pkg/controllers/index.ts";
 import { parseDockerConfig } from "../pkg/distribution/index.ts";
+import { sha256Hex } from "../pkg/json/index.ts";
 import { GitRepository, PackCache } from "../pkg/git/index.ts";
 import { ArtifactCache, RegistryClient } from "../pkg/registry/index.ts";
 
@@ -20,11 +22,21 @@ export function openRepositories({
   readonly repositories: Repositories;
   readonly gitRepositories: GitRepositories;
 } {
-  const blobs = new ArtifactCache(cacheDir, failed);
+  const blobs = new Map<string | undefined, ArtifactCache>();
+  // Bytes are found by their digest: whoever may not pull them must not find them by knowing it.
+  const blobsOf = (user: string | undefined) => {
+    const dir = user === undefined ? cacheDir : join(cacheDir, sha256Hex(user));
+    const held = blobs.get(user) ?? new ArtifactCache(dir, failed);
+    blobs.set(user, held);
+    return held;
+  };
   const packs = new PackCache(cacheDir, failed);
   return {
-    gitRepositories: (location, access) => new GitRepository(location, { ...access, cache: packs }),
-    repositories: (reference, { insecure, ca, dockerConfig }) => {
+    gitRepositories: (location, { as, ...access }) => {
+      const namespace = as ?? access.namespace;
+      return new GitRepository(location, { ...access, namespace, cache: packs });
+    },
+    repositories: (reference, { as, insecure, ca, dockerConfig }) => {
       const login =
         dockerConfig === undefined
           ? undefined
@@ -33,7 +45,7 @@ export function openRepositories({
       return {
         resolve: (tag, signal) => counted("resolve", registry.resolve(tag, signal)),
         tags: (signal) => counted("tags", registry.tags(signal)),
-        pull: (digest, signal) => counted("pull", registry.pull(digest, blobs, signal)),
+        pull: (digest, signal) => counted("pull", registry.pull(digest, blobsOf(as), signal)),
         close: () => registry.close(),
       };
     },

@@ -7,6 +7,7 @@ import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
 import { createCluster } from "./create-cluster.ts";
 import { deleteCluster } from "./delete-cluster.ts";
+import { createTenant } from "./create-tenant.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -63,6 +64,7 @@ export const commands: readonly Command[] = [
   { module: of(install) },
   { module: of(uninstall) },
   { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },
+  { verb: "create", describe: "Make something new", nouns: [of(createTenant)] },
   { module: of(check) },
   {
     verb: "get",

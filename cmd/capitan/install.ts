@@ -5,7 +5,7 @@ import {
   type InstallOptions,
 } from "../../pkg/install/index.ts";
 import { ownVersion } from "../own-version.ts";
-import { applyManifests, manifestText } from "./apply-manifests.ts";
+import { applyManifests, manifestText, toldPlainly } from "./apply-manifests.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { repeatable } from "./repeatable.ts";
 
@@ -18,6 +18,7 @@ export type ProcessArguments = {
   readonly replicas: number;
   readonly management: boolean;
   readonly "events-addr"?: string | undefined;
+  readonly "default-service-account"?: string | undefined;
   readonly receiver: boolean;
   readonly "receiver-token": readonly string[];
 };
@@ -36,12 +37,7 @@ export const install: CommandModule<object, InstallArguments> = {
     const options = await installOptions(args);
     const objects = installManifests(options);
     if (args.export) process.stdout.write(manifestText(objects));
-    else
-      await withHub(args.kubeconfig, (hub) =>
-        applyManifests(hub, objects, (name, outcome) =>
-          process.stdout.write(`${name} ${outcome === "created" ? "created" : "applied"}\n`),
-        ),
-      );
+    else await withHub(args.kubeconfig, (hub) => applyManifests(hub, objects, toldPlainly));
     if (args.image === undefined)
       process.stderr.write(
         `► image ${options.image}: the nodes must have it already; --image names another\n`,
@@ -56,6 +52,11 @@ export const processFlags = {
   "events-addr": {
     type: "string",
     describe: "Where Flux's notification-controller listens: events are sent there too",
+  },
+  "default-service-account": {
+    type: "string",
+    describe:
+      "What Fleets outside the platform namespaces act as that name no ServiceAccount; without it they are refused",
   },
   receiver: {
     type: "boolean",
@@ -97,8 +98,9 @@ function builder(y: Argv) {
 }
 
 export function wrongArgument(args: ProcessArguments): string | undefined {
-  const wrongName = args["platform-namespace"].find((name) => !namePattern.test(name));
-  if (wrongName !== undefined) return `--platform-namespace ${wrongName} is no namespace's name`;
+  const { "platform-namespace": namespaces, "default-service-account": account = "x" } = args;
+  const wrongName = [...namespaces, account].find((name) => !namePattern.test(name));
+  if (wrongName !== undefined) return `${wrongName} is no name of a namespace or ServiceAccount`;
   const wrongToken = args["receiver-token"].find((name) => !namePattern.test(name));
   if (wrongToken !== undefined) return `--receiver-token ${wrongToken} is no Secret's name`;
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
@@ -117,6 +119,7 @@ export async function installOptions(args: ProcessArguments): Promise<InstallOpt
     management: args.management,
     replicas: args.replicas,
     eventsAddress: args["events-addr"],
+    defaultServiceAccount: args["default-service-account"],
     tokenSecrets: args.receiver ? [...new Set(args["receiver-token"])].sort() : [],
   };
 }

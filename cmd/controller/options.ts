@@ -7,6 +7,8 @@ import type { LogLevel } from "../../pkg/log/index.ts";
 
 export type Options = {
   readonly platformNamespaces: ReadonlySet<string>;
+  /** What Fleets outside the platform namespaces act as when they name no ServiceAccount. */
+  readonly defaultServiceAccount: string | undefined;
   readonly systemNamespace: string;
   readonly metricsAddress: string;
   readonly cacheDir: string;
@@ -22,7 +24,9 @@ export type Options = {
 
 const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
 
-  --platform-namespace NAME   namespace whose Fleets are accepted; repeatable, at least one
+  --platform-namespace NAME   namespace whose Fleets have the controller's rights; repeatable, at least one
+  --default-service-account NAME
+                              what other Fleets act as that name no ServiceAccount (default none: refused)
   --system-namespace NAME     namespace of the Lease (default capitan-system)
   --metrics-address HOST:PORT /healthz, /readyz, /metrics (default 127.0.0.1:8080)
   --cache-dir DIR             artifacts by digest (default ~/.cache/capitan/artifacts)
@@ -53,6 +57,7 @@ function parseOptions(args: readonly string[]): Options {
     allowNegative: true,
     options: {
       "platform-namespace": { type: "string", multiple: true, default: [] },
+      "default-service-account": { type: "string" },
       "system-namespace": { type: "string", default: "capitan-system" },
       "metrics-address": { type: "string", default: "127.0.0.1:8080" },
       "cache-dir": { type: "string", default: join(homedir(), ".cache", "capitan", "artifacts") },
@@ -72,6 +77,7 @@ function parseOptions(args: readonly string[]): Options {
     throw new Error("--concurrency must be a positive number");
   return {
     platformNamespaces: new Set(values["platform-namespace"]),
+    defaultServiceAccount: values["default-service-account"],
     systemNamespace: values["system-namespace"],
     metricsAddress: values["metrics-address"],
     cacheDir: values["cache-dir"],

@@ -50,7 +50,8 @@ const secretsSyncMs = 10_000;
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
   const { client, connections, options, log, clock } = parts;
-  const { platformNamespaces } = options;
+  const { platformNamespaces, defaultServiceAccount } = options;
+  const tenancy = { platformNamespaces, defaultServiceAccount };
   const hub: Hub = new Hub(
     client,
     handlers(parts, () => built),
@@ -65,7 +66,7 @@ export function buildControllers(parts: Parts) {
   });
   const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
-  const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
+  const fleets = new FleetReconciler({ hub, sources, clock, log, tenancy, checkHub });
   const clusters = new ClusterReconciler({
     hub,
     connections,
@@ -73,6 +74,7 @@ export function buildControllers(parts: Parts) {
     identities,
     clock,
     log,
+    tenancy,
     metrics: reconcilerMetrics(parts),
   });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
@@ -135,6 +137,7 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       const name = { namespace: metadata.namespace ?? "", name: metadata.name };
       const key = clusterKey(name);
       const { hub, fleetQueue, clusterQueue } = built();
+      hub.followTenants();
       // Our own status writes come back as events; they are no work.
       const facts = [
         metadata.uid,

@@ -171,6 +171,9 @@ const spec = object(
         description:
           "In place of clusterSelector: the layers go to the management cluster itself. Only in platform namespaces.",
       }),
+      serviceAccountName: objectName(
+        "A ServiceAccount of this namespace, as which everything is read and written for the Fleet, on the hub and on its clusters. Needed outside the platform namespaces.",
+      ),
     },
   },
   {

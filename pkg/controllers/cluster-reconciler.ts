@@ -14,14 +14,8 @@ import { heldUpBy } from "../fleet/index.ts";
 import { SharedObjects } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
-import {
-  kindsToObserve,
-  placeMember,
-  runPass,
-  storeLate,
-  type MemberPlan,
-  type PassResult,
-} from "./engine.ts";
+import { runPass, storeLate, type MemberPlan, type PassResult } from "./engine.ts";
+import { kindsToObserve, placeMember } from "./placing.ts";
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
 import { PruneBudget } from "./prune-budget.ts";
@@ -216,13 +210,10 @@ export class ClusterReconciler {
     for (const member of members) {
       const plan = plans.get(member.metadata.name);
       if (plan === undefined) continue;
-      const standing = this.#members.refresh(plan, member, pass);
       const unknown = unknownWishes(pass.members, member, plans, pass.session);
       const waits = heldUpBy(unknown, this.#options.clock.now());
-      const fresh = { ...standing, removalWaits: standing.removalWaits ?? waits };
-      agains.push(
-        await this.#passOrReport(member, fresh, pass, claimsOf(plans, member, pass.session)),
-      );
+      const claims = claimsOf(plans, member, pass.session);
+      agains.push(await this.#passOrReport(member, plan, pass, { claims, waits }));
     }
     if (agains.every(isSettled)) pass.session.workload.stopLooking();
     return agains.reduce(sooner, untilEvent);
@@ -233,10 +224,15 @@ export class ClusterReconciler {
     member: FleetMember,
     plan: MemberPlan,
     pass: Pass,
-    claims: ReadonlyMap<string, string>,
+    {
+      claims,
+      waits,
+    }: { readonly claims: ReadonlyMap<string, string>; readonly waits: string | undefined },
   ): Promise<Again> {
     try {
-      return await this.#passMember(member, plan, pass, claims);
+      const standing = this.#members.refresh(plan, member, pass);
+      const fresh = { ...standing, removalWaits: standing.removalWaits ?? waits };
+      return await this.#passMember(member, fresh, pass, claims);
     } catch (error) {
       const { code } = problemOf(error);
       pass.session.ledger = undefined;

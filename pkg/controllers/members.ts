@@ -1,5 +1,6 @@
 import {
   conditionOf,
+  type Fleet,
   type FleetMember,
   type FleetRevision,
   type RevisionLayer,
@@ -7,14 +8,21 @@ import {
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
 import { clusterKey, isManagement, isWithdrawn, type ClusterFacts } from "../cluster/index.ts";
-import { knownAsAnother, leavesBehind, ownerOf, removalWaitsFor } from "../fleet/index.ts";
+import {
+  knownAsAnother,
+  leavesBehind,
+  ownerOf,
+  removalWaitsFor,
+  userOf,
+  type Tenancy,
+} from "../fleet/index.ts";
 import { memberStatus, withoutRepairs, type MemberOutcome } from "../status/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { annotations, keyOf } from "../object/index.ts";
 import { lateMaxMs, type MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
 import { plantedName, type Identities } from "./identities.ts";
-import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
+import type { Actor, Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
 import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
@@ -27,6 +35,7 @@ export type MembersOptions = {
   readonly identities: Identities;
   readonly clock: Clock;
   readonly log: Log;
+  readonly tenancy: Tenancy;
 };
 
 /**
@@ -74,6 +83,8 @@ export class Members {
     signal: AbortSignal,
   ): Promise<MemberPlan | Problem> {
     const { spec, metadata } = member;
+    const standing = orProblem(() => this.#standing(member, on));
+    if ("code" in standing) return standing;
     const revision = await this.#revisionOf(member, signal);
     if (revision === undefined && spec.state === "Present") {
       const message = `FleetRevision ${metadata.namespace ?? ""}/${spec.revision} does not exist`;
@@ -81,17 +92,18 @@ export class Members {
     }
     const layers = revision?.spec.layers ?? [];
     const { namespace = "" } = metadata;
-    const audience = { fleet: spec.fleetRef, cluster: { ...on.cluster.context, namespace } };
+    const cluster = { ...on.cluster.context, namespace };
+    const audience = { fleet: spec.fleetRef, cluster, as: standing.as };
     const inputs = await Promise.all(
       layers.map(
         async (layer) =>
           [layer.name, await this.#inputsFor(layer, { audience, on }, signal)] as const,
       ),
     );
-    return { ...this.#standing(member, on), revision, inputs: new Map(inputs) };
+    return { ...standing, revision, inputs: new Map(inputs) };
   }
 
-  /** The same plan with what may have changed since without the revision changing. */
+  /** The same plan with what may have changed since without the revision changing. Throws NamespaceNotAllowed. */
   refresh(plan: MemberPlan, member: FleetMember, on: OnCluster): MemberPlan {
     return { ...plan, ...this.#standing(member, on) };
   }
@@ -103,6 +115,7 @@ export class Members {
     return {
       member: metadata.name,
       owner: ownerOf(spec.fleetRef),
+      as: this.#userFor(fleet, spec.fleetRef),
       fleet: clusterKey(spec.fleetRef),
       cluster: clusterKey(cluster),
       withdraws: spec.state === "Removed" && isWithdrawn(cluster, clock.now()),
@@ -118,6 +131,12 @@ export class Members {
       }),
       leavesBehind: (layer: string) => fleet !== undefined && leavesBehind(fleet.spec, layer),
     };
+  }
+
+  /** As whom the Fleet acts, as it says now: never, by whatever is missing, as the controller. */
+  #userFor(fleet: Fleet | undefined, name: Named): Actor {
+    if (fleet !== undefined) return userOf(fleet, this.#options.tenancy);
+    throw new CapitanError("NotFound", `Fleet ${clusterKey(name)} does not exist`);
   }
 
   /**
@@ -161,12 +180,15 @@ export class Members {
     signal: AbortSignal,
   ): Promise<LayerInputs | Problem> {
     const { identities, sources } = this.#options;
+    const { as } = audience;
     try {
       const decrypts = layer.flux?.sync?.decryption !== undefined;
       const planted = decrypts
-        ? await on.session.workload.secretData(plantedName, signal)
+        ? await on.session.workload.as(as).secretData(plantedName, signal)
         : undefined;
-      const ageKeys = decrypts ? await identities.of(audience.cluster, planted, signal) : undefined;
+      const ageKeys = decrypts
+        ? await identities.of(audience.cluster, { as, planted }, signal)
+        : undefined;
       return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
       if (!isCapitanError(error)) throw error;
@@ -281,6 +303,16 @@ export class Members {
     if (members.some((member) => !saysAlready(member, problem)))
       this.#options.log.warn(facts, problem.message);
     for (const member of members) await this.report(member, { problem, layers: [] }, signal);
+  }
+}
+
+/** What is decided, or the reason why not. */
+function orProblem<T>(decide: () => T): T | Problem {
+  try {
+    return decide();
+  } catch (error) {
+    if (!isCapitanError(error)) throw error;
+    return problemOf(error);
   }
 }
 

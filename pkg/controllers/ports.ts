@@ -25,6 +25,12 @@ import type { LayerContext } from "../template/index.ts";
 
 export type Named = { readonly namespace: string; readonly name: string };
 
+/** The user that is impersonated for a Fleet; undefined when the controller acts with its own rights. */
+export type Actor = string | undefined;
+
+/** Whose inputs are read: those of a namespace, as somebody. Nothing that was read for one is given to another. */
+export type Reader = { readonly namespace: string; readonly as: Actor };
+
 /** Wall time for what people read, monotonic milliseconds for what is compared, and chance. */
 export type Clock = {
   readonly now: () => Date;
@@ -118,8 +124,42 @@ export type Kind = {
   readonly namespaced: boolean;
 };
 
-/** One connected workload cluster. */
+/** What is done to the objects of a Fleet in its cluster, as the Fleet's user there. */
+export type HandsPort = {
+  /** For a user who may not do everything with a dry run. */
+  inspect(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Inspection>>;
+  apply(
+    objects: readonly DesiredObject[],
+    asked: ReadonlyMap<string, readonly string[]>,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, ApplyReply>>;
+  look(
+    objects: readonly { readonly key: string; readonly live: Live }[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Health>>;
+  release(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RemovalReply>>;
+  delete(
+    entries: readonly Entry[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RemovalReply>>;
+  /** The data of a Secret in the cluster, base64 by key; undefined when it does not exist. */
+  secretData(
+    name: Named,
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<string, string>> | undefined>;
+  disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
+};
+
+/** One connected workload cluster: what the controller itself knows of it, and who does something there. */
 export type WorkloadPort = {
+  /** As this user; undefined is the controller itself. */
+  as(user: Actor): HandsPort;
   /** uid of the namespace kube-system. */
   readonly clusterId: string;
   /** Whether the watches have gone on without a gap since this was last asked for with `true`. */
@@ -150,35 +190,8 @@ export type WorkloadPort = {
   ): Promise<{ readonly unlisted: ReadonlyMap<string, Problem> }>;
   retain(kinds: readonly Kind[]): void;
   live(): ReadonlyMap<string, Live>;
-  inspect(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Inspection>>;
-  apply(
-    objects: readonly DesiredObject[],
-    asked: ReadonlyMap<string, readonly string[]>,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, ApplyReply>>;
   establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;
-  look(
-    objects: readonly { readonly key: string; readonly live: Live }[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Health>>;
   stopLooking(): void;
-  release(
-    entries: readonly Entry[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, RemovalReply>>;
-  delete(
-    entries: readonly Entry[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, RemovalReply>>;
-  /** The data of a Secret in the cluster, base64 by key; undefined when it does not exist. */
-  secretData(
-    name: Named,
-    signal: AbortSignal,
-  ): Promise<Readonly<Record<string, string>> | undefined>;
-  disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
 };
 
 export type ConnectRequest = {
@@ -207,6 +220,8 @@ export type RepositoryPort = {
 };
 
 export type RepositoryAccess = {
+  /** Who pulls: what was kept for one is not found by another. */
+  readonly as: Actor;
   readonly insecure: boolean | undefined;
   readonly ca: string | undefined;
   readonly dockerConfig: { readonly text: string; readonly what: string } | undefined;
@@ -224,8 +239,7 @@ export type GitPort = {
   ): Promise<ArtifactFiles>;
 };
 
-export type GitAccess = {
-  readonly namespace: string;
+export type GitAccess = Reader & {
   readonly insecure: boolean | undefined;
   readonly credentials: GitCredentials;
   /** What the Secret is called in messages. */
@@ -235,10 +249,14 @@ export type GitAccess = {
 /** Finds a Git repository; nothing is held open between two operations. */
 export type GitRepositories = (location: GitLocation, access: GitAccess) => GitPort;
 
-export type Secrets = { secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> };
+/** Secrets that Fleets name, each read now and as the Fleet's user. */
+export type Secrets = {
+  secretAs(as: Actor, name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+};
 
+/** ConfigMaps that Fleets name, each read now and as the Fleet's user. */
 export type ConfigMaps = {
-  configMap(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+  configMapAs(as: Actor, name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
 };
 
 type Files = ReadonlyMap<string, Uint8Array>;

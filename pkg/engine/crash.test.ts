@@ -216,6 +216,8 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     refused: new Map(),
     held: new Map(),
     removalWaits: undefined,
+    triesFirst: false,
+    knownObjects: 0,
     searched: false,
     leavesBehind: () => false,
     claims: new Map(claims),

@@ -73,6 +73,7 @@ function facts(
     fenced: true,
     disarmed: false,
     removalWaits: undefined,
+    triesFirst: false,
     prunesMany: false,
     pauses: new Map(),
     thieves: new Map(),

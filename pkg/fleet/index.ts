@@ -11,4 +11,5 @@ export { deletionPolicyOf, leavesBehind } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";
 export { guardActions, isLeaving, recentlyLeft, type Guarded } from "./guard.ts";
+export { accountUser, userOf, type Tenancy } from "./tenancy.ts";
 export { configMapsOf, secretsOf } from "./references.ts";

@@ -8,6 +8,8 @@ export type ControllerOptions = {
   readonly platformNamespaces: readonly string[];
   /** One leads, the others wait. */
   readonly replicas: number;
+  /** What Fleets outside the platform namespaces act as when they name no ServiceAccount. */
+  readonly defaultServiceAccount?: string | undefined;
   /** Where Flux's notification-controller listens. */
   readonly eventsAddress: string | undefined;
 };
@@ -34,9 +36,13 @@ export function controllerManifests(options: ControllerOptions): readonly KubeOb
   });
 }
 
-function argsOf({ platformNamespaces, eventsAddress }: ControllerOptions): readonly string[] {
+function argsOf(options: ControllerOptions): readonly string[] {
+  const { platformNamespaces, defaultServiceAccount, eventsAddress } = options;
   return [
     ...platformNamespaces.map((name) => `--platform-namespace=${name}`),
+    ...(defaultServiceAccount === undefined
+      ? []
+      : [`--default-service-account=${defaultServiceAccount}`]),
     // No host: all addresses of the pod, of both families.
     `--metrics-address=:${metricsPort}`,
     `--cache-dir=${cacheDir}`,

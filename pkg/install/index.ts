@@ -5,6 +5,7 @@ export {
   tokenSecretsDefault,
   type InstallOptions,
 } from "./manifests.ts";
+export { tenantManifests, tenantOnCluster, type TenantOptions } from "./tenant.ts";
 export { systemNamespace, controllerAccount, receiverAccount, podLabels } from "./names.ts";
 export { removedKinds, installedSelector, isInstalled } from "./removal.ts";
 export type { RightsOptions } from "./rights.ts";

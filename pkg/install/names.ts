@@ -14,6 +14,10 @@ export const roleNames = {
 } as const;
 /** The same for the receiver. */
 export const receiverAccount = "capitan-receiver";
+/** The controller's rights in a tenant's namespace. */
+export const tenantRole = `${controllerAccount}-tenant`;
+/** How Roles begin by which the controller may act as one account. */
+export const actingRole = `${controllerAccount}-as-`;
 /** On everything that is installed. */
 export const labels = { "app.kubernetes.io/part-of": "capitan" };
 

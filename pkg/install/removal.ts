@@ -1,5 +1,5 @@
 import type { KubeObject } from "../object/index.ts";
-import { labels, receiverAccount, roleNames } from "./names.ts";
+import { actingRole, labels, receiverAccount, roleNames, tenantRole } from "./names.ts";
 
 type Kind = { readonly apiVersion: string; readonly kind: string };
 
@@ -28,9 +28,9 @@ export const installedSelector = Object.entries(labels)
   .map(([key, value]) => `${key}=${value}`)
   .join(",");
 
-const installedNames = new Set<string>([...Object.values(roleNames), receiverAccount]);
+const installedNames = new Set<string>([...Object.values(roleNames), receiverAccount, tenantRole]);
 
 /** Whether an object that carries our label is one that `capitan install` has made. */
 export function isInstalled({ metadata }: KubeObject): boolean {
-  return installedNames.has(metadata.name);
+  return installedNames.has(metadata.name) || metadata.name.startsWith(actingRole);
 }

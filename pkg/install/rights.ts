@@ -29,12 +29,17 @@ const clusterRules: readonly Rule[] = [
   rule("events.k8s.io", ["events"], ["create"]),
 ];
 
-/** In each platform namespace. */
-const platformRules: readonly Rule[] = [
+/** Of Capitan's own kinds, in each namespace with Fleets. */
+export const ownRules: readonly Rule[] = [
   // For the finalizer, which RBAC cannot tell from the rest of a Fleet.
   rule(group, ["fleets", "fleetmembers/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
+];
+
+/** In each platform namespace. */
+const platformRules: readonly Rule[] = [
+  ...ownRules,
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.
   // The identities of clusters are made once, never written again, never deleted.
   rule("", ["secrets"], ["get", "list", "watch", "create"]),
@@ -96,9 +101,9 @@ export type RightsOptions = {
 /** The controller's rights: no wildcard; Secrets and Clusters are written in platform namespaces only. */
 export function rightsOf({ platformNamespaces, management }: RightsOptions): readonly KubeObject[] {
   return [
-    bound("ClusterRole", "", roleNames.own, clusterRules),
-    bound("Role", systemNamespace, roleNames.own, systemRules),
-    ...platformNamespaces.map((name) => bound("Role", name, roleNames.platform, platformRules)),
+    own("ClusterRole", "", roleNames.own, clusterRules),
+    own("Role", systemNamespace, roleNames.own, systemRules),
+    ...platformNamespaces.map((name) => own("Role", name, roleNames.platform, platformRules)),
     ...(management ? managementRights(platformNamespaces) : []),
   ].flat();
 }
@@ -106,16 +111,16 @@ export function rightsOf({ platformNamespaces, management }: RightsOptions): rea
 function managementRights(platformNamespaces: readonly string[]) {
   const { management, managementPlatform } = roleNames;
   return [
-    bound("ClusterRole", "", management, managementClusterRules),
-    bound("Role", systemNamespace, management, managementSystemRules),
+    own("ClusterRole", "", management, managementClusterRules),
+    own("Role", systemNamespace, management, managementSystemRules),
     ...platformNamespaces.map((name) =>
-      bound("Role", name, managementPlatform, managementPlatformRules),
+      own("Role", name, managementPlatform, managementPlatformRules),
     ),
   ];
 }
 
 /** A role of the controller; no namespace for a ClusterRole. */
-function bound(
+function own(
   kind: "ClusterRole" | "Role",
   namespace: string,
   name: string,
@@ -124,21 +129,36 @@ function bound(
   return boundRole({ kind, namespace, name, account: controllerAccount }, rules);
 }
 
-type Bound = {
-  readonly kind: "ClusterRole" | "Role";
-  /** Empty for a ClusterRole. */
-  readonly namespace: string;
-  readonly name: string;
-  readonly account: string;
-};
-
-/** A role and its binding to one of our ServiceAccounts. */
+/** A role for one of our ServiceAccounts; no namespace for a ClusterRole. */
 export function boundRole(
-  { kind, namespace, name, account }: Bound,
+  {
+    kind,
+    namespace,
+    name,
+    account,
+  }: Pick<Role, "kind"> & {
+    readonly namespace: string;
+    readonly name: string;
+    readonly account: string;
+  },
   rules: readonly Rule[],
 ): readonly KubeObject[] {
   const metadata = { name, ...(namespace === "" ? {} : { namespace }), labels };
-  const subject = { kind: "ServiceAccount", name: account, namespace: systemNamespace };
+  return bound({ kind, metadata, rules }, { name: account, namespace: systemNamespace });
+}
+
+type Role = {
+  readonly kind: "ClusterRole" | "Role";
+  readonly metadata: KubeObject["metadata"];
+  readonly rules: readonly Rule[];
+};
+
+/** A role, and its binding to a ServiceAccount. */
+export function bound(
+  { kind, metadata, rules }: Role,
+  account: { readonly name: string; readonly namespace: string },
+): readonly KubeObject[] {
+  const { name } = metadata;
   return [
     { apiVersion: `${rbac}/v1`, kind, metadata, rules },
     {
@@ -146,7 +166,7 @@ export function boundRole(
       kind: `${kind}Binding`,
       metadata,
       roleRef: { apiGroup: rbac, kind, name },
-      subjects: [subject],
+      subjects: [{ kind: "ServiceAccount", ...account }],
     },
   ];
 }

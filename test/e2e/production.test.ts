@@ -16,8 +16,10 @@ import {
   controllerAccount,
   groundManifests,
   installManifests,
+  isInstalled,
   receiverAccount,
   systemNamespace,
+  tenantManifests,
   tokenSecretsDefault,
 } from "../../pkg/install/index.ts";
 import { asList, asMap, asString } from "../../pkg/json/index.ts";
@@ -61,9 +63,15 @@ const controllerProcess = "controller-production";
 const receiverProcess = "receiver-production";
 const userOf = (account: string) => `system:serviceaccount:${systemNamespace}:${account}`;
 
+const tenant = { namespace: "tenant", serviceAccount: "tenant", secrets: ["values"] };
+const tenantCluster = () => ({ cluster: "prod-2", workload: tenantWorkload });
+
 let lab: LabFile;
 let hub: OwnHub;
 let workload: KubeClient;
+/** The tenant's cluster. */
+let tenantWorkload: KubeClient;
+let tenantKubeconfig: string;
 let receiver: Server;
 /** The workload cluster's. */
 let kubeconfig: string;
@@ -89,6 +97,8 @@ before(async () => {
   const shared = await sharedHub();
   workload = (await newCluster(shared, cluster)).client;
   kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
+  tenantWorkload = (await newCluster(shared, "prod-2")).client;
+  tenantKubeconfig = await clusterKubeconfig(shared, { namespace, name: "prod-2" });
   await shared.close();
   hub = await startOwnHub(lab, "prodhub", lab.ports.lastWorkload - 4);
 });
@@ -97,6 +107,7 @@ after(async () => {
   await stop(lab.dir, receiverProcess);
   await stopOwnHub(lab, hub);
   await workload.close();
+  await tenantWorkload.close();
   receiver.closeAllConnections();
   receiver.close();
 });
@@ -283,27 +294,34 @@ type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[
 
 /** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
 function granted(): readonly Right[] {
-  return groundManifests({ platformNamespaces: [namespace], management: true }).flatMap(
-    ({ kind, metadata, rules }) =>
-      /^(?:Cluster)?Role$/.test(kind)
-        ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
-            resources.flatMap((resource) =>
-              verbs.map((verb) => ({
-                user: userOf(
-                  metadata.name.startsWith(receiverAccount) ? receiverAccount : controllerAccount,
-                ),
-                verb,
-                resource: `${group}/${resource}`,
-                namespace: metadata.namespace ?? "",
-              })),
-            ),
-          )
-        : [],
-  );
+  const all = [
+    ...groundManifests({ platformNamespaces: [namespace], management: true }),
+    ...tenantManifests(tenant),
+  ];
+  const ours = [controllerAccount, receiverAccount];
+  return all.flatMap(({ kind, metadata, rules }) => {
+    const account = ours.find((name) => metadata.name.startsWith(name));
+    if (account === undefined || !/^(?:Cluster)?Role$/.test(kind)) return [];
+    return (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
+      resources.flatMap((resource) =>
+        verbs.map((verb) => ({
+          user: userOf(account),
+          verb,
+          resource: `${group}/${resource}`,
+          namespace: metadata.namespace ?? "",
+        })),
+      ),
+    );
+  });
 }
 
-/** The rights that a request needs: an apply that makes an object needs to create it too. */
+/** The rights that a request needs: an apply that makes an object needs to create it too, and as whom one acts needs to be allowed. */
 function rightsOf({ verb, group, resource, subresource, ...entry }: AuditEntry): readonly Right[] {
+  const [, account] = /^system:serviceaccount:([^:]+):/.exec(entry.impersonated) ?? [];
+  if (account !== undefined)
+    return [
+      { user: entry.user, verb: "impersonate", resource: "/serviceaccounts", namespace: account },
+    ];
   const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
   const right = { user: entry.user, verb, resource: name, namespace: entry.namespace };
   return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
@@ -320,10 +338,29 @@ const textOf = ({ user, verb, resource, namespace }: Right) =>
 /** Where the controller serves metrics and health. */
 let endpoint: string;
 
+/** Where Fleets are, what they select, and how their objects look. */
+type Ground = {
+  readonly namespace: string;
+  readonly cluster: string;
+  readonly workload: KubeClient;
+  /** The namespace on the cluster. */
+  readonly at: string;
+  readonly spec: object;
+  readonly more: readonly object[];
+};
+
+/** A layer whose object changes with `n`. */
 const set = (n: number) => [inline("l", [configMap("kept", { n: String(n) })])];
 
-/** Uses every right: a Fleet that changes often, loses a member and a cluster, and goes. */
-async function useEveryRight(): Promise<void> {
+/** Uses every right on Fleets: one that changes often, loses a member and a cluster, and goes. */
+async function useOwnKinds({
+  namespace,
+  cluster,
+  workload,
+  at,
+  spec,
+  more,
+}: Ground): Promise<void> {
   const { client } = hub;
   const gone = { namespace, name: "gone" };
   await client.apply(
@@ -336,41 +373,91 @@ async function useEveryRight(): Promise<void> {
     },
     { manager: "test" },
   );
-  await applyFleet(client, "rights", cluster, set(0));
-  const kept = { namespace: "default", name: "kept" };
+  const apply = (n: number) =>
+    applyFleet(
+      client,
+      "rights",
+      cluster,
+      [inline("l", [configMap("kept", { n: String(n) }, at)]), ...more],
+      spec,
+      namespace,
+    );
+  await apply(0);
+  const kept = { namespace: at, name: "kept" };
   const isAt = async (n: number) =>
     asMap((await workload.get(resources.configMap, kept))?.["data"])["n"] === String(n);
   // More revisions than are kept.
   for (let n = 0; n < 9; n++) {
-    await applyFleet(client, "rights", cluster, set(n));
+    await apply(n);
     await until(() => isAt(n), { deadlineMs: 20_000, what: `revision ${n}` });
   }
   await deleteNow(client, resources.cluster, gone);
-  await until(async () => (await memberOf(client, "rights", "gone")) === undefined, {
+  await until(async () => (await memberOf(client, "rights", "gone", namespace)) === undefined, {
     deadlineMs: 20_000,
     what: "the member of the deleted Cluster to go",
   });
-  await fleetReady(client, "rights");
+  await fleetReady(client, "rights", 60_000, namespace);
+}
+
+/** The rights of a platform namespace, and of a tenant's. */
+async function useEveryRight(): Promise<void> {
+  await useOwnKinds({ namespace, cluster, workload, at: "default", spec: {}, more: [] });
   await useInputs();
+  const { namespace: home, serviceAccount: serviceAccountName } = tenant;
+  const spec = { serviceAccountName };
+  await putValues(home, home);
+  const more = [valuesLayer()];
+  await useOwnKinds({ namespace: home, ...tenantCluster(), at: home, spec, more });
   await useManagement();
-  for (const name of ["rights", "inputs", "management"]) {
-    await deleteNow(client, resources.fleet, { namespace, name });
-    await until(async () => (await fleetOf(client, name)) === undefined, {
+  for (const name of [
+    { namespace, name: "rights" },
+    { namespace, name: "inputs" },
+    { namespace, name: "management" },
+    { namespace: home, name: "rights" },
+  ]) {
+    await deleteNow(hub.client, resources.fleet, name);
+    await until(async () => (await fleetOf(hub.client, name.name, name.namespace)) === undefined, {
       deadlineMs: 30_000,
-      what: `Fleet ${name} to go`,
+      what: `Fleet ${name.namespace}/${name.name} to go`,
     });
   }
 }
+
+/** Sets the tenant up as `capitan create tenant` does, here and on its cluster. */
+async function setUpTenant(): Promise<void> {
+  const { namespace: home } = tenant;
+  const made = await cli("create", "tenant", home, "--secret", "values");
+  assert.equal(made.code, 0, made.stderr);
+  await tellCluster(
+    hub.client,
+    { namespace: home, name: tenantCluster().cluster },
+    tenantKubeconfig,
+  );
+  const args = ["--secret", "values", "--cluster", tenantCluster().cluster];
+  const both = await cli("create", "tenant", home, ...args, "--cluster-role", "cluster-admin");
+  assert.equal(both.code, 0, both.stderr);
+}
+
+/** Values for a layer's template: where its object is to be. */
+async function putValues(inNamespace: string, at: string): Promise<void> {
+  const values = configMap("rights-values", { "values.yaml": `at: ${at}\n` }, inNamespace);
+  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+}
+
+const valuesLayer = () => ({
+  name: "values",
+  oci: { url: `oci://${lab.registry}/rights/values`, insecure: true, ref: { tag: "v2.9.4" } },
+  valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
+});
 
 /** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
 async function useInputs(): Promise<void> {
   const url = (name: string) => `oci://${lab.registry}/rights/${name}`;
   await pushFiles(`${url("flux")}:v2.9.4`, { "a.json": JSON.stringify(configMap("flux")) });
   const template =
-    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values}\ndata:\n  a: {{quote values.a}}\n";
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: values\n  namespace: {{values.at}}\n";
   await pushFiles(`${url("values")}:v2.9.4`, { "a.yaml.hbs": template });
-  const values = { ...configMap("rights-values", { "values.yaml": "a: b\n" }, namespace) };
-  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+  await putValues(namespace, "default");
   const sync = {
     git: { url: "https://git.example/fleet" },
     follow: "Tag",
@@ -379,11 +466,7 @@ async function useInputs(): Promise<void> {
   const artifact = { url: url("flux"), insecure: true };
   await applyFleet(hub.client, "inputs", cluster, [
     { name: "flux", flux: { version: "2.9.4", artifact, sync } },
-    {
-      name: "values",
-      oci: { url: url("values"), insecure: true, ref: { tag: "v2.9.4" } },
-      valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
-    },
+    valuesLayer(),
   ]);
   const identity = { namespace, name: `${cluster}-age-1` };
   await until(() => hub.client.get(resources.secret, identity), {
@@ -509,9 +592,10 @@ function definitionOf(plural: string, group: string): object {
   };
 }
 
-test("M2 controller and receiver are granted what they use and use what they are granted; no wildcard, no impersonation", async () => {
+test("M2 controller and receiver are granted what they use and use what they are granted; no wildcard, and to act only as a tenant's account", async () => {
   await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
   assert.equal((await cli(...installArgs, "--management")).code, 0);
+  await setUpTenant();
   endpoint = await startController();
   await useEveryRight();
   await useReceiver();
@@ -535,8 +619,10 @@ test("M2 controller and receiver are granted what they use and use what they are
     requests.filter(({ code }) => code === 403),
     [],
   );
-  assert.ok(!grants.some(({ verb, resource }) => /\*/.test(`${verb}${resource}`)));
-  assert.ok(!grants.some(({ verb }) => /impersonate|escalate|bind/.test(verb)));
+  assert.ok(!grants.some((grant) => /\*|escalate|bind/.test(textOf(grant))));
+  const acts = grants.filter(({ verb }) => verb === "impersonate").map(textOf);
+  assert.deepEqual(acts.length, 1, acts.join());
+  assert.match(acts[0] ?? "", /impersonate \/serviceaccounts in tenant$/);
   const secrets = grants.filter(({ resource }) => resource === "/secrets");
   const isForAll = (right: Right) => right.namespace === "";
   assert.deepEqual(
@@ -546,6 +632,11 @@ test("M2 controller and receiver are granted what they use and use what they are
   const writes = secrets.filter(({ verb }) => /patch|delete|update/.test(verb));
   assert.deepEqual([...new Set(writes.map((right) => right.namespace))], [namespace]);
   await withoutManagement();
+  for (const object of tenantManifests(tenant).filter(isInstalled)) {
+    const resource = await new Discovery(hub.client).find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined);
+    await deleteNow(hub.client, resource, object.metadata);
+  }
 });
 
 /** The value of one series; undefined when there is none. */
@@ -654,7 +745,7 @@ test("the same events reach --events-addr in the schema of Flux, success include
   ]);
   assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
   const sameEvents = async () => {
-    const { items } = await hub.client.list(resources.event, { namespace });
+    const { items } = await hub.client.list(resources.event);
     const sent = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
     assert.deepEqual(
       told.map(({ message }) => message).sort(),
