@@ -106,7 +106,8 @@ export function wrongArgument(args: ProcessArguments): string | undefined {
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
     return "--replicas must be a positive number";
   if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";
-  if (args["events-addr"] !== undefined && !addressPattern.test(args["events-addr"]))
+  const { "events-addr": address = "http://unset" } = args;
+  if (!addressPattern.test(address))
     return "--events-addr must be an http or https URL without credentials";
   return undefined;
 }

@@ -129,17 +129,10 @@ async function create(ground: Ground): Promise<Pick<Birth, "commit" | "stepsMs">
   progress.action(`capitan create cluster ${cluster.name} --template lab --set region=eu`);
   const said = await capitan(
     lab,
-    [
-      ...["create", "cluster", cluster.name, "--template", "lab"],
-      ...[
-        "--set",
-        "region=eu",
-        "--set",
-        "environment=prod",
-        "--set-file",
-        "adminPassword=/dev/stdin",
-      ],
-    ],
+    ["create", "cluster", cluster.name, "--template", "lab"].concat(
+      ["--set", "region=eu", "--set", "environment=prod"],
+      ["--set-file", "adminPassword=/dev/stdin"],
+    ),
     { cwd: clone, env: person, input: password },
   );
   progress.done(`  ${said.split("\n")[0] ?? ""}`);

@@ -17,7 +17,7 @@ import { ApiError, Informer, isNotFound, type KubeClient } from "../kube/index.t
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
-import { asMember, isFleet, isMember, memberObject } from "./shapes.ts";
+import { asMember, eventObject, isFleet, isMember, memberObject, type HubEvent } from "./shapes.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -32,14 +32,6 @@ export type HubHandlers = InputHandlers & {
   readonly failed: (kind: string, error: unknown) => void;
   /** Told of each Event before it is written. Must not throw. */
   readonly emitted?: (event: HubEvent, time: string) => void;
-};
-
-export type HubEvent = {
-  readonly regarding: Fleet | FleetMember;
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  readonly action: string;
-  readonly note: string;
 };
 
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
@@ -382,24 +374,6 @@ export class Hub {
     signal: AbortSignal,
   ): Promise<void> {
     this.#emitted?.(event, time);
-    const { regarding, type, reason, action, note } = event;
-    const { namespace = "", name, uid } = regarding.metadata;
-    await this.#client.create(
-      hubResources.event,
-      {
-        apiVersion: "events.k8s.io/v1",
-        kind: "Event",
-        metadata: { namespace, name: `${name.slice(0, 200)}.${id}` },
-        eventTime: time.replace("Z", "000Z"),
-        reportingController: "capitan.dev/controller",
-        reportingInstance: "capitan-controller",
-        regarding: { apiVersion, kind: regarding.kind, namespace, name, uid },
-        type,
-        reason,
-        action,
-        note: note.slice(0, 1024),
-      },
-      { signal },
-    );
+    await this.#client.create(hubResources.event, eventObject(event, id, time), { signal });
   }
 }

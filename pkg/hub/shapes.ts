@@ -1,4 +1,4 @@
-import type { FleetMember, FleetMemberSpec } from "../api/index.ts";
+import type { Fleet, FleetMember, FleetMemberSpec } from "../api/index.ts";
 import { isManagement, type ClusterFacts } from "../cluster/index.ts";
 import { memberLabels } from "../fleet/index.ts";
 import { asMap, isJsonMap } from "../json/index.ts";
@@ -44,4 +44,33 @@ export function memberObject(
     ...(isManagement(cluster) ? {} : { ownerReferences: [owner] }),
   };
   return { apiVersion: "capitan.dev/v1alpha1", kind: "FleetMember", metadata, spec };
+}
+
+/** What is told about a Fleet or a member. */
+export type HubEvent = {
+  readonly regarding: Fleet | FleetMember;
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly action: string;
+  readonly note: string;
+};
+
+/** An Event as it is created. */
+export function eventObject(event: HubEvent, id: string, time: string): KubeObject {
+  const { regarding, type, reason, action, note } = event;
+  const { kind, metadata } = regarding;
+  const { namespace = "", name, uid } = metadata;
+  return {
+    apiVersion: "events.k8s.io/v1",
+    kind: "Event",
+    metadata: { namespace, name: `${name.slice(0, 200)}.${id}` },
+    eventTime: time.replace("Z", "000Z"),
+    reportingController: "capitan.dev/controller",
+    reportingInstance: "capitan-controller",
+    regarding: { apiVersion: "capitan.dev/v1alpha1", kind, namespace, name, uid },
+    type,
+    reason,
+    action,
+    note: note.slice(0, 1024),
+  };
 }

@@ -1,0 +1,67 @@
+import type { AuditEntry } from "../../hack/lab/audit.ts";
+import { controllerAccount, receiverAccount, systemNamespace } from "../../pkg/install/index.ts";
+import type { KubeObject } from "../../pkg/object/index.ts";
+
+/** What somebody may do; namespace "" is the whole hub. */
+export type Right = {
+  readonly user: string;
+  readonly verb: string;
+  readonly resource: string;
+  readonly namespace: string;
+};
+type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[] }[];
+
+/** How one of our ServiceAccounts is called as a user. */
+export const userOf = (account: string) => `system:serviceaccount:${systemNamespace}:${account}`;
+
+/** What the roles of our processes among these manifests grant, one right for each verb on each resource. */
+export function grantedBy(manifests: readonly KubeObject[]): readonly Right[] {
+  const ours = [controllerAccount, receiverAccount];
+  return manifests.flatMap(({ kind, metadata, rules }) => {
+    const account = ours.find((name) => metadata.name.startsWith(name));
+    if (account === undefined || !/^(?:Cluster)?Role$/.test(kind)) return [];
+    return (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
+      resources.flatMap((resource) =>
+        verbs.map((verb) => ({
+          user: userOf(account),
+          verb,
+          resource: `${group}/${resource}`,
+          namespace: metadata.namespace ?? "",
+        })),
+      ),
+    );
+  });
+}
+
+/** The rights that a request needs: an apply that makes an object needs to create it too, and as whom one acts needs to be allowed. */
+export function rightsOf(entry: AuditEntry): readonly Right[] {
+  const { verb, group, resource, subresource, user } = entry;
+  const [, account] = /^system:serviceaccount:([^:]+):/.exec(entry.impersonated) ?? [];
+  if (account !== undefined)
+    return [{ user, verb: "impersonate", resource: "/serviceaccounts", namespace: account }];
+  const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
+  const right = { user, verb, resource: name, namespace: entry.namespace };
+  return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
+}
+
+export const covers = (grant: Right, need: Right): boolean =>
+  grant.user === need.user &&
+  grant.verb === need.verb &&
+  grant.resource === need.resource &&
+  (grant.namespace === "" || grant.namespace === need.namespace);
+
+export const textOf = ({ user, verb, resource, namespace }: Right): string =>
+  `${user.split(":").at(-1) ?? ""}: ${verb} ${resource} in ${namespace || "all"}`;
+
+/** A CustomResourceDefinition of a kind Thing. */
+export function definitionOf(plural: string, group: string): object {
+  const openAPIV3Schema = { type: "object" };
+  const version = { name: "v1", served: true, storage: true, schema: { openAPIV3Schema } };
+  const names = { plural, singular: "thing", kind: "Thing", listKind: "ThingList" };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: { group, scope: "Namespaced", names, versions: [version] },
+  };
+}
