@@ -98,11 +98,19 @@ function builder(y: Argv) {
 }
 
 export function wrongArgument(args: ProcessArguments): string | undefined {
+  return wrongName(args) ?? wrongProcess(args);
+}
+
+function wrongName(args: ProcessArguments): string | undefined {
   const { "platform-namespace": namespaces, "default-service-account": account = "x" } = args;
-  const wrongName = [...namespaces, account].find((name) => !namePattern.test(name));
-  if (wrongName !== undefined) return `${wrongName} is no name of a namespace or ServiceAccount`;
-  const wrongToken = args["receiver-token"].find((name) => !namePattern.test(name));
-  if (wrongToken !== undefined) return `--receiver-token ${wrongToken} is no Secret's name`;
+  const isWrong = (name: string) => !namePattern.test(name);
+  const name = [...namespaces, account].find(isWrong);
+  if (name !== undefined) return `${name} is no name of a namespace or ServiceAccount`;
+  const token = args["receiver-token"].find(isWrong);
+  return token === undefined ? undefined : `--receiver-token ${token} is no Secret's name`;
+}
+
+function wrongProcess(args: ProcessArguments): string | undefined {
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
     return "--replicas must be a positive number";
   if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";

@@ -63,6 +63,7 @@ import {
   textOf,
   userOf,
   type Right,
+  whatMay,
 } from "../harness/rights.ts";
 
 /** One production hub from `capitan install` to `capitan uninstall`; the tests build on each other. */
@@ -253,28 +254,7 @@ test("the controller's rights have no wildcard and no write on Clusters; the API
     const writes = rule.verbs.filter((verb) => !["get", "list", "watch"].includes(verb));
     if (rule.apiGroups.includes("cluster.x-k8s.io")) assert.deepEqual(writes, []);
   }
-  const may = async (verb: string, group: string, resource: string, ns?: string) => {
-    const review: KubeObject = {
-      apiVersion: "authorization.k8s.io/v1",
-      kind: "SubjectAccessReview",
-      metadata: { name: "" },
-      spec: {
-        user: "system:serviceaccount:capitan-system:capitan-controller",
-        resourceAttributes: { verb, group, resource, namespace: ns },
-      },
-    };
-    const reply = await hub.client.create(
-      {
-        group: "authorization.k8s.io",
-        version: "v1",
-        kind: "SubjectAccessReview",
-        plural: "subjectaccessreviews",
-        namespaced: false,
-      },
-      review,
-    );
-    return (reply["status"] as { allowed: boolean }).allowed;
-  };
+  const may = whatMay(hub.client, controllerAccount);
   assert.equal(await may("list", "cluster.x-k8s.io", "clusters"), true);
   assert.equal(await may("patch", "cluster.x-k8s.io", "clusters"), false);
   assert.equal(await may("get", "", "secrets", namespace), true);
@@ -527,17 +507,6 @@ async function useManagement(): Promise<void> {
   await fleetReady(client, "management");
 }
 
-/** Takes the rights of `--management` away again. */
-async function withoutManagement(): Promise<void> {
-  const discovery = new Discovery(hub.client);
-  const ground = groundManifests({ platformNamespaces: [namespace], management: true });
-  for (const { apiVersion, kind, metadata } of ground) {
-    const resource = await discovery.find(apiVersion, kind);
-    if (resource !== undefined && metadata.name.includes("-management"))
-      await deleteNow(hub.client, resource, metadata);
-  }
-}
-
 const inlineFleet = (matchLabels: object) => ({
   apiVersion: "capitan.dev/v1alpha1",
   kind: "Fleet",
@@ -584,9 +553,12 @@ test("M2 controller and receiver are granted what they use and use what they are
   );
   const writes = secrets.filter(({ verb }) => /patch|delete|update/.test(verb));
   assert.deepEqual([...new Set(writes.map((right) => right.namespace))], [namespace]);
-  await withoutManagement();
-  for (const object of tenantManifests(tenant).filter(isInstalled)) {
-    const resource = await new Discovery(hub.client).find(object.apiVersion, object.kind);
+  const management = groundManifests({ platformNamespaces: [namespace], management: true }).filter(
+    ({ metadata }) => metadata.name.includes("-management"),
+  );
+  const discovery = new Discovery(hub.client);
+  for (const object of [...management, ...tenantManifests(tenant).filter(isInstalled)]) {
+    const resource = await discovery.find(object.apiVersion, object.kind);
     assert.ok(resource !== undefined);
     await deleteNow(hub.client, resource, object.metadata);
   }

@@ -1,5 +1,6 @@
 import type { AuditEntry } from "../../hack/lab/audit.ts";
 import { controllerAccount, receiverAccount, systemNamespace } from "../../pkg/install/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 
 /** What somebody may do; namespace "" is the whole hub. */
@@ -65,3 +66,24 @@ export function definitionOf(plural: string, group: string): object {
     spec: { group, scope: "Namespaced", names, versions: [version] },
   };
 }
+
+/** Asks the API server whether one of our ServiceAccounts may do something. */
+export const whatMay =
+  (hub: KubeClient, account: string) =>
+  async (verb: string, group: string, resource: string, namespace?: string): Promise<boolean> => {
+    const review = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      metadata: { name: "" },
+      spec: { user: userOf(account), resourceAttributes: { verb, group, resource, namespace } },
+    };
+    const reviews = {
+      group: "authorization.k8s.io",
+      version: "v1",
+      kind: "SubjectAccessReview",
+      plural: "subjectaccessreviews",
+      namespaced: false,
+    };
+    const reply = await hub.create(reviews, review);
+    return (reply["status"] as { allowed: boolean }).allowed;
+  };
