@@ -131,7 +131,7 @@ async function create(ground: Ground): Promise<Pick<Birth, "commit" | "stepsMs">
     lab,
     ["create", "cluster", cluster.name, "--template", "lab"].concat(
       ["--set", "region=eu", "--set", "environment=prod"],
-      ["--set-file", "adminPassword=/dev/stdin"],
+      ["--set-file", "adminPassword=-"],
     ),
     { cwd: clone, env: person, input: password },
   );

@@ -64,7 +64,7 @@ const parts: readonly (readonly [string, readonly string[]])[] = [
 const managementClusterRules: readonly Rule[] = [
   rule("", ["namespaces"], made),
   rule("", ["configmaps", "secrets"], ["list", "watch"]),
-  rule(group, ["clustertemplates"], ["list", "watch"]),
+  rule(group, ["clustertemplates", "receivers"], ["list", "watch"]),
   ...parts.map(([apiGroup, kinds]) => rule(apiGroup, kinds, ["list", "watch"])),
   rule("apiextensions.k8s.io", ["customresourcedefinitions"], made),
   rule(
@@ -85,7 +85,9 @@ const managementSystemRules: readonly Rule[] = [
 /** The same in each platform namespace: what clusters are made of there. */
 const managementPlatformRules: readonly Rule[] = [
   rule(group, ["fleets"], ["get", "create", "delete"]),
-  rule(group, ["clustertemplates"], ["get", "create", "patch", "delete"]),
+  rule(group, ["clustertemplates", "receivers"], ["get", "create", "patch", "delete"]),
+  // For the receiver's Role among what is delivered: nobody gives a right that they do not have.
+  rule(group, ["receivers/status"], ["patch"]),
   rule("cluster.x-k8s.io", ["clusters"], ["create", "patch", "delete"]),
   rule("", ["secrets"], ["patch", "delete"]),
   rule("", ["configmaps"], ["create", "patch", "delete"]),
