@@ -42,6 +42,8 @@ export type Start = Pick<
   readonly refused: ReadonlyMap<string, Refusal>;
   /** Objects whose deletion something held when they were last looked at, with what that was. */
   readonly held: ReadonlyMap<string, string>;
+  /** How many objects the hub remembers to be there. */
+  readonly knownObjects: number;
   /** Whether the inventory was lost, so that all kinds were searched for our label. */
   readonly searched: boolean;
 };
@@ -57,7 +59,11 @@ export function startFacts(start: Start): Facts {
   refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
-  const inventory = withOrphans(withStrays(found, start), start);
+  // A list that is there is complete: an object that it does not name was marked by somebody else.
+  const isMissing = sequence === undefined && (header === undefined || start.knownObjects > 0);
+  const isLost = searched || isMissing;
+  const listed = isLost ? withStrays(found, start) : found;
+  const inventory = withOrphans(listed, start);
   const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
   const { pauses, thieves, unverified, claims, removalWaits, triesFirst } = start;
   return {
@@ -109,8 +115,7 @@ function cannotSearch(unlisted: ReadonlyMap<string, Problem>): CapitanError {
 }
 
 /**
- * Objects with our label and with fields of ours that no entry names, as after the inventory was
- * deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
+ * Objects with our label and with fields of ours, after the inventory was deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
  */
 function withStrays(inventory: Inventory, { live, owner, leavesBehind }: Start): Inventory {
   const strays: Entry[] = [];

@@ -49,12 +49,7 @@ export class TenantHealth {
     this.#watch.stop();
   }
 
-  async #read(
-    client: KubeClient,
-    key: string,
-    live: Live,
-    signal: AbortSignal,
-  ): Promise<Read> {
+  async #read(client: KubeClient, key: string, live: Live, signal: AbortSignal): Promise<Read> {
     const id = parseKey(key);
     const [resource] = await servedKinds(this.#kinds, [key], signal);
     if (id === undefined || resource === undefined) return unknown("its kind is not served");
@@ -79,5 +74,7 @@ const unknown = (message: string): Read => ({
 function asOf({ uid, generation = 0 }: Live, object: KubeObject | undefined): Read {
   if (object === undefined || object.metadata.uid !== uid) return unknown("has not been seen yet");
   const { resourceVersion: version = "", generation: seen = 0 } = object.metadata;
-  return seen < generation ? unknown("has not been seen yet") : { version, health: healthOf(object) };
+  return seen < generation
+    ? unknown("has not been seen yet")
+    : { version, health: healthOf(object) };
 }

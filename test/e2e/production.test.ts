@@ -16,7 +16,9 @@ import {
   controllerAccount,
   groundManifests,
   installManifests,
+  isInstalled,
   systemNamespace,
+  tenantManifests,
 } from "../../pkg/install/index.ts";
 import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
@@ -56,9 +58,15 @@ const image = `registry.example/capitan@sha256:${"a".repeat(64)}`;
 const controllerProcess = "controller-production";
 const user = `system:serviceaccount:${systemNamespace}:${controllerAccount}`;
 
+const tenant = { namespace: "tenant", serviceAccount: "tenant", secrets: ["values"] };
+const tenantCluster = () => ({ cluster: "prod-2", workload: tenantWorkload });
+
 let lab: LabFile;
 let hub: OwnHub;
 let workload: KubeClient;
+/** The tenant's cluster. */
+let tenantWorkload: KubeClient;
+let tenantKubeconfig: string;
 let receiver: Server;
 /** The workload cluster's. */
 let kubeconfig: string;
@@ -84,6 +92,8 @@ before(async () => {
   const shared = await sharedHub();
   workload = (await newCluster(shared, cluster)).client;
   kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
+  tenantWorkload = (await newCluster(shared, "prod-2")).client;
+  tenantKubeconfig = await clusterKubeconfig(shared, { namespace, name: "prod-2" });
   await shared.close();
   hub = await startOwnHub(lab, "prodhub", lab.ports.lastWorkload - 4);
 });
@@ -91,6 +101,7 @@ after(async () => {
   await stop(lab.dir, controllerProcess);
   await stopOwnHub(lab, hub);
   await workload.close();
+  await tenantWorkload.close();
   receiver.closeAllConnections();
   receiver.close();
 });
@@ -194,8 +205,9 @@ type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[
 
 /** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
 function granted(): readonly Right[] {
-  return groundManifests([namespace]).flatMap(({ kind, metadata, rules }) =>
-    /^(?:Cluster)?Role$/.test(kind)
+  const all = [...groundManifests([namespace]), ...tenantManifests(tenant)];
+  return all.flatMap(({ kind, metadata, rules }) =>
+    /^(?:Cluster)?Role$/.test(kind) && metadata.name.startsWith(controllerAccount)
       ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
           resources.flatMap((resource) =>
             verbs.map((verb) => ({
@@ -209,8 +221,11 @@ function granted(): readonly Right[] {
   );
 }
 
-/** The rights that a request needs: an apply that makes an object needs to create it too. */
+/** The rights that a request needs: an apply that makes an object needs to create it too, and as whom one acts needs to be allowed. */
 function rightsOf({ verb, group, resource, subresource, ...entry }: AuditEntry): readonly Right[] {
+  const [, account] = /^system:serviceaccount:([^:]+):/.exec(entry.impersonated) ?? [];
+  if (account !== undefined)
+    return [{ verb: "impersonate", resource: "/serviceaccounts", namespace: account }];
   const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
   const right = { verb, resource: name, namespace: entry.namespace };
   return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
@@ -226,10 +241,18 @@ const textOf = ({ verb, resource, namespace }: Right) =>
 /** Where the controller serves metrics and health. */
 let endpoint: string;
 
-const set = (n: number) => [inline("l", [configMap("kept", { n: String(n) })])];
+/** Where Fleets are, what they select, and how their objects look. */
+type Ground = {
+  readonly namespace: string;
+  readonly cluster: string;
+  readonly workload: KubeClient;
+  /** The namespace on the cluster. */
+  readonly at: string;
+  readonly spec: object;
+};
 
-/** Uses every right: a Fleet that changes often, loses a member and a cluster, and goes. */
-async function useEveryRight(): Promise<void> {
+/** Uses every right on Fleets: one that changes often, loses a member and a cluster, and goes. */
+async function useOwnKinds({ namespace, cluster, workload, at, spec }: Ground): Promise<void> {
   const { client } = hub;
   const gone = { namespace, name: "gone" };
   await client.apply(
@@ -242,29 +265,65 @@ async function useEveryRight(): Promise<void> {
     },
     { manager: "test" },
   );
-  await applyFleet(client, "rights", cluster, set(0));
-  const kept = { namespace: "default", name: "kept" };
+  const apply = (n: number) =>
+    applyFleet(
+      client,
+      "rights",
+      cluster,
+      [inline("l", [configMap("kept", { n: String(n) }, at)])],
+      spec,
+      namespace,
+    );
+  await apply(0);
+  const kept = { namespace: at, name: "kept" };
   const isAt = async (n: number) =>
     asMap((await workload.get(resources.configMap, kept))?.["data"])["n"] === String(n);
   // More revisions than are kept.
   for (let n = 0; n < 9; n++) {
-    await applyFleet(client, "rights", cluster, set(n));
+    await apply(n);
     await until(() => isAt(n), { deadlineMs: 20_000, what: `revision ${n}` });
   }
   await deleteNow(client, resources.cluster, gone);
-  await until(async () => (await memberOf(client, "rights", "gone")) === undefined, {
+  await until(async () => (await memberOf(client, "rights", "gone", namespace)) === undefined, {
     deadlineMs: 20_000,
     what: "the member of the deleted Cluster to go",
   });
-  await fleetReady(client, "rights");
+  await fleetReady(client, "rights", 60_000, namespace);
+}
+
+/** The rights of a platform namespace, and of a tenant's. */
+async function useEveryRight(): Promise<void> {
+  await useOwnKinds({ namespace, cluster, workload, at: "default", spec: {} });
   await useInputs();
-  for (const name of ["rights", "inputs"]) {
-    await deleteNow(client, resources.fleet, { namespace, name });
-    await until(async () => (await fleetOf(client, name)) === undefined, {
+  const { namespace: home, serviceAccount: serviceAccountName } = tenant;
+  const spec = { serviceAccountName };
+  await useOwnKinds({ namespace: home, ...tenantCluster(), at: home, spec });
+  for (const name of [
+    { namespace, name: "rights" },
+    { namespace, name: "inputs" },
+    { namespace: home, name: "rights" },
+  ]) {
+    await deleteNow(hub.client, resources.fleet, name);
+    await until(async () => (await fleetOf(hub.client, name.name, name.namespace)) === undefined, {
       deadlineMs: 30_000,
-      what: `Fleet ${name} to go`,
+      what: `Fleet ${name.namespace}/${name.name} to go`,
     });
   }
+}
+
+/** Sets the tenant up as `capitan create tenant` does, here and on its cluster. */
+async function setUpTenant(): Promise<void> {
+  const { namespace: home } = tenant;
+  const made = await cli("create", "tenant", home, "--secret", "values");
+  assert.equal(made.code, 0, made.stderr);
+  await tellCluster(
+    hub.client,
+    { namespace: home, name: tenantCluster().cluster },
+    tenantKubeconfig,
+  );
+  const args = ["--secret", "values", "--cluster", tenantCluster().cluster];
+  const both = await cli("create", "tenant", home, ...args, "--cluster-role", "cluster-admin");
+  assert.equal(both.code, 0, both.stderr);
 }
 
 /** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
@@ -297,8 +356,9 @@ async function useInputs(): Promise<void> {
   });
 }
 
-test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
+test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, and to act only as a tenant's account", async () => {
   await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
+  await setUpTenant();
   endpoint = await startController();
   await useEveryRight();
   const grants = granted();
@@ -320,9 +380,16 @@ test("M2 the controller is granted what it uses and uses what it is granted; no 
     requests.filter(({ code }) => code === 403),
     [],
   );
-  assert.ok(!grants.some((grant) => /\*|impersonate|escalate|bind/.test(textOf(grant))));
+  assert.ok(!grants.some((grant) => /\*|escalate|bind/.test(textOf(grant))));
+  const acts = grants.filter(({ verb }) => verb === "impersonate").map(textOf);
+  assert.deepEqual(acts, ["impersonate /serviceaccounts in tenant"]);
   const secrets = grants.filter(({ resource }) => resource === "/secrets");
-  assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace]);
+  assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace, "tenant"]);
+  for (const object of tenantManifests(tenant).filter(isInstalled)) {
+    const resource = await new Discovery(hub.client).find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined);
+    await deleteNow(hub.client, resource, object.metadata as { name: string });
+  }
 });
 
 /** The value of one series; undefined when there is none. */

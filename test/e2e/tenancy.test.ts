@@ -2,15 +2,20 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { auditOf, isRefused, writes, type AuditEntry } from "../../hack/lab/audit.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
-import { conditionOf } from "../../pkg/api/index.ts";
+import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
 import { labels } from "../../pkg/object/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
+import { fluxManifests } from "../../hack/flux-manifests.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import {
+  capitan,
   configMap,
+  deleteNow,
   deployment,
+  fleetHas,
+  fleetOf,
   fleetReady,
   inline,
   memberHas,
@@ -20,6 +25,7 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
+import { describes } from "../harness/codes.ts";
 import { fleetGoes, newTenant, tenantFleet, type Tenant } from "../harness/tenants.ts";
 
 let lab: LabFile;
@@ -48,7 +54,12 @@ async function putInputs(b: string): Promise<void> {
   const values = configMap("values", { "values.yaml": "a: one\n" }, namespace);
   await hub.apply(resources.configMap, values as KubeObject, manager);
   const data = { "values.yaml": btoa(`b: ${b}\n`) };
-  const secret = { apiVersion: "v1", kind: "Secret", metadata: { name: "values", namespace }, data };
+  const secret = {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "values", namespace },
+    data,
+  };
   await hub.apply(resources.secret, secret, manager);
 }
 
@@ -66,7 +77,8 @@ function isOwnWork({ verb, resource, namespace, name, requestURI }: AuditEntry):
   const isDiscovery = resource === "";
   const isInventory = namespace === "capitan-system";
   const isDial = verb === "get" && resource === "namespaces" && name === "kube-system";
-  const isWake = (verb === "list" || verb === "watch") && requestURI.includes(encodeURIComponent(labels.owner));
+  const isWake =
+    (verb === "list" || verb === "watch") && requestURI.includes(encodeURIComponent(labels.owner));
   const isHome = verb === "create" && resource === "namespaces";
   return isDiscovery || isInventory || isDial || isWake || isHome;
 }
@@ -106,7 +118,8 @@ test("A1 everything that is read and written for a tenant's Fleet is done as its
   await a.workload.mergePatch(resources.configMap, name, { data: { n: "drift" } });
   await until(async () => (await dataOf("kept"))["n"] === "2", soon("the repair"));
   await until(
-    async () => (await a.workload.get(resources.configMap, { ...name, name: "extra" })) === undefined,
+    async () =>
+      (await a.workload.get(resources.configMap, { ...name, name: "extra" })) === undefined,
     soon("the dropped layer to go"),
   );
   await fleetGoes(hub, resources.fleet, { namespace: a.namespace, name: "app" });
@@ -252,6 +265,151 @@ test("a tenant reads no Secret that its ServiceAccount may not read, and no kube
   }, soon("the kubeconfig to be refused"));
   await fleetGoes(hub, resources.fleet, { namespace, name: "reads" });
 });
+
+test("a Fleet acts as nobody whom the platform has not set up, and never as the controller", async () => {
+  const { namespace } = a;
+  const object = (n: string) => [inline("l", [configMap("ours", { n }, namespace)])];
+  await tenantFleet(hub, a, "acts", object("1"), { serviceAccountName: "somebody" });
+  const values = {
+    name: "values",
+    oci: { url: `oci://${lab.registry}/tenancy/app`, insecure: true, ref: { tag: "v1" } },
+    valuesFrom: [{ kind: "ConfigMap", name: "values" }],
+  };
+  const refused = await memberHas(hub, "acts", a.cluster, "AccessDenied", 30_000, namespace);
+  assert.match(readyMessage(refused), /system:serviceaccount:team-a:somebody/);
+  await tenantFleet(hub, a, "acts", [values], { serviceAccountName: "somebody" });
+  const { message } = await fleetHas(hub, "acts", "ImpersonationRefused", namespace);
+  assert.match(
+    message,
+    /the controller may not act as|cannot impersonate resource "serviceaccounts"/,
+  );
+  await describes(["fleet", "acts", "-n", namespace], "ImpersonationRefused");
+
+  await tenantFleet(hub, a, "acts", object("1"));
+  await fleetReady(hub, "acts", 60_000, namespace);
+  const mark = await auditOf(lab.dir, a.cluster).mark();
+  await tenantFleet(hub, a, "acts", object("2"), { serviceAccountName: undefined });
+  await fleetHas(hub, "acts", "NamespaceNotAllowed", namespace);
+  await memberHas(hub, "acts", a.cluster, "NamespaceNotAllowed", 30_000, namespace);
+  const name = { namespace, name: "ours" };
+  await a.workload.mergePatch(resources.configMap, name, { data: { n: "drift" } });
+  await tenantFleet(hub, a, "acts", object("3"));
+  await until(async () => (await dataOf("ours"))["n"] === "3", soon("the third version"));
+  const asItself = (await ofController(a.cluster, mark)).filter((e) => e.impersonated === "");
+  assert.deepEqual(asItself.filter((entry) => !isOwnWork(entry)).map(line), []);
+  await fleetGoes(hub, resources.fleet, { namespace, name: "acts" });
+});
+
+test("rights that are taken away on the cluster are gone at once, and the Fleet says which", async () => {
+  const { namespace, workload } = a;
+  const object = (n: string) => [inline("l", [configMap("revoked", { n }, namespace)])];
+  await tenantFleet(hub, a, "revoked", object("1"));
+  await fleetReady(hub, "revoked", 60_000, namespace);
+  const binding = { namespace, name: `${namespace}-fleets` };
+  await deleteNow(workload, roleBindings, binding);
+  await tenantFleet(hub, a, "revoked", object("2"));
+  await memberHas(hub, "revoked", a.cluster, "AccessDenied", 30_000, namespace);
+  await describes(["member", a.cluster, "-n", namespace, "--fleet", "revoked"], "AccessDenied");
+  assert.equal((await dataOf("revoked"))["n"], "1");
+  const diff = await capitan(["diff", "fleet", "revoked", "-n", namespace]);
+  assert.equal(diff.code, 2, diff.stdout);
+  assert.match(
+    diff.stdout,
+    /system:serviceaccount:team-a:team-a.* cannot get resource "configmaps"/,
+  );
+  const args = ["create", "tenant", namespace, "--secret", "values", "--cluster", a.cluster];
+  const { code, stderr } = await capitan([...args, "--cluster-role", "lab-tenant"]);
+  assert.equal(code, 0, stderr);
+  await until(async () => (await dataOf("revoked"))["n"] === "2", {
+    deadlineMs: 60_000,
+    what: "the Fleet to go on",
+  });
+  await fleetReady(hub, "revoked", 60_000, namespace);
+  assert.equal((await capitan(["diff", "fleet", "revoked", "-n", namespace])).code, 0);
+  await fleetGoes(hub, resources.fleet, { namespace, name: "revoked" });
+});
+
+test("a tenant's Fleet sees no Cluster of another namespace, and its ServiceAccount makes no Fleet there", async () => {
+  const { namespace, user } = a;
+  await tenantFleet(hub, { namespace, cluster: "nobody" }, "wide", [
+    inline("l", [configMap("wide", {}, namespace)]),
+  ]);
+  const { message } = await fleetHas(hub, "wide", "NoClusters", namespace);
+  assert.doesNotMatch(message, /elsewhere|other namespace/);
+  const wide = (await fleetOf(hub, "wide", namespace)) as unknown as KubeObject;
+  const spec = {
+    ...asMap(wide["spec"]),
+    clusterSelector: {},
+    namespaceSelector: {},
+    target: "Management",
+  };
+  await hub.replace(resources.fleet, { ...wide, spec } as KubeObject).catch(() => undefined);
+  const isReady = async () =>
+    (await fleetOf(hub, "wide", namespace))?.status?.clusters?.matched ?? 0;
+  const { items } = await hub.list(resources.cluster, { namespace });
+  assert.ok([0, items.length].includes(await isReady()));
+  const members = await hub.list(resources.fleetMember, {});
+  const theirs = members.items.filter(
+    ({ metadata, spec: said }) =>
+      metadata.namespace !== namespace && asMap(asMap(said)["fleetRef"])["namespace"] === namespace,
+  );
+  assert.deepEqual(theirs, []);
+  const other = { ...wide, metadata: { name: "wide", namespace: "fleet" } } as KubeObject;
+  await assert.rejects(hub.as(user).create(resources.fleet, other), {
+    code: "AccessDenied",
+    message: /cannot create resource "fleets".* in the namespace "fleet"/,
+  });
+  await fleetGoes(hub, resources.fleet, { namespace, name: "wide" });
+});
+
+test("a namespace that nobody has set up for Fleets gets none, and its Secrets are not watched", async () => {
+  const namespace = "nobodys";
+  const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
+  await hub.apply(resources.namespace, home, manager);
+  const mark = await auditOf(lab.dir, "hub").mark();
+  await tenantFleet(hub, { namespace, cluster: "x" }, "homeless", [inline("l", [configMap("x")])]);
+  const { message } = await fleetHas(hub, "homeless", "NamespaceNotAllowed", namespace);
+  assert.match(message, /no rights in namespace nobodys: nobody has set it up/);
+  await describes(["fleet", "homeless", "-n", namespace], "NamespaceNotAllowed");
+  const asked = (await ofController("hub", mark)).filter((entry) => entry.namespace === namespace);
+  assert.deepEqual([...new Set(asked.map(({ resource }) => resource))].sort(), [
+    "events",
+    "fleets",
+  ]);
+  await deleteNow(hub, resources.fleet, { namespace, name: "homeless" });
+});
+
+test("tenancy: Lockdown makes the cluster's own Flux keep tenants apart, whoever they are", async () => {
+  const { text } = await fluxManifests();
+  const artifact = `oci://${lab.registry}/tenancy/flux`;
+  await pushFiles(`${artifact}:v2.9.4`, { "install.yaml": text });
+  const flux = {
+    version: "2.9.4",
+    artifact: { url: artifact, insecure: true },
+    tenancy: "Lockdown",
+  };
+  await tenantFleet(hub, a, "hard", [{ name: "flux", flux }]);
+  // What Flux needs a tenant may not have: hard tenancy is a cluster that the platform sets up.
+  await memberHas(hub, "hard", a.cluster, "AccessDenied", 30_000, a.namespace);
+  const rendered = await capitan([
+    ...["render", "fleet", "hard", "-n", a.namespace, "--cluster", a.cluster, "-o", "json"],
+  ]);
+  assert.equal(rendered.code, 0, rendered.stderr);
+  const deployments = (JSON.parse(rendered.stdout) as KubeObject[]).filter(
+    ({ kind }) => kind === "Deployment",
+  );
+  const argsOf = (name: string) =>
+    JSON.stringify(deployments.find(({ metadata }) => metadata.name === name));
+  for (const name of ["kustomize-controller", "helm-controller", "notification-controller"])
+    assert.match(argsOf(name), /--no-cross-namespace-refs=true/, name);
+  for (const name of ["kustomize-controller", "helm-controller"])
+    assert.match(argsOf(name), /--default-service-account=default/, name);
+  assert.match(argsOf("kustomize-controller"), /--no-remote-bases=true/);
+  await fleetGoes(hub, resources.fleet, { namespace: a.namespace, name: "hard" });
+});
+
+const readyMessage = (member: FleetMember) =>
+  conditionOf(member.status?.conditions, "Ready")?.message ?? "";
 
 const ofRbac = (kind: string, plural: string) => ({
   group: rbac,

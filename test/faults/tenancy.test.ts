@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { auditOf, type AuditEntry } from "../../hack/lab/audit.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
-import { conditionOf, fleetSchema } from "../../pkg/api/index.ts";
+import { hubMeans } from "../../cmd/capitan/means.ts";
+import { withResolved, type Resolved } from "../../cmd/capitan/desired.ts";
+import { conditionOf, fleetSchema, type RevisionLayer } from "../../pkg/api/index.ts";
 import { ownerOf } from "../../pkg/fleet/index.ts";
 import { asMap, isJsonMap } from "../../pkg/json/index.ts";
 import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
@@ -10,7 +12,6 @@ import type { KubeObject } from "../../pkg/object/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import {
   applyFleet,
-  capitan,
   configMap,
   deleteNow,
   fleetHas,
@@ -135,6 +136,16 @@ function withNamespaces(value: unknown): unknown {
   return { ...Object.fromEntries(entries), ...extra };
 }
 
+/** What templates know of a cluster that says nothing. */
+const nobody = {
+  labels: {},
+  annotations: {},
+  version: null,
+  topology: { class: null, version: null, variables: {} },
+  controlPlaneEndpoint: { host: null, port: null },
+  kinds: { infrastructure: null, controlPlane: null },
+};
+
 const foreignName = (i: number) => `foreign-${i}`;
 
 /** What a process asked an API server for by these names. */
@@ -150,7 +161,11 @@ test("A2 every field of a Fleet that names an object reaches objects of the Flee
     const data = { "values.yaml": btoa("a: b\n"), ".dockerconfigjson": btoa("{}"), "ca.crt": "" };
     for (const namespace of [platform, "default"]) {
       const metadata = { name, namespace };
-      await hub.apply(resources.secret, { apiVersion: "v1", kind: "Secret", metadata, data }, manager);
+      await hub.apply(
+        resources.secret,
+        { apiVersion: "v1", kind: "Secret", metadata, data },
+        manager,
+      );
       const values = configMap(name, { "values.yaml": "a: b\n" }, namespace);
       await hub.apply(resources.configMap, values as KubeObject, manager);
       const account = { apiVersion: "v1", kind: "ServiceAccount", metadata };
@@ -171,12 +186,15 @@ test("A2 every field of a Fleet that names an object reaches objects of the Flee
   for (const [i, naming] of Object.values(rows).entries())
     await hub.apply(resources.fleet, fleetObject(`reads-${i}`, naming(foreignName(i))), manager);
   for (const [i, path] of Object.keys(rows).entries())
-    await until(async () => {
-      const said = `${await fleetReadyOf(`reads-${i}`)}; ${await readyOf(`reads-${i}`)}`;
-      // ConfigMaps of its own namespace it may read.
-      if (/AccessDenied|ImpersonationRefused|ValuesNotFound/.test(said)) return true;
-      throw new Error(`${path}: ${said}`);
-    }, soon(`${path} to be refused`));
+    await until(
+      async () => {
+        const said = `${await fleetReadyOf(`reads-${i}`)}; ${await readyOf(`reads-${i}`)}`;
+        // ConfigMaps of its own namespace it may read.
+        if (/AccessDenied|ImpersonationRefused|ValuesNotFound/.test(said)) return true;
+        throw new Error(`${path}: ${said}`);
+      },
+      soon(`${path} to be refused`),
+    );
   const asked = askedFor(await auditOf(lab.dir, "hub").since(mark), "capitan-controller");
   const foreign = asked.filter(({ namespace }) => namespace !== tenant.namespace);
   assert.deepEqual(foreign, []);
@@ -187,21 +205,26 @@ test("A2 every field of a Fleet that names an object reaches objects of the Flee
   assert.deepEqual([...names].sort(), expected.filter((_, i) => i !== account).sort());
 });
 
-test("A3 the command line asks for nothing else when it resolves the same Fleets", async () => {
+test("A3 the command line's own way to the same Fleets asks for nothing else", async () => {
   const mark = await auditOf(lab.dir, "hub").mark();
-  // The account is the controller's to be, not a person's.
-  const plan = async (path: string, i: number) => {
-    const of = [`reads-${i}`, "-n", tenant.namespace];
-    const { code, stderr } = await capitan(["plan", "fleet", ...of]);
-    assert.ok(code !== 0 || !path.endsWith("Ref.name"), `${path}: ${stderr}`);
-  };
-  await Promise.all(Object.keys(rows).map(plan));
+  for (const [i, path] of Object.keys(rows).entries()) {
+    const fleet = await fleetOf(hub, `reads-${i}`, tenant.namespace);
+    assert.ok(fleet !== undefined);
+    const of = { namespace: tenant.namespace, name: fleet.metadata.name };
+    const work = ({ sources, revision }: Resolved) =>
+      sources.load(
+        revision.spec.layers[0] as RevisionLayer,
+        { fleet: of, as: undefined, cluster: { ...nobody, ...of } },
+        AbortSignal.timeout(10_000),
+      );
+    await assert.rejects(withResolved(hubMeans(hub), fleet, work), { code: /NotFound$/ }, path);
+  }
   const asked = askedFor(await auditOf(lab.dir, "hub").since(mark), "capitan");
   assert.deepEqual(
     asked.filter(({ namespace }) => namespace !== tenant.namespace),
     [],
   );
-  assert.ok(asked.length >= Object.keys(rows).length - 1);
+  assert.equal(new Set(asked.map(({ name }) => name)).size, Object.keys(rows).length - 1);
   for (const i of Object.keys(rows).keys())
     await fleetGoes(hub, resources.fleet, { namespace: tenant.namespace, name: `reads-${i}` });
 });
@@ -238,7 +261,11 @@ const isBound = async () =>
   (await tenant.workload.get(bindings, { name: "mallory" })) !== undefined;
 
 /** Writes a member as only the Fleet reconciler does otherwise. */
-function forgeMember(name: string, fleetRef: { namespace: string; name: string }, revision: string) {
+function forgeMember(
+  name: string,
+  fleetRef: { namespace: string; name: string },
+  revision: string,
+) {
   const spec = { fleetRef, clusterRef: { name: tenant.cluster }, revision, state: "Present" };
   const metadata = { name, namespace: tenant.namespace };
   const apiVersion = "capitan.dev/v1alpha1";
@@ -309,4 +336,28 @@ test("A4 owner labels and approvals that a tenant writes into its objects are no
   await tenantFleet(hub, tenant, "marks", [inline("l", many.slice(0, 1))]);
   await memberHas(hub, "marks", tenant.cluster, "RemovalNeedsApproval", 30_000, namespace);
   assert.ok(await workload.get(resources.configMap, { namespace, name: "marked-11" }));
+});
+
+test("A4 an object that somebody marks as a Fleet's, fields and all, is not taken away with it", async () => {
+  const { namespace, workload } = tenant;
+  await deleteNow(hub, resources.fleet, { namespace, name: "marks" });
+  const set = (n: string) => [inline("l", [configMap("real", { n }, namespace)])];
+  await tenantFleet(hub, tenant, "marked", set("1"));
+  await fleetReady(hub, "marked", 60_000, namespace);
+  const metadata = {
+    name: "copied",
+    namespace,
+    labels: { "capitan.dev/owner": ownerOf({ namespace, name: "marked" }) },
+  };
+  const copied = { apiVersion: "v1", kind: "ConfigMap", metadata };
+  await workload.apply(resources.configMap, copied, { manager: "capitan" });
+  await tenantFleet(hub, tenant, "marked", set("2"));
+  await until(async () => {
+    const live = await workload.get(resources.configMap, { namespace, name: "real" });
+    return asMap(live?.["data"])["n"] === "2";
+  }, soon("the change"));
+  await fleetReady(hub, "marked", 60_000, namespace);
+  await fleetGoes(hub, resources.fleet, { namespace, name: "marked" });
+  assert.ok(await workload.get(resources.configMap, { namespace, name: "copied" }));
+  assert.equal(await workload.get(resources.configMap, { namespace, name: "real" }), undefined);
 });

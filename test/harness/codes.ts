@@ -57,6 +57,9 @@ const commandCodes: readonly Code[] = [
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
 
+/** The codes about Fleets that act as a ServiceAccount; `test/e2e/tenancy.test.ts` makes them true. */
+const tenancyCodes: readonly Code[] = ["AccessDenied", "ImpersonationRefused"];
+
 /** What no condition shows for long; `pkg/render/render.test.ts` makes it true. */
 const passingCodes: readonly Code[] = ["RendererBusy"];
 
@@ -66,6 +69,7 @@ export const codesOfOtherTests: readonly Code[] = [
   ...configurationCodes,
   ...gitCodes,
   ...identityCodes,
+  ...tenancyCodes,
   ...commandCodes,
   ...passingCodes,
 ];

@@ -1,9 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  clusterInitialized,
-  clusterKubeconfig,
-  createCluster,
-} from "../../hack/lab/clusters.ts";
+import { clusterInitialized, clusterKubeconfig, createCluster } from "../../hack/lab/clusters.ts";
 import { connect, type KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
