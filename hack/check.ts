@@ -49,6 +49,7 @@ const required = [
   ...ids("R", 10),
   ...ids("P", 4),
   ...ids("T", 7),
+  ...ids("A", 4),
   ...ids("L", 4),
   ...ids("S", 5),
   "S8",

@@ -249,10 +249,18 @@ type Ground = {
   /** The namespace on the cluster. */
   readonly at: string;
   readonly spec: object;
+  readonly more: readonly object[];
 };
 
 /** Uses every right on Fleets: one that changes often, loses a member and a cluster, and goes. */
-async function useOwnKinds({ namespace, cluster, workload, at, spec }: Ground): Promise<void> {
+async function useOwnKinds({
+  namespace,
+  cluster,
+  workload,
+  at,
+  spec,
+  more,
+}: Ground): Promise<void> {
   const { client } = hub;
   const gone = { namespace, name: "gone" };
   await client.apply(
@@ -270,7 +278,7 @@ async function useOwnKinds({ namespace, cluster, workload, at, spec }: Ground): 
       client,
       "rights",
       cluster,
-      [inline("l", [configMap("kept", { n: String(n) }, at)])],
+      [inline("l", [configMap("kept", { n: String(n) }, at)]), ...more],
       spec,
       namespace,
     );
@@ -293,11 +301,13 @@ async function useOwnKinds({ namespace, cluster, workload, at, spec }: Ground): 
 
 /** The rights of a platform namespace, and of a tenant's. */
 async function useEveryRight(): Promise<void> {
-  await useOwnKinds({ namespace, cluster, workload, at: "default", spec: {} });
+  await useOwnKinds({ namespace, cluster, workload, at: "default", spec: {}, more: [] });
   await useInputs();
   const { namespace: home, serviceAccount: serviceAccountName } = tenant;
   const spec = { serviceAccountName };
-  await useOwnKinds({ namespace: home, ...tenantCluster(), at: home, spec });
+  await putValues(home, home);
+  const more = [valuesLayer()];
+  await useOwnKinds({ namespace: home, ...tenantCluster(), at: home, spec, more });
   for (const name of [
     { namespace, name: "rights" },
     { namespace, name: "inputs" },
@@ -326,15 +336,26 @@ async function setUpTenant(): Promise<void> {
   assert.equal(both.code, 0, both.stderr);
 }
 
+/** Values for a layer's template: where its object is to be. */
+async function putValues(inNamespace: string, at: string): Promise<void> {
+  const values = configMap("rights-values", { "values.yaml": `at: ${at}\n` }, inNamespace);
+  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+}
+
+const valuesLayer = () => ({
+  name: "values",
+  oci: { url: `oci://${lab.registry}/rights/values`, insecure: true, ref: { tag: "v2.9.4" } },
+  valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
+});
+
 /** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
 async function useInputs(): Promise<void> {
   const url = (name: string) => `oci://${lab.registry}/rights/${name}`;
   await pushFiles(`${url("flux")}:v2.9.4`, { "a.json": JSON.stringify(configMap("flux")) });
   const template =
-    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values}\ndata:\n  a: {{quote values.a}}\n";
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: values\n  namespace: {{values.at}}\n";
   await pushFiles(`${url("values")}:v2.9.4`, { "a.yaml.hbs": template });
-  const values = { ...configMap("rights-values", { "values.yaml": "a: b\n" }, namespace) };
-  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+  await putValues(namespace, "default");
   const sync = {
     git: { url: "https://git.example/fleet" },
     follow: "Tag",
@@ -343,11 +364,7 @@ async function useInputs(): Promise<void> {
   const artifact = { url: url("flux"), insecure: true };
   await applyFleet(hub.client, "inputs", cluster, [
     { name: "flux", flux: { version: "2.9.4", artifact, sync } },
-    {
-      name: "values",
-      oci: { url: url("values"), insecure: true, ref: { tag: "v2.9.4" } },
-      valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
-    },
+    valuesLayer(),
   ]);
   const identity = { namespace, name: `${cluster}-age-1` };
   await until(() => hub.client.get(resources.secret, identity), {
@@ -497,7 +514,7 @@ test("the same events reach --events-addr in the schema of Flux, success include
   ]);
   assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
   const sameEvents = async () => {
-    const { items } = await hub.client.list(resources.event, { namespace });
+    const { items } = await hub.client.list(resources.event);
     const sent = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
     assert.deepEqual(
       told.map(({ message }) => message).sort(),

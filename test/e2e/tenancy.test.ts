@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { openRepositories } from "../../cmd/repositories.ts";
 import { auditOf, isRefused, writes, type AuditEntry } from "../../hack/lab/audit.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
-import { labels } from "../../pkg/object/index.ts";
+import { tenantManifests, tenantOnCluster } from "../../pkg/install/index.ts";
+import { labels, parseManifests } from "../../pkg/object/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
@@ -25,6 +30,8 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
+import { parseReference } from "../../pkg/oci/index.ts";
+import { portOf, proxy } from "../harness/servers.ts";
 import { describes } from "../harness/codes.ts";
 import { fleetGoes, newTenant, tenantFleet, type Tenant } from "../harness/tenants.ts";
 
@@ -407,6 +414,54 @@ test("tenancy: Lockdown makes the cluster's own Flux keep tenants apart, whoever
   assert.match(argsOf("kustomize-controller"), /--no-remote-bases=true/);
   await fleetGoes(hub, resources.fleet, { namespace: a.namespace, name: "hard" });
 });
+
+test("who knows a digest gets nothing from the cache that its own credentials could not pull", async () => {
+  const files = { "a.yaml": JSON.stringify(configMap("kept")) };
+  const digest = await pushFiles(`oci://${lab.registry}/tenancy/private:v1`, files);
+  const refusal = { status: 401, headers: { "www-authenticate": 'Basic realm="lab"' } };
+  const guard = await proxy(lab.registry, (seen, pass) =>
+    seen.headers["authorization"] === undefined ? Promise.resolve(refusal) : pass(),
+  );
+  const host = `127.0.0.1:${portOf(guard)}`;
+  const cacheDir = await mkdtemp(join(tmpdir(), "capitan-tenancy-"));
+  const { repositories } = openRepositories({ cacheDir });
+  const text = JSON.stringify({ auths: { [host]: { auth: btoa("u:p") } } });
+  const login = { text, what: "test" };
+  const pull = async (as: string | undefined, dockerConfig?: typeof login) => {
+    const access = { as, insecure: true, ca: undefined, dockerConfig };
+    const repository = repositories(parseReference(`oci://${host}/tenancy/private`), access);
+    try {
+      return await repository.pull(digest, AbortSignal.timeout(10_000));
+    } finally {
+      await repository.close();
+    }
+  };
+  try {
+    for (const owner of [a.user, undefined]) {
+      assert.equal((await pull(owner, login)).size, 1);
+      // Kept for it, also when the registry does not answer.
+      assert.equal((await pull(owner)).size, 1);
+      await assert.rejects(pull("system:serviceaccount:team-b:team-b"), { code: "RegistryDenied" });
+    }
+  } finally {
+    guard.close();
+    await rm(cacheDir, { recursive: true, force: true });
+  }
+});
+
+test("capitan create tenant prints for Git what it applies, and makes no tenant of Kubernetes' own namespaces", async () => {
+  const options = { namespace: "team-x", serviceAccount: "deployer", secrets: ["a", "b"] };
+  const args = ["create", "tenant", "team-x", "--service-account", "deployer", "--export"];
+  const onHub = await capitan([...args, "--secret", "b", "--secret", "a"]);
+  assert.deepEqual(parseManifests(onHub.stdout, "hub"), plain(tenantManifests(options)));
+  const onCluster = await capitan([...args, "--cluster", "c", "--cluster-role", "edit"]);
+  const wanted = plain(tenantOnCluster(options, "edit"));
+  assert.deepEqual(parseManifests(onCluster.stdout, "cluster"), wanted);
+  for (const name of ["kube-system", "default", "capitan-system", "Team"])
+    assert.equal((await capitan(["create", "tenant", name, "--export"])).code, 2, name);
+});
+
+const plain = (value: unknown) => JSON.parse(JSON.stringify(value)) as unknown;
 
 const readyMessage = (member: FleetMember) =>
   conditionOf(member.status?.conditions, "Ready")?.message ?? "";
