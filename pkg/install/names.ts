@@ -4,6 +4,8 @@ export const systemNamespace = "capitan-system";
 export const controllerAccount = "capitan-controller";
 /** The controller's rights in a tenant's namespace. */
 export const tenantRole = `${controllerAccount}-tenant`;
+/** How Roles begin by which the controller may act as one account. */
+export const actingRole = `${controllerAccount}-as-`;
 /** On everything that is installed. */
 export const labels = { "app.kubernetes.io/part-of": "capitan" };
 /** On the controller's pods. */

@@ -1,5 +1,5 @@
 import type { KubeObject } from "../object/index.ts";
-import { controllerAccount, labels, tenantRole } from "./names.ts";
+import { actingRole, controllerAccount, labels, tenantRole } from "./names.ts";
 
 type Kind = { readonly apiVersion: string; readonly kind: string };
 
@@ -25,5 +25,7 @@ export const installedSelector = Object.entries(labels)
 
 /** Whether an object that carries our label is one that `capitan install` has made. */
 export function isInstalled({ metadata }: KubeObject): boolean {
-  return [controllerAccount, `${controllerAccount}-platform`, tenantRole].includes(metadata.name);
+  const { name } = metadata;
+  const roles = [controllerAccount, `${controllerAccount}-platform`, tenantRole];
+  return roles.includes(name) || name.startsWith(actingRole);
 }

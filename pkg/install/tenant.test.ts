@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asList, asMap } from "../json/index.ts";
 import { nameOf, idOf } from "../object/index.ts";
 import { isInstalled, tenantManifests, tenantOnCluster } from "./index.ts";
 
@@ -8,12 +7,18 @@ const tenant = { namespace: "team-a", serviceAccount: "deployer", secrets: ["reg
 const names = (objects: ReturnType<typeof tenantManifests>) =>
   objects.map((object) => nameOf(idOf(object)));
 
+type Rule = { verbs: string[]; resources: string[]; resourceNames?: string[] };
+const rulesIn = (objects: ReturnType<typeof tenantManifests>) =>
+  objects.flatMap(({ rules }) => (rules ?? []) as Rule[]);
+
 test("a tenant is a namespace, an account, and who may do what there", () => {
   assert.deepEqual(names(tenantManifests(tenant)), [
     "Namespace/team-a",
     "ServiceAccount/team-a/deployer",
     "Role/team-a/capitan-controller-tenant",
     "RoleBinding/team-a/capitan-controller-tenant",
+    "Role/team-a/capitan-controller-as-deployer",
+    "RoleBinding/team-a/capitan-controller-as-deployer",
     "Role/team-a/deployer-fleets",
     "RoleBinding/team-a/deployer-fleets",
   ]);
@@ -25,8 +30,8 @@ test("a tenant is a namespace, an account, and who may do what there", () => {
 });
 
 test("the controller may act as exactly the one account, and the account reads exactly the Secrets that are named", () => {
-  const rules = tenantManifests(tenant).flatMap((object) => asList(object["rules"]).map(asMap));
-  const named = rules.filter((rule) => rule["resourceNames"] !== undefined);
+  const rules = rulesIn(tenantManifests(tenant));
+  const named = rules.filter((rule) => rule.resourceNames !== undefined);
   assert.deepEqual(
     named.map(({ verbs, resources, resourceNames }) => ({ verbs, resources, resourceNames })),
     [
@@ -34,16 +39,18 @@ test("the controller may act as exactly the one account, and the account reads e
       { verbs: ["get"], resources: ["secrets"], resourceNames: ["registry"] },
     ],
   );
-  const impersonates = rules.filter((rule) => asList(rule["verbs"]).includes("impersonate"));
+  const impersonates = rules.filter((rule) => rule.verbs.includes("impersonate"));
   assert.equal(impersonates.length, 1);
   const none = tenantManifests({ ...tenant, secrets: [] });
   // An empty list of names would be every Secret.
-  assert.equal(none.flatMap((o) => asList(o["rules"])).length, rules.length - 1);
+  assert.equal(rulesIn(none).length, rules.length - 1);
 });
 
 test("uninstall takes the controller's rights, and leaves the tenant's own", () => {
   assert.deepEqual(names(tenantManifests(tenant).filter(isInstalled)), [
     "Role/team-a/capitan-controller-tenant",
     "RoleBinding/team-a/capitan-controller-tenant",
+    "Role/team-a/capitan-controller-as-deployer",
+    "RoleBinding/team-a/capitan-controller-as-deployer",
   ]);
 });

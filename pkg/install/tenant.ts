@@ -1,5 +1,5 @@
 import type { KubeObject } from "../object/index.ts";
-import { controllerAccount, labels, systemNamespace, tenantRole } from "./names.ts";
+import { actingRole, controllerAccount, labels, systemNamespace, tenantRole } from "./names.ts";
 import { bound, ownRules, rule } from "./rights.ts";
 
 /** A tenant: a namespace with Fleets that act as one of its ServiceAccounts. */
@@ -19,8 +19,19 @@ export function tenantManifests(options: TenantOptions): readonly KubeObject[] {
   return [
     ...homeOf(options),
     ...bound(
-      { kind: "Role", metadata: { name: tenantRole, namespace, labels }, rules: rulesOf(options) },
-      { name: controllerAccount, namespace: systemNamespace },
+      { kind: "Role", metadata: { name: tenantRole, namespace, labels }, rules: controllerRules },
+      controller,
+    ),
+    // One for each account, so that a namespace may have several.
+    ...bound(
+      {
+        kind: "Role",
+        metadata: { name: `${actingRole}${serviceAccount}`, namespace, labels },
+        rules: [
+          { ...rule("", ["serviceaccounts"], ["impersonate"]), resourceNames: [serviceAccount] },
+        ],
+      },
+      controller,
     ),
     ...bound(
       {
@@ -70,10 +81,11 @@ function homeOf(options: TenantOptions): readonly KubeObject[] {
   ];
 }
 
-/** The controller's: to act as exactly this ServiceAccount, and to see that something has changed. */
-const rulesOf = ({ serviceAccount }: TenantOptions) => [
+const controller = { name: controllerAccount, namespace: systemNamespace };
+
+/** The controller's, besides acting as the account. */
+const controllerRules = [
   ...ownRules,
-  { ...rule("", ["serviceaccounts"], ["impersonate"]), resourceNames: [serviceAccount] },
   // Read as itself are the kubeconfigs of Clusters; of everything else it watches metadata.
   rule("", ["secrets"], ["get", "list", "watch"]),
   rule("", ["configmaps"], ["list", "watch"]),

@@ -1,9 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openRepositories } from "../../cmd/repositories.ts";
 import { auditOf, isRefused, writes, type AuditEntry } from "../../hack/lab/audit.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
@@ -15,6 +11,7 @@ import type { KubeObject } from "../../pkg/object/index.ts";
 import { fluxManifests } from "../../hack/flux-manifests.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import {
+  applyFleet,
   capitan,
   configMap,
   deleteNow,
@@ -30,7 +27,6 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
-import { parseReference } from "../../pkg/oci/index.ts";
 import { portOf, proxy } from "../harness/servers.ts";
 import { describes } from "../harness/codes.ts";
 import { fleetGoes, newTenant, tenantFleet, type Tenant } from "../harness/tenants.ts";
@@ -416,36 +412,46 @@ test("tenancy: Lockdown makes the cluster's own Flux keep tenants apart, whoever
 });
 
 test("who knows a digest gets nothing from the cache that its own credentials could not pull", async () => {
-  const files = { "a.yaml": JSON.stringify(configMap("kept")) };
+  const { namespace } = a;
+  const files = { "a.yaml": JSON.stringify(configMap("private", {}, namespace)) };
   const digest = await pushFiles(`oci://${lab.registry}/tenancy/private:v1`, files);
   const refusal = { status: 401, headers: { "www-authenticate": 'Basic realm="lab"' } };
   const guard = await proxy(lab.registry, (seen, pass) =>
     seen.headers["authorization"] === undefined ? Promise.resolve(refusal) : pass(),
   );
-  const host = `127.0.0.1:${portOf(guard)}`;
-  const cacheDir = await mkdtemp(join(tmpdir(), "capitan-tenancy-"));
-  const { repositories } = openRepositories({ cacheDir });
-  const text = JSON.stringify({ auths: { [host]: { auth: btoa("u:p") } } });
-  const login = { text, what: "test" };
-  const pull = async (as: string | undefined, dockerConfig?: typeof login) => {
-    const access = { as, insecure: true, ca: undefined, dockerConfig };
-    const repository = repositories(parseReference(`oci://${host}/tenancy/private`), access);
-    try {
-      return await repository.pull(digest, AbortSignal.timeout(10_000));
-    } finally {
-      await repository.close();
-    }
-  };
   try {
-    for (const owner of [a.user, undefined]) {
-      assert.equal((await pull(owner, login)).size, 1);
-      // Kept for it, also when the registry does not answer.
-      assert.equal((await pull(owner)).size, 1);
-      await assert.rejects(pull("system:serviceaccount:team-b:team-b"), { code: "RegistryDenied" });
+    const host = `127.0.0.1:${portOf(guard)}`;
+    const config = JSON.stringify({ auths: { [host]: { auth: btoa("u:p") } } });
+    const data = { ".dockerconfigjson": btoa(config) };
+    const metadata = { name: "login", namespace };
+    const type = "kubernetes.io/dockerconfigjson";
+    await hub.apply(
+      resources.secret,
+      { apiVersion: "v1", kind: "Secret", metadata, type, data },
+      manager,
+    );
+    const more = ["--secret", "login", "--secret", "values"];
+    for (const account of [["--service-account", "second"], more]) {
+      const { code, stderr } = await capitan(["create", "tenant", namespace, ...account]);
+      assert.equal(code, 0, stderr);
     }
+    const oci = { url: `oci://${host}/tenancy/private`, insecure: true, ref: { digest } };
+    const knowing = [{ name: "l", oci }];
+    const second = { serviceAccountName: "second", clusterSelector: {} };
+    await tenantFleet(hub, a, "owner", [
+      { name: "l", oci: { ...oci, secretRef: { name: "login" } } },
+    ]);
+    await fleetReady(hub, "owner", 60_000, namespace);
+    await tenantFleet(hub, a, "knows", knowing, second);
+    await fleetHas(hub, "knows", "RegistryDenied", namespace);
+    // Nor a Fleet of the platform.
+    await applyFleet(hub, "knows", "nobody", knowing);
+    await fleetHas(hub, "knows", "RegistryDenied");
+    for (const name of ["owner", "knows"])
+      await deleteNow(hub, resources.fleet, { namespace, name });
+    await fleetGoes(hub, resources.fleet, { namespace: "fleet", name: "knows" });
   } finally {
     guard.close();
-    await rm(cacheDir, { recursive: true, force: true });
   }
 });
 
@@ -457,7 +463,7 @@ test("capitan create tenant prints for Git what it applies, and makes no tenant 
   const onCluster = await capitan([...args, "--cluster", "c", "--cluster-role", "edit"]);
   const wanted = plain(tenantOnCluster(options, "edit"));
   assert.deepEqual(parseManifests(onCluster.stdout, "cluster"), wanted);
-  for (const name of ["kube-system", "default", "capitan-system", "Team"])
+  for (const name of ["kube-system", "capitan-system"])
     assert.equal((await capitan(["create", "tenant", name, "--export"])).code, 2, name);
 });
 
