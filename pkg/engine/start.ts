@@ -5,6 +5,7 @@ import {
   ownedBy,
   withEntries,
   type Entry,
+  type Header,
   type Inventory,
   type Ledger,
 } from "../inventory/index.ts";
@@ -59,10 +60,7 @@ export function startFacts(start: Start): Facts {
   refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
-  // A list that is there is complete: an object that it does not name was marked by somebody else.
-  const isMissing = sequence === undefined && (header === undefined || start.knownObjects > 0);
-  const isLost = searched || isMissing;
-  const listed = isLost ? withStrays(found, start) : found;
+  const listed = isLost(start, header) ? withStrays(found, start) : found;
   const inventory = withOrphans(listed, start);
   const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
   const { pauses, thieves, unverified, claims, removalWaits, triesFirst } = start;
@@ -91,6 +89,16 @@ export function startFacts(start: Start): Facts {
     held: stillHeld(start, found),
     problems: stillRefused(layers, start.refused),
   };
+}
+
+/**
+ * Whether the list of this owner's objects is not there. One that is there is complete: an object that
+ * it does not name was marked by somebody else.
+ */
+function isLost({ searched, owner, knownObjects }: Start, header: Header | undefined): boolean {
+  if (searched || header === undefined) return true;
+  // Another member has begun a new list since; this one has withdrawn, if it knows of no object.
+  return !header.pins.has(owner) && knownObjects > 0;
 }
 
 /** Nothing remembered: the hub is new here and takes over. Less remembered than found: it is the old one. */

@@ -405,7 +405,7 @@ test("M2 the controller is granted what it uses and uses what it is granted; no 
   for (const object of tenantManifests(tenant).filter(isInstalled)) {
     const resource = await new Discovery(hub.client).find(object.apiVersion, object.kind);
     assert.ok(resource !== undefined);
-    await deleteNow(hub.client, resource, object.metadata as { name: string });
+    await deleteNow(hub.client, resource, object.metadata);
   }
 });
 

@@ -346,7 +346,7 @@ test("a tenant's Fleet sees no Cluster of another namespace, and its ServiceAcco
     namespaceSelector: {},
     target: "Management",
   };
-  await hub.replace(resources.fleet, { ...wide, spec } as KubeObject).catch(() => undefined);
+  await hub.replace(resources.fleet, { ...wide, spec }).catch(() => undefined);
   const isReady = async () =>
     (await fleetOf(hub, "wide", namespace))?.status?.clusters?.matched ?? 0;
   const { items } = await hub.list(resources.cluster, { namespace });
@@ -394,9 +394,8 @@ test("tenancy: Lockdown makes the cluster's own Flux keep tenants apart, whoever
   await tenantFleet(hub, a, "hard", [{ name: "flux", flux }]);
   // What Flux needs a tenant may not have: hard tenancy is a cluster that the platform sets up.
   await memberHas(hub, "hard", a.cluster, "AccessDenied", 30_000, a.namespace);
-  const rendered = await capitan([
-    ...["render", "fleet", "hard", "-n", a.namespace, "--cluster", a.cluster, "-o", "json"],
-  ]);
+  const of = ["-n", a.namespace, "--cluster", a.cluster, "-o", "json"];
+  const rendered = await capitan(["render", "fleet", "hard", ...of]);
   assert.equal(rendered.code, 0, rendered.stderr);
   const deployments = (JSON.parse(rendered.stdout) as KubeObject[]).filter(
     ({ kind }) => kind === "Deployment",

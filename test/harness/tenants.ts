@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { clusterInitialized, clusterKubeconfig, createCluster } from "../../hack/lab/clusters.ts";
 import { connect, type KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
-import type { KubeObject, Resource } from "../../pkg/object/index.ts";
+import type { Resource } from "../../pkg/object/index.ts";
 import { applyFleet, capitan, deleteNow, fleetOf, until } from "./index.ts";
 
 /** A namespace of a tenant with one cluster in it. */
@@ -49,7 +49,7 @@ export async function newTenant(
     metadata: { name: "lab-tenant" },
     rules,
   };
-  await workload.apply(clusterRoles, role as KubeObject, manager);
+  await workload.apply(clusterRoles, role, manager);
   await succeeds([...args, "--cluster", cluster, "--cluster-role", "lab-tenant"]);
   const user = `system:serviceaccount:${namespace}:${namespace}`;
   return { namespace, cluster, user, workload };
