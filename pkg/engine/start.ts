@@ -60,8 +60,7 @@ export function startFacts(start: Start): Facts {
   refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
-  const listed = isLost(start, header) ? withStrays(found, start) : found;
-  const inventory = withOrphans(listed, start);
+  const inventory = withOrphans(withStrays(found, start, header), start);
   const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
   const { pauses, thieves, unverified, claims, removalWaits, triesFirst } = start;
   return {
@@ -125,7 +124,9 @@ function cannotSearch(unlisted: ReadonlyMap<string, Problem>): CapitanError {
 /**
  * Objects with our label and with fields of ours, after the inventory was deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
  */
-function withStrays(inventory: Inventory, { live, owner, leavesBehind }: Start): Inventory {
+function withStrays(inventory: Inventory, start: Start, header: Header | undefined): Inventory {
+  if (!isLost(start, header)) return inventory;
+  const { live, owner, leavesBehind } = start;
   const strays: Entry[] = [];
   for (const [key, { own, owner: label, uid, createdByUs, deleting }] of live) {
     if (inventory.has(key) || label !== owner || own === "" || deleting) continue;
