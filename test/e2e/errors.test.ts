@@ -88,7 +88,7 @@ type FleetCase = {
 const fleetCases: readonly FleetCase[] = [
   {
     code: "NamespaceNotAllowed",
-    message: /namespace default are refused/,
+    message: /names no serviceAccountName, and namespace default/,
     layers: () => [inline("l", [configMap("a")])],
     namespace: "default",
   },
