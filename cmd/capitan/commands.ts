@@ -64,7 +64,6 @@ export const commands: readonly Command[] = [
   { module: of(install) },
   { module: of(uninstall) },
   { verb: "init", describe: "Make what a fleet begins with", nouns: [of(initKeys)] },
-  { verb: "create", describe: "Make something new", nouns: [of(createTenant)] },
   { module: of(check) },
   {
     verb: "get",
@@ -132,9 +131,13 @@ export const commands: readonly Command[] = [
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
   },
-  { verb: "create", describe: "Make something, through Git", nouns: [of(createCluster)] },
-  { verb: "upgrade", describe: "Change something, through Git", nouns: [of(upgradeCluster)] },
-  { verb: "delete", describe: "Take something away, through Git", nouns: [of(deleteCluster)] },
+  {
+    verb: "create",
+    describe: "Make a cluster through Git, or a tenant",
+    nouns: [of(createCluster), of(createTenant)],
+  },
+  { verb: "upgrade", describe: "Change a cluster, through Git", nouns: [of(upgradeCluster)] },
+  { verb: "delete", describe: "Take a cluster away, through Git", nouns: [of(deleteCluster)] },
   {
     verb: "template",
     describe: "Look at templates of clusters",

@@ -42,7 +42,8 @@ export const registryTells = ({ ports }: LabFile) => ({
   authorization: `Bearer ${token}`,
 });
 
-type Ground = {
+/** What a person works with who runs a fleet. */
+export type Ground = {
   readonly lab: LabFile;
   readonly hub: KubeClient;
   readonly remote: Git;
@@ -60,7 +61,7 @@ export async function showBirth(lab: LabFile, hub: KubeClient): Promise<Birth> {
 }
 
 /** A Git server, a CI system and the receiver; then a person bootstraps the fleet. */
-async function prepare(lab: LabFile, hub: KubeClient): Promise<Ground> {
+export async function prepare(lab: LabFile, hub: KubeClient): Promise<Ground> {
   const remote = await startGit(lab);
   const ci = await startCi(lab, remote.url);
   await startReceiver(lab);

@@ -4,15 +4,18 @@ import { promisify } from "node:util";
 import { root } from "../lab/paths.ts";
 import type { LabFile } from "../lab/state.ts";
 
+/** How a command is run. */
+export type Call = {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: string;
+};
+
 /** Runs the CLI against the lab's hub, as a person would; gives what it prints. Throws when it fails. */
 export async function capitan(
   lab: LabFile,
   args: readonly string[],
-  how: {
-    readonly cwd?: string;
-    readonly env?: Readonly<Record<string, string>>;
-    readonly input?: string;
-  } = {},
+  how: Call = {},
 ): Promise<string> {
   const main = join(root, "cmd", "capitan", "main.ts");
   const env = { ...process.env, KUBECONFIG: lab.hubKubeconfig, ...how.env };
