@@ -6,11 +6,10 @@ import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import { connect, type KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
-import { webhookPath } from "../../pkg/receiver/index.ts";
-import { startCi, type Ci } from "../lab/ci.ts";
+import type { Ci } from "../lab/ci.ts";
 import { clusterKubeconfig, type ClusterName } from "../lab/clusters.ts";
-import { startReceiver } from "../lab/controller.ts";
-import { startGit, type Git } from "../lab/git.ts";
+import { receiverToken, startFleet } from "../lab/fleet.ts";
+import type { Git } from "../lab/git.ts";
 import { labNamespace } from "../lab/lab.ts";
 import { pidOf } from "../lab/processes.ts";
 import { progress } from "../lab/progress.ts";
@@ -23,8 +22,6 @@ import { exampleRepository, git, person } from "./repository.ts";
 const cluster: ClusterName = { namespace: labNamespace, name: "prod-eu-1" };
 const password = "Seestrasse-12";
 const stepMaxMs = 120_000;
-/** The token of both Receivers. */
-const token = "demo-token-that-only-the-lab-knows";
 
 /** What came of it. `left` counts what there still is of the cluster in the end. */
 export type Birth = {
@@ -35,12 +32,6 @@ export type Birth = {
   readonly upgradeMs: number;
   readonly afterDelete: { readonly left: number };
 };
-
-/** Whom the lab's registry tells of pushes. */
-export const registryTells = ({ ports }: LabFile) => ({
-  url: `http://127.0.0.1:${ports.receiver}${webhookPath(token, { name: "registry", namespace: labNamespace })}`,
-  authorization: `Bearer ${token}`,
-});
 
 /** What a person works with who runs a fleet. */
 export type Ground = {
@@ -62,12 +53,7 @@ export async function showBirth(lab: LabFile, hub: KubeClient): Promise<Birth> {
 
 /** A Git server, a CI system and the receiver; then a person bootstraps the fleet. */
 export async function prepare(lab: LabFile, hub: KubeClient): Promise<Ground> {
-  const remote = await startGit(lab);
-  const ci = await startCi(lab, remote.url);
-  await startReceiver(lab);
-  const hook = webhookPath(token, { name: "git", namespace: labNamespace });
-  const receiver = `http://127.0.0.1:${lab.ports.receiver}${hook}`;
-  await remote.tell([{ url: ci.url }, { url: receiver, token }]);
+  const { git: remote, ci } = await startFleet(lab);
   progress.done("a Git server, a CI process that hears of its pushes, and Capitan's receiver run");
   const offline = join(lab.dir, "birth-manager.agekey");
   await capitan(lab, ["init", "keys", "--namespace", labNamespace, "--out", offline]);
@@ -104,7 +90,7 @@ async function writeToken(lab: LabFile, clone: string): Promise<void> {
     apiVersion: "v1",
     kind: "Secret",
     metadata: { name: "receiver-token", namespace: labNamespace },
-    stringData: { token },
+    stringData: { token: receiverToken },
   };
   const file = join(clone, "management", "receivers", "token.sops.yaml");
   await writeFile(file, `${JSON.stringify(secret)}\n`);

@@ -37,7 +37,7 @@ export async function createCluster(
   cluster: ClusterName,
   more: More = {},
 ): Promise<void> {
-  for (const object of await objectsOf(cluster, { topology: false }, more))
+  for (const object of await clusterObjects(cluster, { topology: false }, more))
     await hub.apply(byKind[idOf(object).kind as keyof typeof byKind], object, options);
 }
 
@@ -48,7 +48,7 @@ export async function createTopologyCluster(
   variables: { readonly tier?: string; readonly replicas?: number },
   more: More = {},
 ): Promise<void> {
-  for (const object of await objectsOf(cluster, { topology: true, ...variables }, more)) {
+  for (const object of await clusterObjects(cluster, { topology: true, ...variables }, more)) {
     const apply = () => hub.apply(byKind[object.kind as keyof typeof byKind], object, options);
     if (object.kind !== "Cluster") await apply();
     else
@@ -60,7 +60,7 @@ export async function createTopologyCluster(
 }
 
 /** What the template makes for the hub; labels and annotations are the caller's only. */
-async function objectsOf(
+export async function clusterObjects(
   cluster: ClusterName,
   given: JsonMap,
   more: More,

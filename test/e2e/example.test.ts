@@ -4,22 +4,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { capitan, type Call } from "../../hack/demo/cli.ts";
-import { prepare, registryTells, type Ground } from "../../hack/demo/birth.ts";
+import { prepare, type Ground } from "../../hack/demo/birth.ts";
 import { pushFlux } from "../../hack/demo/flux.ts";
 import { person } from "../../hack/demo/repository.ts";
 import { clientOf } from "../../hack/lab/apiserver.ts";
 import { clusterKubeconfig, createCluster, type ClusterName } from "../../hack/lab/clusters.ts";
 import { startController } from "../../hack/lab/controller.ts";
+import { registryTells } from "../../hack/lab/fleet.ts";
 import { labNamespace, startLab, stopLab } from "../../hack/lab/lab.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
-import { asList, asMap } from "../../pkg/json/index.ts";
+import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import { connect, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
 import { parseManifests } from "../../pkg/object/index.ts";
 import { resources, until } from "../harness/index.ts";
+import { clusterRoles } from "../harness/tenants.ts";
 
 /** A hub of its own: the example brings Capitan itself to it. */
 let lab: LabFile;
@@ -104,7 +106,7 @@ const settingsOf = (cluster: ClusterName) =>
   onCluster(cluster, async (client) => {
     const found = await client.get(resources.configMap, { namespace: "shop", name: "settings" });
     const secret = await client.get(resources.secret, { namespace: "default", name: "admin" });
-    const password = String(asMap(secret?.["data"])["password"]);
+    const password = asString(asMap(secret?.["data"])["password"]) ?? "";
     return {
       ...asMap(found?.["data"]),
       password: Buffer.from(password, "base64").toString("utf8"),
@@ -153,6 +155,14 @@ test("a cluster of each environment gets the environment's settings, its own, an
   ]);
 });
 
+/** The workload API servers here have no controllers, so nobody fills the aggregated ClusterRole `admin`. */
+const admin = {
+  apiVersion: "rbac.authorization.k8s.io/v1",
+  kind: "ClusterRole",
+  metadata: { name: "admin" },
+  rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["*"] }],
+};
+
 test("the soft tenant's Fleet acts as its ServiceAccount, in its namespace only", async () => {
   const cluster = { namespace: "checkout", name: "checkout-1" };
   const printed = async (...more: readonly string[]) =>
@@ -166,7 +176,10 @@ test("the soft tenant's Fleet acts as its ServiceAccount, in its namespace only"
   }
   await apply(hub, "tenants/checkout/hub.yaml");
   await createCluster(hub, cluster);
-  await onCluster(cluster, (client) => apply(client, "tenants/checkout/cluster.yaml"));
+  await onCluster(cluster, async (client) => {
+    await client.apply(clusterRoles, admin, { manager: "test" });
+    await apply(client, "tenants/checkout/cluster.yaml");
+  });
   await push("tenants/checkout/config", "tenants/checkout");
   await apply(hub, "tenants/checkout/fleet.yaml");
   await ready("checkout", cluster);

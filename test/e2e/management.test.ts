@@ -1,23 +1,16 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { stringify } from "yaml";
-import { clusterInitialized } from "../../hack/lab/clusters.ts";
+import { clusterInitialized, clusterObjects } from "../../hack/lab/clusters.ts";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
-import { root } from "../../hack/lab/paths.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
 import { systemNamespace } from "../../pkg/install/index.ts";
 import { decodeInventory } from "../../pkg/inventory/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import {
-  annotations,
-  parseManifests,
-  type KubeObject,
-  type Resource,
-} from "../../pkg/object/index.ts";
+import { annotations, type KubeObject, type Resource } from "../../pkg/object/index.ts";
 import { generateIdentity, type NewIdentity } from "../../pkg/sops/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import { GitLab } from "../harness/git.ts";
@@ -144,12 +137,8 @@ const json = (objects: readonly object[]) =>
 
 /** What `create cluster` commits, and the Fleet that brings the new cluster its layers. */
 async function clusterFiles(cluster: string): Promise<Record<string, string>> {
-  const file = join(root, "templates", "lab", "cluster.yaml");
-  const text = (await readFile(file, "utf8")).replaceAll(/\bNAME\b/g, cluster);
-  const objects = parseManifests(text, file).map((object) => ({
-    ...object,
-    metadata: { ...object.metadata, namespace, labels: { cluster } },
-  }));
+  const name = { namespace, name: cluster };
+  const objects = await clusterObjects(name, { topology: false }, { labels: { cluster } });
   const secret = {
     apiVersion: "v1",
     kind: "Secret",

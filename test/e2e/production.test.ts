@@ -59,6 +59,7 @@ import {
   covers,
   definitionOf,
   grantedBy,
+  ownKinds,
   rightsOf,
   textOf,
   userOf,
@@ -474,22 +475,7 @@ async function useManagement(): Promise<void> {
     configMap("rights-more", {}, namespace),
     { apiVersion: "v1", kind: "Secret", metadata: place },
     { ...inlineFleet({ never: "" }), metadata: place },
-    {
-      apiVersion: "capitan.dev/v1alpha1",
-      kind: "ClusterTemplate",
-      metadata: place,
-      spec: { files: [{ path: "a.yaml", content: "" }] },
-    },
-    {
-      apiVersion: "capitan.dev/v1alpha1",
-      kind: "Receiver",
-      metadata: place,
-      spec: {
-        type: "generic",
-        secretRef: { name: "never" },
-        resources: [{ kind: "Fleet", name: "never" }],
-      },
-    },
+    ...ownKinds(place),
     { apiVersion: "cluster.x-k8s.io/v1beta2", kind: "Cluster", metadata: place, spec: {} },
   ];
   const deliver = (...objects: readonly object[]) => {

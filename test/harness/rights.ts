@@ -87,3 +87,13 @@ export const whatMay =
     const reply = await hub.create(reviews, review);
     return (reply["status"] as { allowed: boolean }).allowed;
   };
+
+/** An object of each of our kinds that layers may bring to the hub, but Fleets. */
+export function ownKinds(metadata: { readonly namespace: string; readonly name: string }) {
+  const apiVersion = "capitan.dev/v1alpha1";
+  const resources = [{ kind: "Fleet", name: "never" }];
+  return [
+    { kind: "ClusterTemplate", spec: { files: [{ path: "a.yaml", content: "" }] } },
+    { kind: "Receiver", spec: { type: "generic", secretRef: { name: "never" }, resources } },
+  ].map((object) => ({ apiVersion, metadata, ...object }));
+}
