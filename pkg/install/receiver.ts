@@ -91,6 +91,7 @@ function fleetsGuard(): readonly KubeObject[] {
     apiVersions: ["v1alpha1"],
     operations: ["CREATE", "UPDATE"],
     resources: ["fleets"],
+    scope: "*",
   };
   const isUntouched = [
     "oldObject != null",
@@ -103,7 +104,13 @@ function fleetsGuard(): readonly KubeObject[] {
   ];
   const policy = {
     failurePolicy: "Fail",
-    matchConstraints: { resourceRules: [fleets] },
+    // With what the API server fills in: it is one field, and two who apply it would take it from each other.
+    matchConstraints: {
+      matchPolicy: "Equivalent",
+      namespaceSelector: {},
+      objectSelector: {},
+      resourceRules: [fleets],
+    },
     matchConditions: [
       { name: "by-the-receiver", expression: `request.userInfo.username == "${account}"` },
     ],

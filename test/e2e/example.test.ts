@@ -193,7 +193,23 @@ test("the hard tenant's cluster has a Flux of its own, locked down, that pulls w
   const cluster = { namespace: labNamespace, name: "payments-1" };
   await push("tenants/payments/config", "tenants/payments");
   await createCluster(hub, cluster, { labels: { tenant: "payments" } });
-  await ready("payments", cluster);
+  const sync = {
+    group: "kustomize.toolkit.fluxcd.io",
+    version: "v1",
+    kind: "Kustomization",
+    plural: "kustomizations",
+    namespaced: true,
+  };
+  // Ready it is when its Flux has pulled; here nobody runs that Flux.
+  const isThere = () =>
+    onCluster(cluster, (client) =>
+      client.get(sync, { namespace: "flux-system", name: "flux-system" }),
+    );
+  const found = await until(isThere, {
+    deadlineMs: 120_000,
+    what: "the Kustomization of payments",
+  });
+  assert.equal(asMap(found["spec"])["path"], "./");
   const deployment = await onCluster(cluster, (client) =>
     client.get(resources.deployment, { namespace: "flux-system", name: "kustomize-controller" }),
   );
