@@ -11,7 +11,7 @@ import {
 } from "../../pkg/server/index.ts";
 import { Receiving } from "../../pkg/wake/index.ts";
 import { ownVersion } from "../own-version.ts";
-import { optionsOrExit, type Options } from "./options.ts";
+import { optionsFrom, type Options } from "./options.ts";
 
 /** By this name the hub's audit log shows what the receiver did. */
 const userAgent = "capitan-receiver";
@@ -80,7 +80,7 @@ function gaugesOf(version: string, receiving: Receiving): readonly Sample[] {
 const codeOf = (error: unknown) => (isCapitanError(error) ? error.code : "InternalError");
 
 try {
-  await main(optionsOrExit(process.argv.slice(2)));
+  await main(optionsFrom(process.argv.slice(2)));
   process.exit(0);
 } catch (error) {
   console.error(`✗ ${isCapitanError(error) ? `${error.code}: ` : ""}${messageOf(error)}`);

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
-import { messageOf } from "../../pkg/errors/index.ts";
 import type { LogLevel } from "../../pkg/log/index.ts";
+import { optionsOrExit } from "../process-options.ts";
 
 export type Options = {
   readonly namespaces: readonly string[];
@@ -19,19 +19,9 @@ const usage = `usage: capitan-receiver --namespace NAME [--namespace NAME ...]
   --log-level LEVEL           debug, info, warn, error (default info)
 The hub is found by KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config, in this order.`;
 
-/** The options, or the end of the process: with the usage on stdout when it was asked for. */
-export function optionsOrExit(args: readonly string[]): Options {
-  if (args.includes("--help")) {
-    console.log(usage);
-    process.exit(0);
-  }
-  try {
-    return parseOptions(args);
-  } catch (error) {
-    console.error(`${messageOf(error)}\n\n${usage}`);
-    process.exit(2);
-  }
-}
+/** The options, or the end of the process. */
+export const optionsFrom = (args: readonly string[]): Options =>
+  optionsOrExit(args, usage, parseOptions);
 
 /** Reads the command line. Throws Error with what is wrong. */
 function parseOptions(args: readonly string[]): Options {

@@ -189,7 +189,7 @@ test("templates/lab.yaml makes the files of a cluster", async () => {
       ["management/clusters/prod-eu-1/cluster.yaml", []],
       [identityPath, ["identity.secret"]],
       ["config/clusters/prod-eu-1/values.yaml", []],
-      ["config/clusters/prod-eu-1/secret.sops.yaml", ["adminPassword"]],
+      ["config/clusters/prod-eu-1/secrets/admin.sops.yaml", ["adminPassword"]],
     ],
   );
   assert.equal(commitMessage(lab, cluster), "Create cluster prod-eu-1 from template lab");
@@ -216,7 +216,7 @@ test("what holds a secret is encrypted to whom it should be, and opens to what w
     chance(),
   );
   const byPath = new Map(sealed.map((file) => [file.path, file]));
-  const secret = byPath.get("config/clusters/prod-eu-1/secret.sops.yaml");
+  const secret = byPath.get("config/clusters/prod-eu-1/secrets/admin.sops.yaml");
   assert.deepEqual(byPath.get(identityPath)?.recipients, [manager.recipient]);
   assert.deepEqual(secret?.recipients, [manager.recipient, own.recipient]);
   assert.ok(sealed.every(({ text }) => !text.includes("pass word")));

@@ -160,7 +160,7 @@ for (const template of ["docker", "aws-eks"])
     assert.deepEqual(
       [...files.keys()].sort(),
       [
-        `${configuration}/secret.sops.yaml`,
+        `${configuration}/secrets/admin.sops.yaml`,
         `${configuration}/values.yaml`,
         `${home}/cluster.yaml`,
         `${home}/identity.sops.yaml`,
@@ -176,7 +176,7 @@ for (const template of ["docker", "aws-eks"])
       const options = { format: "yaml", identities } as const;
       return (await decryptFile(Buffer.from(files.get(path) ?? ""), options)).plaintext.toString();
     };
-    const secret = `${configuration}/secret.sops.yaml`;
+    const secret = `${configuration}/secrets/admin.sops.yaml`;
     for (const reader of [manager, own])
       assert.match(await opens(secret, reader), RegExp(password));
     assert.match(await opens(`${home}/identity.sops.yaml`, manager), /kind: Secret/);

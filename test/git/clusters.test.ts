@@ -24,7 +24,7 @@ const repository = (t: TestContext, name: string, files: Readonly<Record<string,
   fleetRepository(t, { lab, url: server.url, name, files });
 
 const made = [
-  "config/clusters/prod-eu-1/secret.sops.yaml",
+  "config/clusters/prod-eu-1/secrets/admin.sops.yaml",
   "config/clusters/prod-eu-1/values.yaml",
   "management/clusters/prod-eu-1/cluster.yaml",
   "management/clusters/prod-eu-1/identity.sops.yaml",
@@ -132,7 +132,7 @@ test("a secret that its rule would leave readable stops everything", async (t) =
   const { stderr } = await r.create("prod-eu-1", "--offline");
   assert.match(
     stderr,
-    /✗ SecretExposed: config\/clusters\/prod-eu-1\/secret\.sops\.yaml holds adminPassword, and its rule/,
+    /✗ SecretExposed: config\/clusters\/prod-eu-1\/secrets\/admin\.sops\.yaml holds adminPassword, and its rule/,
   );
   assert.ok(!stderr.includes("battery"));
   assert.equal(await r.head(), r.parent);
@@ -145,10 +145,13 @@ test("a secret comes from stdin, or is made", async (t) => {
     `${password}\n`,
   );
   assert.equal(from.code, 0, from.stderr);
-  assert.match(await r.decrypt("config/clusters/a1/secret.sops.yaml"), /correct horse/);
+  assert.match(await r.decrypt("config/clusters/a1/secrets/admin.sops.yaml"), /correct horse/);
   const generated = await r.run("create cluster b1 -t lab --offline --generate adminPassword");
   assert.equal(generated.code, 0, generated.stderr);
-  assert.match(await r.decrypt("config/clusters/b1/secret.sops.yaml"), /password: [\w-]{32}\n/);
+  assert.match(
+    await r.decrypt("config/clusters/b1/secrets/admin.sops.yaml"),
+    /password: [\w-]{32}\n/,
+  );
 });
 
 test("upgrade changes the version in one commit, keeps the secrets, and refuses to skip or go back", async (t) => {
