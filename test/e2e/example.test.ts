@@ -210,10 +210,12 @@ test("the hard tenant's cluster has a Flux of its own, locked down, that pulls w
     what: "the Kustomization of payments",
   });
   assert.equal(asMap(found["spec"])["path"], "./");
-  const deployment = await onCluster(cluster, (client) =>
-    client.get(resources.deployment, { namespace: "flux-system", name: "kustomize-controller" }),
+  const name = { namespace: "flux-system", name: "kustomize-controller" };
+  const deployment = await until(
+    () => onCluster(cluster, (client) => client.get(resources.deployment, name)),
+    { deadlineMs: 30_000, what: "its kustomize-controller" },
   );
-  const spec = asMap(asMap(asMap(deployment?.["spec"])["template"])["spec"]);
+  const spec = asMap(asMap(asMap(deployment["spec"])["template"])["spec"]);
   const args = asList(asMap(asList(spec["containers"])[0])["args"]);
   assert.ok(args.includes("--no-cross-namespace-refs=true"), JSON.stringify(args));
 });
