@@ -6,7 +6,9 @@ import {
   removedObjects,
   type ApprovedObject,
   type Cluster,
+  type FileChange,
 } from "../../pkg/clustertemplate/index.ts";
+import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { idOf, nameOf, type KubeObject } from "../../pkg/object/index.ts";
@@ -77,8 +79,10 @@ async function remove(hub: KubeClient, args: Arguments): Promise<void> {
   const approved = await approvedObjects(hub, open.files, cluster, open);
   const plan = planFor(hub, cluster, approved, open);
   // Whatever stands in the way is said before anybody is asked.
-  await plan(open.files);
+  const { changes } = await plan(open.files);
   process.stderr.write(clean(await goingText(hub, cluster, approved)));
+  const files = changes.filter(({ before }) => before !== undefined);
+  process.stderr.write(clean(`In the repository:\n${files.map(fileText).join("")}`));
   if (args["dry-run"]) return void (await commit(open, args, plan));
   await refuseUnlessMeant(args);
   const push = async () => {
@@ -146,7 +150,7 @@ async function goingText(
 ): Promise<string> {
   const { namespace, name } = cluster;
   const members = (await membersNamed(hub, cluster)) as unknown as readonly FleetMember[];
-  const own = members.filter(({ spec }) => spec.clusterRef.name === name);
+  const own = members.filter((member) => clusterKey(clusterOf(member)) === clusterKey(cluster));
   const labelSelector = `cluster.x-k8s.io/cluster-name=${name}`;
   const secrets = await listOf(hub, hubResources.secret, { namespace, selector: labelSelector });
   const live = await hub.get(clusterResource, cluster, { metadataOnly: true });
@@ -163,6 +167,9 @@ async function goingText(
     }),
   ].join("");
 }
+
+const fileText = ({ path, after }: FileChange) =>
+  `  - ${path} ${after === undefined ? "goes" : "changes"}\n`;
 
 async function refuseUnlessMeant({ name, yes }: Arguments): Promise<void> {
   if (yes || (await confirmed(`Delete cluster ${name}?`, "say --yes"))) return;

@@ -1,6 +1,7 @@
 import { conditionOf, hubResources, type FleetMember } from "../../pkg/api/index.ts";
 import { clusterResource } from "../../pkg/capi/index.ts";
 import type { Cluster } from "../../pkg/clustertemplate/index.ts";
+import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
 import { CapitanError, isCapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
@@ -77,7 +78,7 @@ async function allGone(
 
 async function membersOn(hub: KubeClient, cluster: Cluster): Promise<readonly FleetMember[]> {
   const members = (await membersNamed(hub, cluster)) as unknown as readonly FleetMember[];
-  return members.filter(({ spec }) => spec.clusterRef.name === cluster.name);
+  return members.filter((member) => clusterKey(clusterOf(member)) === clusterKey(cluster));
 }
 
 /** Whether the member has reported that all that it had brought has left. */

@@ -271,6 +271,17 @@ for (const [what, file, config, why] of exposing)
     );
   });
 
+test("a path or a condition that reads a secret is refused", () => {
+  const path = "config/clusters/{{cluster.name}}/a.sops.yaml";
+  for (const file of [
+    { path: "config/{{cluster.name}}/{{parameters.s}}.sops.yaml", content: "a: b" },
+    { path, content: "a: b", when: 'eq parameters.s "word"' },
+  ]) {
+    const t = template({ files: [file], parameters: { s: { type: "string", secret: true } } });
+    assert.throws(() => renderFiles(t, inputOf({ s: "word" })), throws("SecretExposed", /reads s/));
+  }
+});
+
 test("whatever a secret is, no file that is written has it", async () => {
   const lab = await labTemplate();
   const { config } = withClusterRule(sopsYaml, "s", {

@@ -51,6 +51,7 @@ export function renderFiles(
   const shape = shapeOf(template);
   const files = template.spec.files.flatMap((file, index): readonly RenderedFile[] => {
     const compiled = compileFile(template, file, index);
+    refuseShown(template, compiled);
     const where = compiled.where("path");
     if (compiled.when !== undefined && !holds(compiled.when, context)) return [];
     const path = cleanPath(renderPath(file.path, where, shape, context), where);
@@ -125,6 +126,19 @@ export function compileFile(
     when: when === undefined ? undefined : compileCondition(when, where("when"), shape),
     where,
   };
+}
+
+/** Paths are read by everybody, and whether a file is there tells what its condition knows. Throws SecretExposed. */
+function refuseShown(template: ClusterTemplate, { path, when, where }: CompiledFile): void {
+  for (const [field, read] of [
+    ["path", path],
+    ["when", when],
+  ] as const) {
+    const secrets = read === undefined ? [] : secretsIn(template, read);
+    if (secrets.length === 0) continue;
+    const what = `${where(field)} reads ${secrets.join(", ")}: only content may`;
+    throw new CapitanError("SecretExposed", what);
+  }
 }
 
 /** Which secrets a template reads, or may read: a whole map stands for all that is in it. */

@@ -9,7 +9,13 @@ import {
   untilEvent,
   type Again,
 } from "../pace/index.ts";
-import { clusterKey, clusterNamed, isManagement, type ClusterFacts } from "../cluster/index.ts";
+import {
+  clusterKey,
+  clusterNamed,
+  isManagement,
+  momentOf,
+  type ClusterFacts,
+} from "../cluster/index.ts";
 import { heldUpBy } from "../fleet/index.ts";
 import { SharedObjects } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
@@ -180,7 +186,7 @@ export class ClusterReconciler {
   }
 
   #suspendedMs({ suspendedUntil }: ClusterFacts): number {
-    const until = Date.parse(suspendedUntil ?? "");
+    const until = momentOf(suspendedUntil);
     return Number.isNaN(until) ? 0 : until - this.#options.clock.now().getTime();
   }
 

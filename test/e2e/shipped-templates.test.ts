@@ -39,7 +39,7 @@ let definitions: ReadonlyMap<string, KubeObject>;
 before(async () => {
   lab = await sharedLab();
   [hub, definitions] = await Promise.all([
-    startOwnHub(lab, "templateshub", lab.ports.lastWorkload - 50),
+    startOwnHub(lab, "templateshub", lab.ports.lastWorkload - 60),
     readDefinitions(),
   ]);
   const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
