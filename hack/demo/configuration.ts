@@ -9,6 +9,7 @@ import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
 import { parseManifests } from "../../pkg/object/index.ts";
 import { auditOf, writes } from "../lab/audit.ts";
 import { clusterKubeconfig, type ClusterName } from "../lab/clusters.ts";
+import { labNamespace } from "../lab/lab.ts";
 import { root } from "../lab/paths.ts";
 import { progress } from "../lab/progress.ts";
 import { resources } from "../lab/resources.ts";
@@ -38,7 +39,7 @@ export async function showConfiguration(
   hub: KubeClient,
   clusters: readonly ClusterName[],
 ): Promise<Configuration> {
-  await pushConfiguration(lab);
+  await pushConfiguration(lab, hub);
   const file = join(root, "hack", "demo", "configuration.yaml");
   const text = (await readFile(file, "utf8")).replaceAll("REGISTRY", lab.registry);
   for (const object of parseManifests(text, file))
@@ -53,15 +54,22 @@ export async function showConfiguration(
   return { clusters: shown, change: await changeOne(lab, hub, clusters) };
 }
 
+/** The first act has made the key, if it was shown. */
+async function ensureManagerKey(lab: LabFile, hub: KubeClient): Promise<void> {
+  const name = { namespace: labNamespace, name: "manager-key" };
+  if ((await hub.get(resources.secret, name, { metadataOnly: true })) !== undefined) return;
+  const offline = join(lab.dir, "manager.agekey");
+  await rm(offline, { force: true });
+  await capitan(lab, ["init", "keys", "--namespace", labNamespace, "--out", offline]);
+}
+
 /** The CLI makes the manager's key, encrypts and pushes, as a person and a CI job would. */
-async function pushConfiguration(lab: LabFile): Promise<void> {
+async function pushConfiguration(lab: LabFile, hub: KubeClient): Promise<void> {
   const dir = join(lab.dir, "configuration");
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true });
   await cp(join(root, "hack", "demo", "configuration-source"), dir, { recursive: true });
-  const offline = join(lab.dir, "manager.agekey");
-  await rm(offline, { force: true });
-  await capitan(lab, ["init", "keys", "--namespace", "fleet", "--out", offline]);
+  await ensureManagerKey(lab, hub);
   const rules = await capitan(lab, ["get", "recipients", "--namespace", "fleet", "-o", "sops"]);
   const config = join(lab.dir, "sops.yaml");
   await writeFile(config, rules.replaceAll(/^ *encrypted_regex:.*\n/gm, ""));

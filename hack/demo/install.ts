@@ -43,7 +43,7 @@ async function applyFleet(lab: LabFile, hub: KubeClient): Promise<void> {
   const text = (await readFile(file, "utf8")).replaceAll("REGISTRY", lab.registry);
   for (const object of parseManifests(text, file))
     await hub.apply(resources.fleet, object, { manager: "capitan-demo" });
-  progress.done("applied hack/demo/platform.yaml: Fleet platform, for every Cluster with env=demo");
+  progress.done("applied hack/demo/platform.yaml: Fleet demo, for every Cluster with env=demo");
 }
 
 /** Creates a Cluster and follows it until its member is Ready. */
