@@ -273,7 +273,7 @@ test("A4 members and revisions that a tenant writes give it no more than its Ser
   const { namespace, cluster } = tenant;
   await forgeRevision("forged-1", namespace);
   // Of a Fleet that acts as the controller, in a platform namespace.
-  await applyFleet(hub, "trusted", "nobody", [inline("l", [configMap("trusted")])]);
+  await applyFleet(hub, "trusted", "ten-of-nobody", [inline("l", [configMap("trusted")])]);
   await fleetHas(hub, "trusted", "NoClusters");
   await forgeMember("forged-platform", { namespace: platform, name: "trusted" }, "forged-1");
   // Of a Fleet that names no ServiceAccount where it must.

@@ -12,6 +12,7 @@ import { assertAlive, relaunch, stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
+import { controllerAccount } from "../../pkg/install/index.ts";
 import { asList, asMap, asString, encodeJson, parseJson } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type KubeObject, type Resource } from "../../pkg/object/index.ts";
@@ -147,7 +148,7 @@ async function behindProxy(t: TestContext): Promise<Upstream> {
   const proxy = await ApiProxy.start({ kubeconfig: await readFile(own.hubKubeconfig, "utf8") });
   t.after(() => proxy.close());
   // With the rights of its own token, which the proxy forwards.
-  const file = join(dir, "controller", "kubeconfig");
+  const file = join(dir, controllerAccount, "kubeconfig");
   const [user] = asList(asMap(parseJson(await readFile(file, "utf8")))["users"]);
   const token = asString(asMap(asMap(user)["user"])["token"]) ?? "";
   await writeFile(file, proxy.kubeconfig({ token }));
