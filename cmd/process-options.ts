@@ -1,4 +1,5 @@
 import { messageOf } from "../pkg/errors/index.ts";
+import type { LogLevel } from "../pkg/log/index.ts";
 
 /** The options of a process, or its end: with the usage on stdout when it was asked for, on stderr when they are wrong. */
 export function optionsOrExit<T>(
@@ -16,4 +17,11 @@ export function optionsOrExit<T>(
     console.error(`${messageOf(error)}\n\n${usage}`);
     process.exit(2);
   }
+}
+
+/** What `--log-level` says. Throws Error. */
+export function logLevelOf(level: string): LogLevel {
+  if (!["debug", "info", "warn", "error"].includes(level))
+    throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
+  return level as LogLevel;
 }

@@ -3,7 +3,7 @@ import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { LogLevel } from "../../pkg/log/index.ts";
-import { optionsOrExit } from "../process-options.ts";
+import { logLevelOf, optionsOrExit } from "../process-options.ts";
 
 export type Options = {
   readonly platformNamespaces: ReadonlySet<string>;
@@ -57,12 +57,9 @@ function parseOptions(args: readonly string[]): Options {
       "events-addr": { type: "string" },
     },
   });
-  const level = values["log-level"];
   const concurrency = Number(values.concurrency);
   if (values["platform-namespace"].length === 0)
     throw new Error("at least one --platform-namespace is needed");
-  if (!["debug", "info", "warn", "error"].includes(level))
-    throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
   if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new Error("--concurrency must be a positive number");
   return {
@@ -71,7 +68,7 @@ function parseOptions(args: readonly string[]): Options {
     systemNamespace: values["system-namespace"],
     metricsAddress: values["metrics-address"],
     cacheDir: values["cache-dir"],
-    logLevel: level as LogLevel,
+    logLevel: logLevelOf(values["log-level"]),
     leaderElection: values["leader-election"],
     concurrency,
     identity: `${hostname()}_${randomUUID()}`,

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import type { LogLevel } from "../../pkg/log/index.ts";
-import { optionsOrExit } from "../process-options.ts";
+import { logLevelOf, optionsOrExit } from "../process-options.ts";
 
 export type Options = {
   readonly namespaces: readonly string[];
@@ -35,15 +35,12 @@ function parseOptions(args: readonly string[]): Options {
       "log-level": { type: "string", default: "info" },
     },
   });
-  const level = values["log-level"];
   if (values.namespace.length === 0) throw new Error("at least one --namespace is needed");
-  if (!["debug", "info", "warn", "error"].includes(level))
-    throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
   return {
     namespaces: [...new Set(values.namespace)],
     tokenSecrets: [...new Set(values["token-secret"])],
     address: values.address,
     metricsAddress: values["metrics-address"],
-    logLevel: level as LogLevel,
+    logLevel: logLevelOf(values["log-level"]),
   };
 }

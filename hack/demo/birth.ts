@@ -4,10 +4,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { connect, type KubeClient } from "../../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { Ci } from "../lab/ci.ts";
-import { clusterKubeconfig, type ClusterName } from "../lab/clusters.ts";
+import type { ClusterName } from "../lab/clusters.ts";
 import { receiverToken, startFleet } from "../lab/fleet.ts";
 import type { Git } from "../lab/git.ts";
 import { labNamespace } from "../lab/lab.ts";
@@ -17,6 +16,7 @@ import { resources } from "../lab/resources.ts";
 import type { LabFile } from "../lab/state.ts";
 import { until } from "../lab/wait.ts";
 import { capitan } from "./cli.ts";
+import { memberOf, onCluster } from "./clusters.ts";
 import { exampleRepository, git, person } from "./repository.ts";
 
 const cluster: ClusterName = { namespace: labNamespace, name: "prod-eu-1" };
@@ -144,7 +144,7 @@ const isPublished = async ({ ci }: Ground, commit: string) =>
 
 function stepsOf(ground: Ground): readonly Step[] {
   const { hub } = ground;
-  const member = () => memberOf(hub);
+  const member = () => memberOf(hub, cluster);
   const isReady = (name: string) => async () =>
     (await member())?.status?.layers?.some(
       (layer) => layer.name === name && layer.state === "Ready",
@@ -153,11 +153,11 @@ function stepsOf(ground: Ground): readonly Step[] {
     ["onHub", () => hub.get(resources.cluster, cluster)],
     [
       "apiServer",
-      () => onCluster(hub, (client) => client.get(resources.namespace, { name: "kube-system" })),
+      () => onWorkload(hub, (client) => client.get(resources.namespace, { name: "kube-system" })),
     ],
     ["flux", isReady("flux")],
-    ["configuration", () => onCluster(hub, settingsOf)],
-    ["secret", () => onCluster(hub, async (client) => (await passwordOf(client)) === password)],
+    ["configuration", () => onWorkload(hub, settingsOf)],
+    ["secret", () => onWorkload(hub, async (client) => (await passwordOf(client)) === password)],
     [
       "ready",
       async () => conditionOf((await member())?.status?.conditions, "Ready")?.status === "True",
@@ -165,21 +165,9 @@ function stepsOf(ground: Ground): readonly Step[] {
   ];
 }
 
-async function memberOf(hub: KubeClient): Promise<FleetMember | undefined> {
-  const { items } = await hub.list(resources.fleetMember, { namespace: labNamespace });
-  const members = items as unknown as readonly FleetMember[];
-  return members.find(({ spec }) => spec.clusterRef.name === cluster.name);
-}
-
-async function onCluster<T>(hub: KubeClient, work: (client: KubeClient) => Promise<T>): Promise<T> {
-  const kubeconfig = await clusterKubeconfig(hub, cluster, 50);
-  const client = connect(parseWorkloadKubeconfig(kubeconfig, cluster.name));
-  try {
-    return await work(client);
-  } finally {
-    await client.close();
-  }
-}
+/** The cluster of this act, as soon as it has a kubeconfig. */
+const onWorkload = <T>(hub: KubeClient, work: (client: KubeClient) => Promise<T>): Promise<T> =>
+  onCluster(hub, cluster, work, 50);
 
 async function settingsOf(client: KubeClient) {
   const found = await client.get(resources.configMap, { namespace: "shop", name: "settings" });
@@ -207,7 +195,7 @@ async function upgrade({ lab, hub, clone }: Ground): Promise<number> {
     { deadlineMs: stepMaxMs, what: "the new version" },
   );
   await until(
-    () => onCluster(hub, async (client) => (await settingsOf(client))?.["replicas"] === "4"),
+    () => onWorkload(hub, async (client) => (await settingsOf(client))?.["replicas"] === "4"),
     {
       deadlineMs: stepMaxMs,
       what: "the new configuration",

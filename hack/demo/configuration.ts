@@ -2,13 +2,11 @@
 // and when one fact of one cluster changes, only that cluster is written to.
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { connect, type KubeClient } from "../../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests } from "../../pkg/object/index.ts";
 import { auditOf, writes } from "../lab/audit.ts";
-import { clusterKubeconfig, type ClusterName } from "../lab/clusters.ts";
+import type { ClusterName } from "../lab/clusters.ts";
 import { labNamespace } from "../lab/lab.ts";
 import { root } from "../lab/paths.ts";
 import { progress } from "../lab/progress.ts";
@@ -16,6 +14,7 @@ import { resources } from "../lab/resources.ts";
 import type { LabFile } from "../lab/state.ts";
 import { until } from "../lab/wait.ts";
 import { capitan } from "./cli.ts";
+import { memberReady, onCluster } from "./clusters.ts";
 
 const readyMs = 60_000;
 const passwords = { eu: "Seestrasse-12", us: "Main-Street-7" };
@@ -47,7 +46,7 @@ export async function showConfiguration(
   progress.done("applied hack/demo/configuration.yaml: one source for both clusters");
   const shown: Configured[] = [];
   for (const cluster of clusters) {
-    await memberReady(hub, cluster);
+    await memberReady(hub, "configuration", cluster, readyMs);
     shown.push(await configured(hub, cluster));
     progress.done(`${cluster.name} has its own settings and its own decrypted Secret`);
   }
@@ -84,26 +83,8 @@ async function pushConfiguration(lab: LabFile, hub: KubeClient): Promise<void> {
   progress.done(`pushed ${url}: templates, values, ciphertext`);
 }
 
-async function memberReady(hub: KubeClient, { namespace, name }: ClusterName): Promise<void> {
-  await until(
-    async () => {
-      const { items } = await hub.list(resources.fleetMember, { namespace });
-      const members = items as unknown as readonly FleetMember[];
-      const member = members.find(
-        ({ spec }) => spec.fleetRef.name === "configuration" && spec.clusterRef.name === name,
-      );
-      const ready = conditionOf(member?.status?.conditions, "Ready");
-      if (ready?.status !== "True") throw new Error(ready?.message ?? "no member yet");
-      return true;
-    },
-    { deadlineMs: readyMs, what: `the configuration of ${name}`, everyMs: 50 },
-  );
-}
-
-async function configured(hub: KubeClient, cluster: ClusterName): Promise<Configured> {
-  const kubeconfig = await clusterKubeconfig(hub, cluster);
-  const client = connect(parseWorkloadKubeconfig(kubeconfig, cluster.name));
-  try {
+function configured(hub: KubeClient, cluster: ClusterName): Promise<Configured> {
+  return onCluster(hub, cluster, async (client) => {
     const of = (name: string) => ({ namespace: "shop", name });
     const settings = asMap((await client.get(resources.configMap, of("settings")))?.["data"]);
     const login = asMap((await client.get(resources.secret, of("login")))?.["data"]);
@@ -113,9 +94,7 @@ async function configured(hub: KubeClient, cluster: ClusterName): Promise<Config
       tier: asString(settings["tier"]) ?? "",
       password: Buffer.from(asString(login["password"]) ?? "", "base64").toString(),
     };
-  } finally {
-    await client.close();
-  }
+  });
 }
 
 /** One variable of the first cluster's topology changes; who is written to is in the audit logs. */

@@ -1,36 +1,27 @@
 // Somebody works on a workload cluster by hand: the times until it is as declared again.
 import { asMap } from "../../pkg/json/index.ts";
-import { connect, type KubeClient } from "../../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
+import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { repairTime } from "../drift.ts";
-import { clusterKubeconfig, type ClusterName } from "../lab/clusters.ts";
+import type { ClusterName } from "../lab/clusters.ts";
 import { progress } from "../lab/progress.ts";
 import { resources } from "../lab/resources.ts";
+import { onCluster } from "./clusters.ts";
 
 /** Deletes a Deployment and edits a ConfigMap. */
-export async function showDrift(hub: KubeClient, cluster: ClusterName): Promise<readonly Repair[]> {
-  const kubeconfig = await clusterKubeconfig(hub, cluster);
-  const client = connect(parseWorkloadKubeconfig(kubeconfig, cluster.name));
-  const found = { namespace: "flux-system", name: "" };
-  try {
+export function showDrift(hub: KubeClient, cluster: ClusterName): Promise<readonly Repair[]> {
+  return onCluster(hub, cluster, async (client) => {
     const repairs: Repair[] = [];
     for (const { act, resource, name, change, isBack } of driftActs) {
       const object = `${resource.kind}/${name}`;
       progress.action(`somebody ${act} ${object} on ${cluster.name}`);
-      const ms = await repairTime(
-        client,
-        resource,
-        { ...found, name },
-        { act: change, isUndone: isBack },
-      );
+      const place = { namespace: "flux-system", name };
+      const ms = await repairTime(client, resource, place, { act: change, isUndone: isBack });
       progress.done(`${object} on ${cluster.name} is back after ${ms.toFixed(1)} ms`);
       repairs.push({ act, object, ms });
     }
     return repairs;
-  } finally {
-    await client.close();
-  }
+  });
 }
 
 /** What was done, and how long it stayed so. */

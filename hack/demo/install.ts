@@ -1,9 +1,9 @@
 // A Fleet, then two Clusters one after the other, each of which ends with the whole of Flux on it.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
+import { conditionOf } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import { parseManifests } from "../../pkg/object/index.ts";
 import { createTopologyCluster, type ClusterName } from "../lab/clusters.ts";
 import { labNamespace } from "../lab/lab.ts";
 import { root } from "../lab/paths.ts";
@@ -11,6 +11,7 @@ import { progress } from "../lab/progress.ts";
 import { resources } from "../lab/resources.ts";
 import type { LabFile } from "../lab/state.ts";
 import { until } from "../lab/wait.ts";
+import { memberOf } from "./clusters.ts";
 
 /** The clusters of this act, with what makes them differ. */
 const clusters = [
@@ -84,11 +85,4 @@ async function installOn(
     objects: member.status?.objects ?? 0,
     installMs: lastAppliedMs - kubeconfigAtMs,
   };
-}
-
-async function memberOf(hub: KubeClient, cluster: ClusterName): Promise<FleetMember | undefined> {
-  const { items } = await hub.list(resources.fleetMember, { namespace: cluster.namespace });
-  const isMember = (object: KubeObject) =>
-    (object as unknown as FleetMember).spec.clusterRef.name === cluster.name;
-  return items.find(isMember) as FleetMember | undefined;
 }

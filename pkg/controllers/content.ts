@@ -15,6 +15,7 @@ import type { KubeObject } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
 import { decryptFile, formatOf, isEncrypted, type Identity } from "../sops/index.ts";
 import {
+  bareCluster,
   compileTemplate,
   layerShape,
   mergeValues,
@@ -61,16 +62,7 @@ export type Fixed = { readonly objects: readonly KubeObject[]; readonly isAll: b
 
 /** A cluster that says nothing, in a Fleet without values. */
 const nobody: LayerContext = {
-  cluster: {
-    name: "nobody",
-    namespace: "nobody",
-    labels: {},
-    annotations: {},
-    version: null,
-    topology: { class: null, version: null, variables: {} },
-    controlPlaneEndpoint: { host: null, port: null },
-    kinds: { infrastructure: null, controlPlane: null },
-  },
+  cluster: bareCluster("nobody", "nobody"),
   fleet: { name: "nobody", namespace: "nobody" },
   values: {},
 };

@@ -3,6 +3,7 @@ import { CapitanError, isCapitanError, messageOf, type Code } from "../errors/in
 import { untilEvent, type Again } from "../pace/index.ts";
 import { type Problem } from "../engine/index.ts";
 import {
+  momentOf,
   clusterKey,
   clusterOf,
   isManagement,
@@ -308,7 +309,7 @@ export class FleetReconciler {
   #untilReturnMs(fleet: Fleet): number {
     const now = this.#options.clock.now();
     const waiting = this.#clustersOf(fleet).filter((cluster) => isWithdrawn(cluster, now));
-    const ends = waiting.map(({ withdrawnUntil = "" }) => Date.parse(withdrawnUntil));
+    const ends = waiting.map(({ withdrawnUntil }) => momentOf(withdrawnUntil));
     return Math.max(1, Math.min(...ends.map((end) => end - now.getTime())));
   }
 }

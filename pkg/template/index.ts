@@ -1,5 +1,6 @@
 /** The language of templates: its grammar, its helpers, its checks, the values that it reads. No I/O. */
 export {
+  bareCluster,
   layerShape,
   openMap,
   type ClusterInput,

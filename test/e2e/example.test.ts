@@ -5,20 +5,19 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { capitan, type Call } from "../../hack/demo/cli.ts";
 import { prepare, type Ground } from "../../hack/demo/birth.ts";
+import { memberReady, onCluster } from "../../hack/demo/clusters.ts";
 import { pushFlux } from "../../hack/demo/flux.ts";
 import { person } from "../../hack/demo/repository.ts";
 import { clientOf } from "../../hack/lab/apiserver.ts";
-import { clusterKubeconfig, createCluster, type ClusterName } from "../../hack/lab/clusters.ts";
+import { createCluster, type ClusterName } from "../../hack/lab/clusters.ts";
 import { startController } from "../../hack/lab/controller.ts";
 import { registryTells } from "../../hack/lab/fleet.ts";
 import { labNamespace, startLab, stopLab } from "../../hack/lab/lab.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
-import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
 import { asList, asMap, asString } from "../../pkg/json/index.ts";
-import { connect, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
-import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
+import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests } from "../../pkg/object/index.ts";
 import { resources, until } from "../harness/index.ts";
 import { clusterRoles } from "../harness/tenants.ts";
@@ -44,31 +43,7 @@ after(async () => {
 const cli = (args: readonly string[], how: Call = {}) =>
   capitan(lab, args, { cwd: ground.clone, env: person, ...how });
 
-/** Waits until a Fleet's member on a cluster is Ready. */
-async function ready(fleet: string, { namespace, name }: ClusterName): Promise<void> {
-  await until(
-    async () => {
-      const { items } = await hub.list(resources.fleetMember, { namespace });
-      const member = (items as unknown as readonly FleetMember[]).find(
-        ({ spec }) => spec.fleetRef.name === fleet && spec.clusterRef.name === name,
-      );
-      const found = conditionOf(member?.status?.conditions, "Ready");
-      if (found?.status !== "True") throw new Error(found?.message ?? "no member yet");
-      return true;
-    },
-    { deadlineMs: 120_000, what: `${fleet} on ${name}` },
-  );
-}
-
-async function onCluster<T>(cluster: ClusterName, work: (client: KubeClient) => Promise<T>) {
-  const kubeconfig = await clusterKubeconfig(hub, cluster);
-  const client = connect(parseWorkloadKubeconfig(kubeconfig, cluster.name));
-  try {
-    return await work(client);
-  } finally {
-    await client.close();
-  }
-}
+const ready = (fleet: string, cluster: ClusterName) => memberReady(hub, fleet, cluster, 120_000);
 
 /** Applies the objects of a file of the person's clone, as an admin would with kubectl. */
 async function apply(client: KubeClient, path: string): Promise<void> {
@@ -103,7 +78,7 @@ test("every object of management/ is on the hub", async () => {
 });
 
 const settingsOf = (cluster: ClusterName) =>
-  onCluster(cluster, async (client) => {
+  onCluster(hub, cluster, async (client) => {
     const found = await client.get(resources.configMap, { namespace: "shop", name: "settings" });
     const secret = await client.get(resources.secret, { namespace: "default", name: "admin" });
     const password = asString(asMap(secret?.["data"])["password"]) ?? "";
@@ -176,14 +151,14 @@ test("the soft tenant's Fleet acts as its ServiceAccount, in its namespace only"
   }
   await apply(hub, "tenants/checkout/hub.yaml");
   await createCluster(hub, cluster);
-  await onCluster(cluster, async (client) => {
+  await onCluster(hub, cluster, async (client) => {
     await client.apply(clusterRoles, admin, { manager: "test" });
     await apply(client, "tenants/checkout/cluster.yaml");
   });
   await push("tenants/checkout/config", "tenants/checkout");
   await apply(hub, "tenants/checkout/fleet.yaml");
   await ready("checkout", cluster);
-  const settings = await onCluster(cluster, (client) =>
+  const settings = await onCluster(hub, cluster, (client) =>
     client.get(resources.configMap, { namespace: "checkout", name: "settings" }),
   );
   assert.deepEqual(settings?.["data"], { cluster: "checkout-1" });
@@ -202,7 +177,7 @@ test("the hard tenant's cluster has a Flux of its own, locked down, that pulls w
   };
   // Ready it is when its Flux has pulled; here nobody runs that Flux.
   const isThere = () =>
-    onCluster(cluster, (client) =>
+    onCluster(hub, cluster, (client) =>
       client.get(sync, { namespace: "flux-system", name: "flux-system" }),
     );
   const found = await until(isThere, {
@@ -212,7 +187,7 @@ test("the hard tenant's cluster has a Flux of its own, locked down, that pulls w
   assert.equal(asMap(found["spec"])["path"], "./");
   const name = { namespace: "flux-system", name: "kustomize-controller" };
   const deployment = await until(
-    () => onCluster(cluster, (client) => client.get(resources.deployment, name)),
+    () => onCluster(hub, cluster, (client) => client.get(resources.deployment, name)),
     { deadlineMs: 30_000, what: "its kustomize-controller" },
   );
   const spec = asMap(asMap(asMap(deployment["spec"])["template"])["spec"]);
