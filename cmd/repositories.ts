@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type {
   GitAccess,
   GitRepositories,
@@ -6,6 +7,7 @@ import type {
 } from "../pkg/controllers/index.ts";
 import { parseDockerConfig } from "../pkg/distribution/index.ts";
 import type { GitLocation } from "../pkg/gitdata/index.ts";
+import { sha256Hex } from "../pkg/json/index.ts";
 import { GitRepository, PackCache } from "../pkg/git/index.ts";
 import { ArtifactCache, RegistryClient } from "../pkg/registry/index.ts";
 
@@ -27,14 +29,23 @@ export function openRepositories({
   readonly gitRepositories: GitRepositories;
   readonly gitWriters: GitWriters;
 } {
-  const blobs = new ArtifactCache(cacheDir, failed);
+  const blobs = new Map<string | undefined, ArtifactCache>();
+  // Bytes are found by their digest: whoever may not pull them must not find them by knowing it.
+  const blobsOf = (user: string | undefined) => {
+    const dir = user === undefined ? cacheDir : join(cacheDir, sha256Hex(user));
+    const held = blobs.get(user) ?? new ArtifactCache(dir, failed);
+    blobs.set(user, held);
+    return held;
+  };
   const packs = new PackCache(cacheDir, failed);
-  const git = (location: GitLocation, access: GitAccess) =>
-    new GitRepository(location, { ...access, cache: packs });
+  const git = (location: GitLocation, { as, ...access }: GitAccess) => {
+    const namespace = as ?? access.namespace;
+    return new GitRepository(location, { ...access, namespace, cache: packs });
+  };
   return {
     gitRepositories: git,
     gitWriters: git,
-    repositories: (reference, { insecure, ca, dockerConfig }) => {
+    repositories: (reference, { as, insecure, ca, dockerConfig }) => {
       const login =
         dockerConfig === undefined
           ? undefined
@@ -43,7 +54,7 @@ export function openRepositories({
       return {
         resolve: (tag, signal) => counted("resolve", registry.resolve(tag, signal)),
         tags: (signal) => counted("tags", registry.tags(signal)),
-        pull: (digest, signal) => counted("pull", registry.pull(digest, blobs, signal)),
+        pull: (digest, signal) => counted("pull", registry.pull(digest, blobsOf(as), signal)),
         close: () => registry.close(),
       };
     },

@@ -45,10 +45,14 @@ function errorsPage(): string {
   return `<!-- Generated from pkg/errors/codes.ts by npm run format. -->\n\n# Error codes\n\nA code is the reason of the \`Ready\` condition, the reason of the Event, the field \`code\` of the log\nand the first word of the CLI's message.\n\n${rows.join("\n")}`;
 }
 
+const servedBy = { receiver: "receiver", both: "controller and receiver" };
+
 async function metricsPage(): Promise<string> {
-  const own = Object.entries(metricSpecs).map(([name, { type, labels, help, advice }]) => {
+  const own = Object.entries(metricSpecs).map(([name, spec]) => {
+    const { type, labels, help, advice } = spec;
+    const by = "by" in spec ? servedBy[spec.by] : "controller";
     const shown = labels.length === 0 ? "none" : labels.map((label) => `\`${label}\``).join(", ");
-    return `### ${name}\n\n${help}\n\nType: ${type}. Labels: ${shown}.\n\n**What to do:** ${advice}\n`;
+    return `### ${name}\n\n${help}\n\nType: ${type}. Labels: ${shown}. Served by: ${by}.\n\n**What to do:** ${advice}\n`;
   });
   // As the controller really serves them, so that the page cannot name what is not there.
   const { text } = await newMetrics(() => []).scrape();
@@ -60,7 +64,7 @@ async function metricsPage(): Promise<string> {
 
 # Metrics
 
-\`/metrics\` on port 8080 of each controller pod, in Prometheus' text format. Names of Fleets and
+\`/metrics\` on port 8080 of each pod of controller and receiver, in Prometheus' text format. Names of Fleets and
 Clusters are labels of gauges only: as many series as there are objects, gone when the object goes.
 Nothing else has a label that grows. What is said to come "from the leader" is not there in the pods
 that wait. \`alerts.yaml\` and \`dashboard.json\` beside this page use nothing but these.

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
-import { metricSpecs, newMetrics } from "../pkg/server/index.ts";
+import { metricSpecs, newMetrics, newReceiverMetrics } from "../pkg/server/index.ts";
 import { root } from "./lab/paths.ts";
 
 const file = (name: string) => readFile(join(root, "docs", "monitoring", name), "utf8");
@@ -29,7 +29,8 @@ async function panels(): Promise<Dashboard["panels"]> {
 
 /** Every name that a scrape can have, with the suffixes of histograms. */
 async function servedNames(): Promise<ReadonlySet<string>> {
-  const { text } = await newMetrics(() => []).scrape();
+  const scrapes = [newMetrics(() => []), newReceiverMetrics(() => [])].map((m) => m.scrape());
+  const text = (await Promise.all(scrapes)).map((scrape) => scrape.text).join("\n");
   const typed = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)];
   return new Set(
     typed.flatMap(([, name = "", type]) =>

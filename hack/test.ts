@@ -1,5 +1,6 @@
 // All tests: checks, unit tests, then tests against real components in one laboratory.
 // usage: npm test [-- FILE...]   With files, only those.
+// usage: npm run test:all        Also test/heavy: what takes too long, or builds too much, for every day.
 import { spawn } from "node:child_process";
 import { glob, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -47,18 +48,30 @@ function nodeTest(files: readonly string[], concurrency: number, env = {}): Prom
   return run(process.execPath, [...args, ...files], env);
 }
 
-/** Runs `files` with one management cluster that they share, and ends it whatever happens. */
-async function inLaboratory(files: readonly string[]): Promise<number> {
-  const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
-  // Whoever ends a run by hand must not be left with fifty processes.
-  for (const name of ["SIGINT", "SIGTERM"] as const)
-    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
-  try {
+/** Runs `files` with one management cluster that they share. */
+function inLaboratory(files: readonly string[]): Promise<number> {
+  return withLabDir(async (dir) => {
     const lab = await startLab({ dir, progress, audit: true });
     await startController(lab);
     const code = await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
     if (code !== 0) await showLog(dir, "controller");
     return code;
+  });
+}
+
+/** Runs heavy `files` one after the other; each starts its own laboratory in the directory that it is given. */
+function oneByOne(files: readonly string[]): Promise<number> {
+  return withLabDir((dir) => nodeTest(files, 1, { CAPITAN_HEAVY_LAB: dir }));
+}
+
+/** Gives work a directory for a laboratory, and ends what runs there whatever happens. */
+async function withLabDir(work: (dir: string) => Promise<number>): Promise<number> {
+  const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
+  // Whoever ends a run by hand must not be left with fifty processes.
+  for (const name of ["SIGINT", "SIGTERM"] as const)
+    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
+  try {
+    return await work(dir);
   } finally {
     await stopLab(dir);
     await rm(dir, { recursive: true, force: true });
@@ -71,24 +84,35 @@ async function showLog(dir: string, name: string): Promise<void> {
   console.error(`last lines of ${name}.log:\n${text.split("\n").slice(-40).join("\n")}`);
 }
 
-async function main(chosen: readonly string[]): Promise<number> {
+async function main(args: readonly string[]): Promise<number> {
+  const all = args.includes("--all");
+  const chosen = args.filter((arg) => arg !== "--all");
   await ensureTools(progress);
   const unit = await filesOf("{pkg,cmd,hack}/**/*.test.ts");
-  const integration = await filesOf("test/**/*.test.ts");
-  const wanted = (all: readonly string[]) =>
-    chosen.length === 0 ? all : all.filter((file) => chosen.includes(file));
+  const heavy = await filesOf("test/heavy/*.test.ts");
+  const integration = (await filesOf("test/**/*.test.ts")).filter((f) => !heavy.includes(f));
+  const wanted = (files: readonly string[]) =>
+    chosen.length === 0 ? files : files.filter((file) => chosen.includes(file));
   if (chosen.length === 0 && (await run(process.execPath, [join(root, "hack", "check.ts")])) !== 0)
     return 1;
   progress.action("unit tests");
   if (wanted(unit).length > 0 && (await nodeTest(wanted(unit), 2)) !== 0) return 1;
-  if (wanted(integration).length === 0) return 0;
+  if (wanted(integration).length > 0 && (await onRealComponents(wanted(integration))) !== 0)
+    return 1;
+  const last = all || chosen.length > 0 ? wanted(heavy) : [];
+  if (last.length === 0) return 0;
+  progress.action("heavy tests, one after the other");
+  return oneByOne(last);
+}
+
+async function onRealComponents(files: readonly string[]): Promise<number> {
   await ensureTool("clusterctl", progress);
   await ensureTool("kustomize-controller", progress);
   await ensureTool("flux-oci", progress);
   await ensureTool("sops", progress);
   await ensureTool("sops-batch", progress);
   progress.action("tests on real components (about four minutes on two cores)");
-  return inLaboratory(wanted(integration));
+  return inLaboratory(files);
 }
 
 main(process.argv.slice(2)).then(

@@ -22,12 +22,15 @@ const below: Readonly<Record<string, readonly string[]>> = {
   sops: ["errors", "json"],
   rotation: ["errors", "json", "sops"],
   content: ["errors", "json", "object", "oci", "sops"],
+  clustertemplate: ["api", "errors", "json", "object", "sops", "template"],
   engine: ["api", "drift", "errors", "inventory", "json", "object", "oci", "patch"],
   cluster: ["api", "template"],
-  fleet: ["api", "cluster", "engine", "errors", "inventory", "json", "object", "rotation"],
+  fleet: ["api", "cluster", "engine", "errors", "inventory", "json", "object"],
+  status: ["api", "cluster", "engine", "errors", "fleet", "object", "rotation"],
   pace: ["engine", "errors"],
   capi: ["cluster", "errors", "json", "object", "template"],
   install: ["api", "object"],
+  receiver: ["api", "errors", "json", "object", "oci", "status"],
   kube: ["errors", "json", "kubeconfig", "object"],
   disk: [],
   registry: ["disk", "distribution", "errors", "json", "oci"],
@@ -36,6 +39,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
   hub: ["api", "capi", "cluster", "errors", "fleet", "json", "kube", "object"],
   notify: ["api", "errors"],
   render: ["errors", "json", "template"],
+  wake: ["api", "controllers", "json", "kube", "object", "pace", "receiver"],
   server: [],
   log: [],
   controllers: [
@@ -55,6 +59,7 @@ const below: Readonly<Record<string, readonly string[]>> = {
     "pace",
     "rotation",
     "sops",
+    "status",
     "template",
   ],
 };
@@ -77,12 +82,15 @@ const pure = new Set([
   "sops",
   "rotation",
   "content",
+  "clustertemplate",
   "engine",
   "cluster",
   "fleet",
+  "status",
   "pace",
   "capi",
   "install",
+  "receiver",
 ]);
 const impure = [
   /from "node:(?:fs|net|http|https|http2|tls|child_process|dns|os|timers)/,
@@ -98,7 +106,7 @@ const impure = [
 
 /** Rooms that read what a tenant of the hub has written. */
 const tenantsInput =
-  /^(?:pkg\/(?:controllers|distribution|git|gitdata|gitobjects|kubeconfig|oci|registry|workload)|cmd\/controller)\//;
+  /^(?:pkg\/(?:controllers|distribution|git|gitdata|gitobjects|kubeconfig|oci|registry|receiver|wake|workload)|cmd\/controller|cmd\/receiver)\//;
 
 type Source = { readonly file: string; readonly text: string; readonly imports: readonly string[] };
 

@@ -11,6 +11,10 @@ const establishedMs = 30_000;
 /** What applying an object came to. */
 export type Outcome = "created" | "changed" | "unchanged";
 
+/** A line for each object, as kubectl has it. */
+export const toldPlainly = (name: string, outcome: Outcome): void =>
+  void process.stdout.write(`${name} ${outcome === "created" ? "created" : "applied"}\n`);
+
 /** Objects as a file for Git. */
 export function manifestText(objects: readonly KubeObject[]): string {
   const options = { aliasDuplicateObjects: false, lineWidth: 0 };

@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline/promises";
 import type { CommandModule } from "yargs";
 import {
   conditionOf,
@@ -9,6 +8,7 @@ import {
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/index.ts";
+import { confirmed } from "./ask.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
@@ -70,9 +70,14 @@ async function approve(
   process.stdout.write(`${name} approved: ${asked}\n`);
 }
 
-function askedOf({ status }: Approvable, name: string): { asked: string; message: string } {
-  const { message = "" } = conditionOf(status?.conditions, "Ready") ?? {};
-  const asked = askedFor.exec(message)?.[1];
+/** The digest that an object's condition asks to be approved; undefined when it asks for nothing. */
+export function approvalAskedFor({ status }: Approvable): string | undefined {
+  return askedFor.exec(conditionOf(status?.conditions, "Ready")?.message ?? "")?.[1];
+}
+
+function askedOf(object: Approvable, name: string): { asked: string; message: string } {
+  const { message = "" } = conditionOf(object.status?.conditions, "Ready") ?? {};
+  const asked = approvalAskedFor(object);
   if (asked !== undefined) return { asked, message };
   throw new CapitanError("NotFound", `${name} asks for no approval`);
 }
@@ -84,18 +89,6 @@ async function refuseUnlessMeant(name: string, asked: string, { yes, digest }: Y
     const message = `${name} asks for the approval ${asked}, not ${digest}: the set has changed`;
     throw new CapitanError("RemovalNeedsApproval", message);
   }
-  if (!yes && !(await confirmed()))
+  if (!yes && !(await confirmed("Allow exactly this?", "say --yes or --digest")))
     throw new CapitanError("RemovalNeedsApproval", "not approved: nothing was changed");
-}
-
-/** Asks a person. Where there is none, the answer is no. */
-async function confirmed(): Promise<boolean> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    process.stderr.write("  → nobody to ask here: say --yes or --digest\n");
-    return false;
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question("Allow exactly this? [y/N] ");
-  terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
 }

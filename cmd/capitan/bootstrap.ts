@@ -27,21 +27,19 @@ import { forwardedText } from "./git-clone.ts";
 import { personOf, signerOf } from "./git-person.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { canHubRead, ensureSourceSecret, hubSourceOf, type SourceArguments } from "./hub-source.ts";
-import { processFlags, processOptions, wrongArgument } from "./install.ts";
+import { installOptions, processFlags, wrongArgument, type ProcessArguments } from "./install.ts";
 import { findManagerKey, freshManagerKey, managerSecret } from "./manager-key.ts";
 import { repeatable } from "./repeatable.ts";
 import { checkServed } from "./served-namespaces.ts";
 import { clean, outputOption, printed } from "./text.ts";
 
 type Arguments = RepositoryArguments &
-  SourceArguments & {
+  SourceArguments &
+  Omit<ProcessArguments, "platform-namespace" | "management"> & {
     readonly kubeconfig?: string | undefined;
     readonly namespace: string;
     readonly "platform-namespace": readonly string[];
     readonly out: string;
-    readonly image?: string | undefined;
-    readonly replicas: number;
-    readonly "events-addr"?: string | undefined;
     readonly "dry-run": boolean;
     readonly output: string;
   };
@@ -56,7 +54,7 @@ export const bootstrap: CommandModule<object, Arguments> = {
 };
 
 function builder(y: Argv) {
-  return repeatable(y, "platform-namespace")
+  return repeatable(y, "platform-namespace", "receiver-token")
     .options({
       ...hubOptions,
       ...repositoryOptions,
@@ -159,7 +157,7 @@ async function installed(
   const text = tip?.files.get(installPath)?.toString("utf8");
   if (text !== undefined) return parseManifests(text, installPath);
   return installManifests(
-    await processOptions({ ...args, ...forFleet(namespace, args["platform-namespace"]) }),
+    await installOptions({ ...args, ...forFleet(namespace, args["platform-namespace"]) }),
   );
 }
 

@@ -3,8 +3,10 @@ import {
   conditionOf,
   crds,
   hubResources,
+  type Condition,
   type Fleet,
   type FleetMember,
+  type Receiver,
 } from "../../pkg/api/index.ts";
 import { capiGroup, capiVersion, clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
 import {
@@ -93,7 +95,13 @@ const expirySoonMs = 7 * 24 * 3_600_000;
 async function checkAll(hub: KubeClient, args: Arguments): Promise<readonly Finding[]> {
   const basics = await checkHub(hub);
   if (basics.some(({ ok }) => !ok)) return basics;
-  return [...basics, await checkLeader(hub), ...(await checkFleets(hub, args))];
+  const receivers = await listOf(hub, hubResources.receiver, args);
+  return [
+    ...basics,
+    await checkLeader(hub),
+    ...(receivers as unknown as readonly Receiver[]).map(checkReceiver),
+    ...(await checkFleets(hub, args)),
+  ];
 }
 
 /** Does one look; what it throws is the finding. */
@@ -195,11 +203,31 @@ async function checkFleets(hub: KubeClient, args: Arguments): Promise<readonly F
 function checkFleet({ metadata, status }: Fleet): Finding {
   const about = `Fleet ${metadata.namespace ?? ""}/${metadata.name}`;
   const ready = conditionOf(status?.conditions, "Ready");
-  if (ready?.status !== "False")
-    return { about, ok: true, message: `${status?.summary ?? "0/0"} ready` };
-  const code = ready.reason as Code;
-  const remedy = Object.hasOwn(codes, code) ? codes[code].remedy : "See capitan describe fleet.";
-  return { about, ok: false, message: ready.message, code, remedy };
+  return ready?.status === "False"
+    ? notReady(about, ready, "See capitan describe fleet.")
+    : { about, ok: true, message: `${status?.summary ?? "0/0"} ready` };
+}
+
+function checkReceiver({ metadata, status }: Receiver): Finding {
+  const { namespace = "", name } = metadata;
+  const about = `Receiver ${namespace}/${name}`;
+  const ready = conditionOf(status?.conditions, "Ready");
+  const isSeen = status?.observedGeneration === metadata.generation;
+  if (ready === undefined || !isSeen)
+    return wrong(
+      about,
+      "no receiver has looked at it",
+      `Run capitan install with --platform-namespace ${namespace}, and look at the pods: kubectl -n ${systemNamespace} get pods.`,
+    );
+  return ready.status === "True"
+    ? { about, ok: true, message: ready.message }
+    : notReady(about, ready, "See capitan get receivers.");
+}
+
+function notReady(about: string, { reason, message }: Condition, otherwise: string): Finding {
+  const code = reason as Code;
+  const remedy = Object.hasOwn(codes, code) ? codes[code].remedy : otherwise;
+  return { about, ok: false, message, code, remedy };
 }
 
 async function checkCluster(

@@ -5,6 +5,9 @@ import { bootstrap } from "./bootstrap.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { copyArtifact } from "./copy-artifact.ts";
+import { createCluster } from "./create-cluster.ts";
+import { deleteCluster } from "./delete-cluster.ts";
+import { createTenant } from "./create-tenant.ts";
 import { describeFleet } from "./describe-fleet.ts";
 import { describeMember } from "./describe-member.ts";
 import { diffArtifact } from "./diff-artifact.ts";
@@ -14,6 +17,7 @@ import { events } from "./events.ts";
 import { getClusters } from "./get-clusters.ts";
 import { getFleets } from "./get-fleets.ts";
 import { getMembers } from "./get-members.ts";
+import { getReceivers } from "./get-receivers.ts";
 import { getRecipients } from "./get-recipients.ts";
 import { getRevisions } from "./get-revisions.ts";
 import { initKeys } from "./init-keys.ts";
@@ -38,9 +42,14 @@ import { secretsVerify } from "./secrets-verify.ts";
 import { resumeFleet, suspendFleet } from "./suspend-fleet.ts";
 import { resumeMember, suspendMember } from "./suspend-member.ts";
 import { tagArtifact } from "./tag-artifact.ts";
+import { templateDescribe } from "./template-describe.ts";
+import { templateLint } from "./template-lint.ts";
+import { templateList } from "./template-list.ts";
+import { templateRender } from "./template-render.ts";
 import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
+import { upgradeCluster } from "./upgrade-cluster.ts";
 import { version } from "./version.ts";
 
 /** A command that is complete by itself, or a verb with its nouns. */
@@ -61,7 +70,14 @@ export const commands: readonly Command[] = [
   {
     verb: "get",
     describe: "List objects",
-    nouns: [of(getFleets), of(getMembers), of(getClusters), of(getRevisions), of(getRecipients)],
+    nouns: [
+      of(getFleets),
+      of(getMembers),
+      of(getClusters),
+      of(getRevisions),
+      of(getReceivers),
+      of(getRecipients),
+    ],
   },
   {
     verb: "describe",
@@ -116,6 +132,18 @@ export const commands: readonly Command[] = [
     verb: "discover",
     describe: "Find what refers to something in a registry",
     nouns: [of(discoverArtifact)],
+  },
+  {
+    verb: "create",
+    describe: "Make a cluster through Git, or a tenant",
+    nouns: [of(createCluster), of(createTenant)],
+  },
+  { verb: "upgrade", describe: "Change a cluster, through Git", nouns: [of(upgradeCluster)] },
+  { verb: "delete", describe: "Take a cluster away, through Git", nouns: [of(deleteCluster)] },
+  {
+    verb: "template",
+    describe: "Look at templates of clusters",
+    nouns: [of(templateList), of(templateDescribe), of(templateRender), of(templateLint)],
   },
   {
     verb: "secrets",

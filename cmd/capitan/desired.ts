@@ -38,6 +38,9 @@ export type Resolved = {
   readonly sources: Sources;
 };
 
+/** On the hub a person reads as who they are, never as the Fleet's ServiceAccount. */
+const reader = undefined;
+
 /**
  * Resolves a Fleet as the controller would, without writing anything, and gives it to `work`. Throws
  * what the Fleet would say.
@@ -50,7 +53,7 @@ export async function withResolved<T>(
   const renderer = new Renderer();
   try {
     const sources = new Sources({ ...means, renderer });
-    const spec = await sources.resolve(fleet, AbortSignal.timeout(120_000));
+    const spec = await sources.resolve(fleet, reader, AbortSignal.timeout(120_000));
     return await work({ fleet, revision: revisionOf(fleet, spec), sources });
   } finally {
     await renderer.close();
@@ -73,7 +76,7 @@ export function droppedOf(
       : ((await hub.get(hubResources.fleetRevision, { namespace, name: wanted })) as unknown as
           | FleetRevision
           | undefined);
-  const means = { fleet: { namespace, name }, sources, revision: revisionNamed };
+  const means = { fleet: { namespace, name }, as: reader, sources, revision: revisionNamed };
   return droppedBy(changes, means, AbortSignal.timeout(120_000));
 }
 
@@ -85,7 +88,7 @@ async function inputsFor(
 ): Promise<ReadonlyMap<string, LayerInputs | Problem>> {
   const ageKeys = await ageKeysOf(identities, { namespace, name });
   const of = { namespace: fleet.metadata.namespace ?? "", name: fleet.metadata.name };
-  const audience = { fleet: of, cluster: context, ageKeys };
+  const audience = { fleet: of, as: reader, cluster: context, ageKeys };
   const inputs = revision.spec.layers.map(async (layer) => {
     try {
       const signal = AbortSignal.timeout(120_000);

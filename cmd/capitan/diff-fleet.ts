@@ -7,7 +7,7 @@ import { managedElsewhere } from "../../pkg/drift/index.ts";
 import type { DesiredObject, LayerPlan } from "../../pkg/engine/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { managementFacts, type ClusterFacts } from "../../pkg/cluster/index.ts";
-import { isSelected, ownerOf } from "../../pkg/fleet/index.ts";
+import { accountUser, isSelected, ownerOf } from "../../pkg/fleet/index.ts";
 import { idOfEntry, ownedBy, type Inventory } from "../../pkg/inventory/index.ts";
 import { ApiError, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import {
@@ -150,7 +150,10 @@ async function diffCluster(
       const problems = layers.flatMap(({ problem }) => problem ?? []);
       const { inventory } = await readLedger(workload, cluster);
       const { namespace = "", name } = resolved.fleet.metadata;
-      const on = { workload, inventory, owner: ownerOf({ namespace, name }) };
+      // As the controller: what it may not do for this Fleet is refused here too.
+      const account = resolved.fleet.spec.serviceAccountName;
+      const user = account === undefined ? undefined : accountUser(namespace, account);
+      const on = { workload: workload.as(user), inventory, owner: ownerOf({ namespace, name }) };
       const objects = await diffObjects(on, layers);
       const dropped = droppedFrom(on, layers);
       return { cluster: cluster.name, objects: [...objects, ...dropped], problems };

@@ -1,9 +1,9 @@
 import type { CommandModule } from "yargs";
 import { conditionOf, hubResources, type FleetMember } from "../../pkg/api/index.ts";
 import { clusterFacts, clusterResource } from "../../pkg/capi/index.ts";
-import type { ClusterFacts } from "../../pkg/cluster/index.ts";
+import { momentOf, type ClusterFacts } from "../../pkg/cluster/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
+import { annotations, type KubeObject } from "../../pkg/object/index.ts";
 import { withHub } from "./hub.ts";
 import { listOf, listingOptions, printItems, type ListingArguments } from "./listing.ts";
 import { ago } from "./text.ts";
@@ -31,6 +31,7 @@ export const getClusters: CommandModule<object, ListingArguments> = {
           resource: clusterResource,
           headers: ["namespace", "cluster", "version", "fleets", "ready", "age", "status"],
           row: (cluster, now) => rowOf(cluster, onCluster(cluster), now),
+          wide: { headers: ["template"], row: (cluster) => [templateOf(cluster)] },
         },
         args,
       );
@@ -51,6 +52,10 @@ function rowOf(cluster: KubeObject, members: readonly FleetMember[], now: Date):
   ];
 }
 
+/** The ClusterTemplate that it was made from, where that one says so. */
+const templateOf = ({ metadata }: KubeObject) =>
+  metadata.annotations?.[annotations.template] ?? "-";
+
 const readyOf = (status: FleetMember["status"]) => conditionOf(status?.conditions, "Ready");
 
 function versionOf(cluster: KubeObject): string {
@@ -59,10 +64,10 @@ function versionOf(cluster: KubeObject): string {
 
 /** The first thing that a person wants to know of the cluster. */
 function statusOf(facts: ClusterFacts, members: readonly FleetMember[], now: Date): string {
-  const { suspendedUntil = "" } = facts;
+  const { suspendedUntil } = facts;
   if (facts.deleting) return "is being deleted";
   if (facts.paused) return "is paused";
-  if (Date.parse(suspendedUntil) > now.getTime()) return `is suspended until ${suspendedUntil}`;
+  if (momentOf(suspendedUntil) > now.getTime()) return `is suspended until ${suspendedUntil ?? ""}`;
   if (!facts.controlPlaneInitialized) return "its control plane is not initialized yet";
   return members.length === 0 ? "no Fleet selects it" : troubleOf(members);
 }

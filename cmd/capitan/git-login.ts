@@ -32,6 +32,8 @@ export type LoginArguments = {
   readonly "ssh-key"?: string | undefined;
   readonly "known-hosts"?: string | undefined;
   readonly "ca-file"?: string | undefined;
+  /** The repository, when the person has named it. */
+  readonly repo?: string | undefined;
 };
 
 /** How a person shows a Git server who they are. `what` says where that is from, for messages. */
@@ -56,7 +58,7 @@ export async function gitLogin(location: GitLocation, args: LoginArguments): Pro
 async function httpLogin(location: GitLocation, args: LoginArguments): Promise<GitLogin> {
   const held = await caOf(args);
   const ca = held === undefined ? {} : { "ca.crt": held };
-  const token = ownToken(location);
+  const token = ownToken(location, args);
   if (token !== undefined) {
     const username = process.env["CAPITAN_GIT_USERNAME"] ?? "git";
     return fixed(location, { ...ca, username, password: token }, "CAPITAN_GIT_TOKEN");
@@ -64,16 +66,24 @@ async function httpLogin(location: GitLocation, args: LoginArguments): Promise<G
   const helped = await askHelper("fill", describe(location));
   const [username, password] = ["username", "password"].map((key) => helped?.get(key));
   if (helped === undefined || username === undefined || password === undefined)
-    return fixed(location, ca, "CAPITAN_GIT_TOKEN and your credential helper");
+    return fixed(
+      location,
+      ca,
+      "CAPITAN_GIT_TOKEN (with CAPITAN_GIT_HOST or --repo) and your credential helper",
+    );
   const login = fixed(location, { ...ca, username, password }, "your credential helper");
   return { ...login, using: (work) => reported(work, helped) };
 }
 
-/** The token in the environment, unless it is for another host: who writes `.capitan.yaml` names the host. */
-function ownToken({ host }: GitLocation): string | undefined {
+/**
+ * The token in the environment, for a host that the person has named: who writes `.capitan.yaml` names
+ * another one, and would get it.
+ */
+function ownToken({ host }: GitLocation, { repo }: LoginArguments): string | undefined {
   const token = process.env["CAPITAN_GIT_TOKEN"] ?? "";
-  const only = process.env["CAPITAN_GIT_HOST"] ?? host;
-  return token === "" || only.toLowerCase() !== host ? undefined : token;
+  const only = process.env["CAPITAN_GIT_HOST"];
+  const isMeant = only === undefined ? repo !== undefined : only.toLowerCase() === host;
+  return token === "" || !isMeant ? undefined : token;
 }
 
 /** The CA that the server's certificate is to be of, in PEM. */

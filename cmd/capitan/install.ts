@@ -1,11 +1,11 @@
 import type { Argv, CommandModule, Options } from "yargs";
 import {
   installManifests,
-  type ProcessOptions,
-  type RightsOptions,
+  tokenSecretsDefault,
+  type InstallOptions,
 } from "../../pkg/install/index.ts";
 import { ownVersion } from "../own-version.ts";
-import { applyManifests, manifestText } from "./apply-manifests.ts";
+import { applyManifests, manifestText, toldPlainly } from "./apply-manifests.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { repeatable } from "./repeatable.ts";
 
@@ -18,6 +18,9 @@ export type ProcessArguments = {
   readonly replicas: number;
   readonly management: boolean;
   readonly "events-addr"?: string | undefined;
+  readonly "default-service-account"?: string | undefined;
+  readonly receiver: boolean;
+  readonly "receiver-token": readonly string[];
 };
 
 type InstallArguments = ProcessArguments & {
@@ -31,15 +34,10 @@ export const install: CommandModule<object, InstallArguments> = {
   describe: "Install Capitan on the hub: CRDs, rights, controller; safe to repeat, the upgrade too",
   builder,
   handler: async (args) => {
-    const options = await processOptions(args);
+    const options = await installOptions(args);
     const objects = installManifests(options);
     if (args.export) process.stdout.write(manifestText(objects));
-    else
-      await withHub(args.kubeconfig, (hub) =>
-        applyManifests(hub, objects, (name, outcome) =>
-          process.stdout.write(`${name} ${outcome === "created" ? "created" : "applied"}\n`),
-        ),
-      );
+    else await withHub(args.kubeconfig, (hub) => applyManifests(hub, objects, toldPlainly));
     if (args.image === undefined)
       process.stderr.write(
         `► image ${options.image}: the nodes must have it already; --image names another\n`,
@@ -55,10 +53,27 @@ export const processFlags = {
     type: "string",
     describe: "Where Flux's notification-controller listens: events are sent there too",
   },
+  "default-service-account": {
+    type: "string",
+    describe:
+      "What Fleets outside the platform namespaces act as that name no ServiceAccount; without it they are refused",
+  },
+  receiver: {
+    type: "boolean",
+    default: true,
+    describe: "The receiver too, which wakes up Fleets on a push; --no-receiver leaves it out",
+  },
+  "receiver-token": {
+    type: "string",
+    array: true,
+    default: tokenSecretsDefault,
+    describe:
+      "Secret that Receivers may name as secretRef; the receiver reads no other; repeatable",
+  },
 } as const satisfies Record<string, Options>;
 
 function builder(y: Argv) {
-  return repeatable(y, "platform-namespace")
+  return repeatable(y, "platform-namespace", "receiver-token")
     .options({
       ...hubOptions,
       export: {
@@ -83,19 +98,29 @@ function builder(y: Argv) {
 }
 
 export function wrongArgument(args: ProcessArguments): string | undefined {
-  const wrongName = args["platform-namespace"].find((name) => !namePattern.test(name));
-  if (wrongName !== undefined) return `--platform-namespace ${wrongName} is no namespace's name`;
+  return wrongName(args) ?? wrongProcess(args);
+}
+
+function wrongName(args: ProcessArguments): string | undefined {
+  const { "platform-namespace": namespaces, "default-service-account": account = "x" } = args;
+  const isWrong = (name: string) => !namePattern.test(name);
+  const name = [...namespaces, account].find(isWrong);
+  if (name !== undefined) return `${name} is no name of a namespace or ServiceAccount`;
+  const token = args["receiver-token"].find(isWrong);
+  return token === undefined ? undefined : `--receiver-token ${token} is no Secret's name`;
+}
+
+function wrongProcess(args: ProcessArguments): string | undefined {
   if (!Number.isInteger(args.replicas) || args.replicas < 1)
     return "--replicas must be a positive number";
   if (args.image === "" || /\s/.test(args.image ?? "")) return "--image is no image's name";
-  if (args["events-addr"] !== undefined && !addressPattern.test(args["events-addr"]))
+  const { "events-addr": address = "http://unset" } = args;
+  if (!addressPattern.test(address))
     return "--events-addr must be an http or https URL without credentials";
   return undefined;
 }
 
-export async function processOptions(
-  args: ProcessArguments,
-): Promise<ProcessOptions & RightsOptions> {
+export async function installOptions(args: ProcessArguments): Promise<InstallOptions> {
   return {
     image: args.image ?? `capitan:${await ownVersion()}`,
     // In a fixed order, so that the same command always prints the same text.
@@ -103,5 +128,7 @@ export async function processOptions(
     management: args.management,
     replicas: args.replicas,
     eventsAddress: args["events-addr"],
+    defaultServiceAccount: args["default-service-account"],
+    tokenSecrets: args.receiver ? [...new Set(args["receiver-token"])].sort() : [],
   };
 }

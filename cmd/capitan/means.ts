@@ -9,20 +9,24 @@ import { inputNamed, type Offline } from "./offline.ts";
 /** What a Fleet is resolved with. */
 export type Means = Omit<SourcesOptions, "renderer">;
 
-/** Registries, and the hub's Secrets and ConfigMaps. */
+/** Registries, and the hub's Secrets and ConfigMaps as far as the person who asks may read them. */
 export function hubMeans(hub: KubeClient): Means {
   return {
-    secrets: { secret: (name, signal) => hub.get(hubResources.secret, name, { signal }) },
-    configMaps: { configMap: (name, signal) => hub.get(hubResources.configMap, name, { signal }) },
+    secrets: { secretAs: (_, name, signal) => hub.get(hubResources.secret, name, { signal }) },
+    configMaps: {
+      configMapAs: (_, name, signal) => hub.get(hubResources.configMap, name, { signal }),
+    },
     ...openRepositories({ cacheDir: cacheDirectory() }),
   };
 }
 
 /** What files hold, and nothing else. */
 export function offlineMeans(inputs: Offline, repositories: Repositories): Means {
+  const secret = inputNamed(inputs, "Secret");
+  const configMap = inputNamed(inputs, "ConfigMap");
   return {
-    secrets: { secret: inputNamed(inputs, "Secret") },
-    configMaps: { configMap: inputNamed(inputs, "ConfigMap") },
+    secrets: { secretAs: (_, name) => secret(name) },
+    configMaps: { configMapAs: (_, name) => configMap(name) },
     repositories,
     gitRepositories: ({ host, path }) => {
       throw new CapitanError(

@@ -99,7 +99,13 @@ async function planCluster(hub: KubeClient, of: Of): Promise<ClusterPlan> {
       const wanted = layers.flatMap(({ objects }) => objects.map(({ key }) => key));
       const has = new Set(owned.map(({ key }) => key));
       const goes = owned.filter(({ key }) => !wanted.includes(key));
-      const deleted = goes.filter((e) => e.created === true && e.policy === "Delete");
+      const approved = layers.flatMap(({ approvals = [] }) => approvals);
+      const deleted = goes.filter(
+        (e) =>
+          e.created === true &&
+          e.policy === "Delete" &&
+          !approved.some(({ key, uid }) => key === e.key && uid === e.uid),
+      );
       const stuck = layers.flatMap(({ problem }) => problem ?? [])[0];
       return {
         ...base,

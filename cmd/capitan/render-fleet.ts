@@ -89,7 +89,7 @@ async function print(
 ): Promise<void> {
   const all = await (args.file === undefined
     ? onHub(args, fleet)
-    : offline(args, fleet, args.file));
+    : offline(args, { fleet, isWanted }, args.file));
   const layers = all.filter(({ name }) => isWanted(name));
   if (layers.length === 0) throw new CapitanError("NotFound", `Fleet ${fleet} has no such layer`);
   const broken = layers.find(({ problem }) => problem !== undefined);
@@ -115,21 +115,31 @@ function onHub(args: RenderArguments, name: string): Promise<readonly LayerPlan[
 
 async function offline(
   { cluster: wanted, namespace, source = [] }: RenderArguments,
-  name: string,
+  { fleet: name, isWanted }: { fleet: string; isWanted: (layer: string) => boolean },
   files: readonly string[],
 ): Promise<readonly LayerPlan[]> {
   const inputs = await readOffline(files);
-  const fleet = inputs.fleets.find(
+  const found = inputs.fleets.find(
     ({ metadata }) =>
       metadata.name === name && (namespace === undefined || metadata.namespace === namespace),
   );
-  if (fleet === undefined)
+  if (found === undefined)
     throw new CapitanError("NotFound", `the files have no Fleet named ${name}`);
+  const fleet = withOnly(found, isWanted);
   const cluster = chosen(fleet, inputs.clusters, wanted);
   const means = offlineMeans(inputs, await directories(fleet, source));
   return withResolved(means, fleet, (resolved: Resolved) =>
     offlineLayers(resolved, inputs, cluster),
   );
+}
+
+/** A Fleet of these layers alone, so that the sources of others need not be there. */
+function withOnly(fleet: Fleet, isWanted: (layer: string) => boolean): Fleet {
+  const all = fleet.spec.layers;
+  const layers = all.filter(({ name }) => isWanted(name));
+  if (layers.length === 0 || layers.length === all.length) return fleet;
+  const alone = layers.map(({ dependsOn: _, ...layer }) => layer);
+  return { ...fleet, spec: { ...fleet.spec, layers: alone } };
 }
 
 /** The Cluster of this name, when the Fleet selects it. Throws NotFound. */

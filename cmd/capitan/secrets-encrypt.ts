@@ -1,12 +1,6 @@
 import type { Argv, CommandModule } from "yargs";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import {
-  encryptFile,
-  isEncrypted,
-  ruleKinds,
-  type CreationRule,
-  type Rule,
-} from "../../pkg/sops/index.ts";
+import { encryptFile, isEncrypted, ruleKinds, type Rule } from "../../pkg/sops/index.ts";
 import { progress } from "./progress.ts";
 import { repeatable } from "./repeatable.ts";
 import {
@@ -25,6 +19,7 @@ import {
   findConfig,
   layoutOf,
   ruleFor,
+  ruleIfAny,
   type ConfigArguments,
   type FoundConfig,
 } from "./sops-config.ts";
@@ -80,7 +75,7 @@ function builder(y: Argv) {
 async function encrypt(args: Arguments): Promise<void> {
   const found = await findConfig(args);
   const isPlain = (file: SecretFile) => {
-    return !isEncrypted(file.bytes, file.format) && matching(found, file.path) !== undefined;
+    return !isEncrypted(file.bytes, file.format) && ruleIfAny(found, file.path) !== undefined;
   };
   const plain: SecretFile[] = [];
   for await (const file of secretFiles(args.path, args, isPlain))
@@ -106,16 +101,6 @@ async function encryptAll(
     const encrypted = await onFile(file.path, () => encryptOne(file, args, found));
     if (args["in-place"]) await replaceFile(file.path, encrypted);
     else process.stdout.write(encrypted);
-  }
-}
-
-/** The rule for a file in a directory; one without path_regex names no file in particular, so all of them. */
-function matching(found: FoundConfig | undefined, path: string): CreationRule | undefined {
-  try {
-    return ruleFor(found, path);
-  } catch {
-    // No rule: the file is none of ours.
-    return undefined;
   }
 }
 

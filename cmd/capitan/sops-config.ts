@@ -25,7 +25,11 @@ export const configOptions = {
 export type ConfigArguments = { readonly config?: string | undefined };
 
 /** A `.sops.yaml` and where it is, which is what its patterns are about. */
-export type FoundConfig = { readonly config: SopsConfig; readonly directory: string };
+export type FoundConfig = {
+  readonly config: SopsConfig;
+  readonly directory: string;
+  readonly text: string;
+};
 
 /** Finds and reads `.sops.yaml` as sops does; undefined when there is none. Throws SopsConfigInvalid. */
 export async function findConfig(args: ConfigArguments): Promise<FoundConfig | undefined> {
@@ -34,7 +38,7 @@ export async function findConfig(args: ConfigArguments): Promise<FoundConfig | u
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw new SopsError("SopsConfigInvalid", 1, messageOf(error));
   });
-  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)) };
+  return { config: parseSopsConfig(text, path), directory: dirname(resolve(path)), text };
 }
 
 /** The rule for a file. Throws SopsConfigInvalid when no `.sops.yaml` has one. */
@@ -44,6 +48,16 @@ export function ruleFor(found: FoundConfig | undefined, path: string): CreationR
   const below = relative(found.directory, resolve(path));
   const isBelow = below !== ".." && !below.startsWith(`..${sep}`);
   return creationRuleFor(found.config, isBelow ? below : resolve(path));
+}
+
+/** The rule for a file; undefined when none names it. */
+export function ruleIfAny(found: FoundConfig | undefined, path: string): CreationRule | undefined {
+  try {
+    return ruleFor(found, path);
+  } catch (error) {
+    if (error instanceof SopsError) return undefined;
+    throw error;
+  }
 }
 
 /** How files are to be laid out. */

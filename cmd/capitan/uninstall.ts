@@ -44,7 +44,8 @@ export const uninstall: CommandModule<object, UninstallArguments> = {
         crds: {
           type: "boolean",
           default: false,
-          describe: "Delete the CRDs too, with all Fleets, FleetMembers and FleetRevisions",
+          describe:
+            "Delete the CRDs too, with all Fleets, FleetMembers, FleetRevisions and ClusterTemplates",
         },
         yes: { type: "boolean", default: false, describe: "Really do what --crds says" },
       })
@@ -120,7 +121,7 @@ async function removeInstalled(hub: KubeClient, discovery: Discovery): Promise<v
 /** GitOps may have brought the controller back meanwhile; it would withdraw Fleets that are being deleted. */
 async function refuseComeback(hub: KubeClient, discovery: Discovery): Promise<void> {
   const name = { namespace: systemNamespace, name: controllerAccount };
-  for (const kind of [removedDeployment, ...removedKinds]) {
+  for (const kind of removedKinds) {
     const resource = await resourceOf(discovery, kind);
     if (!resource.namespaced || (await hub.get(resource, name)) === undefined) continue;
     const message = `${kind.kind} ${systemNamespace}/${controllerAccount} has come back: suspend what applies it`;

@@ -1,5 +1,5 @@
 import { clusterKey, clusterNamed } from "../../pkg/cluster/index.ts";
-import { overviewOf, type Overview } from "../../pkg/fleet/index.ts";
+import { overviewOf, type Overview } from "../../pkg/status/index.ts";
 import type { MetricName, Sample } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";
 import type { Controllers } from "./wiring.ts";

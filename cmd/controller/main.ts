@@ -11,7 +11,7 @@ import { Connections } from "../../pkg/workload/index.ts";
 import { ownVersion } from "../own-version.ts";
 import { gaugesOf } from "./gauges.ts";
 import { leadership } from "./leadership.ts";
-import { optionsOrExit, type Options } from "./options.ts";
+import { optionsFrom, type Options } from "./options.ts";
 import { buildControllers } from "./wiring.ts";
 
 /** By this name the hub's audit log shows what the controller did. */
@@ -104,7 +104,7 @@ function newNotifier(
 }
 
 try {
-  await main(optionsOrExit(process.argv.slice(2)));
+  await main(optionsFrom(process.argv.slice(2)));
   process.exit(0);
 } catch (error) {
   const code = isCapitanError(error) ? `${error.code}: ` : "";

@@ -2,11 +2,13 @@ import { randomUUID } from "node:crypto";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { messageOf } from "../../pkg/errors/index.ts";
 import type { LogLevel } from "../../pkg/log/index.ts";
+import { logLevelOf, optionsOrExit } from "../process-options.ts";
 
 export type Options = {
   readonly platformNamespaces: ReadonlySet<string>;
+  /** What Fleets outside the platform namespaces act as when they name no ServiceAccount. */
+  readonly defaultServiceAccount: string | undefined;
   readonly systemNamespace: string;
   readonly metricsAddress: string;
   readonly cacheDir: string;
@@ -22,7 +24,9 @@ export type Options = {
 
 const usage = `usage: capitan-controller --platform-namespace NAME [--platform-namespace NAME ...]
 
-  --platform-namespace NAME   namespace whose Fleets are accepted; repeatable, at least one
+  --platform-namespace NAME   namespace whose Fleets have the controller's rights; repeatable, at least one
+  --default-service-account NAME
+                              what other Fleets act as that name no ServiceAccount (default none: refused)
   --system-namespace NAME     namespace of the Lease (default capitan-system)
   --metrics-address HOST:PORT /healthz, /readyz, /metrics (default 127.0.0.1:8080)
   --cache-dir DIR             artifacts by digest (default ~/.cache/capitan/artifacts)
@@ -32,19 +36,9 @@ const usage = `usage: capitan-controller --platform-namespace NAME [--platform-n
   --no-leader-election        run without a Lease
 The hub is found by KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config, in this order.`;
 
-/** The options, or the end of the process: with the usage on stdout when it was asked for. */
-export function optionsOrExit(args: readonly string[]): Options {
-  if (args.includes("--help")) {
-    console.log(usage);
-    process.exit(0);
-  }
-  try {
-    return parseOptions(args);
-  } catch (error) {
-    console.error(`${messageOf(error)}\n\n${usage}`);
-    process.exit(2);
-  }
-}
+/** The options, or the end of the process. */
+export const optionsFrom = (args: readonly string[]): Options =>
+  optionsOrExit(args, usage, parseOptions);
 
 /** Reads the command line. Throws Error with what is wrong. */
 function parseOptions(args: readonly string[]): Options {
@@ -53,6 +47,7 @@ function parseOptions(args: readonly string[]): Options {
     allowNegative: true,
     options: {
       "platform-namespace": { type: "string", multiple: true, default: [] },
+      "default-service-account": { type: "string" },
       "system-namespace": { type: "string", default: "capitan-system" },
       "metrics-address": { type: "string", default: "127.0.0.1:8080" },
       "cache-dir": { type: "string", default: join(homedir(), ".cache", "capitan", "artifacts") },
@@ -62,20 +57,18 @@ function parseOptions(args: readonly string[]): Options {
       "events-addr": { type: "string" },
     },
   });
-  const level = values["log-level"];
   const concurrency = Number(values.concurrency);
   if (values["platform-namespace"].length === 0)
     throw new Error("at least one --platform-namespace is needed");
-  if (!["debug", "info", "warn", "error"].includes(level))
-    throw new Error(`--log-level ${level} is none of debug, info, warn, error`);
   if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new Error("--concurrency must be a positive number");
   return {
     platformNamespaces: new Set(values["platform-namespace"]),
+    defaultServiceAccount: values["default-service-account"],
     systemNamespace: values["system-namespace"],
     metricsAddress: values["metrics-address"],
     cacheDir: values["cache-dir"],
-    logLevel: level as LogLevel,
+    logLevel: logLevelOf(values["log-level"]),
     leaderElection: values["leader-election"],
     concurrency,
     identity: `${hostname()}_${randomUUID()}`,

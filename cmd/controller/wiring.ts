@@ -14,6 +14,7 @@ import {
 } from "../../pkg/controllers/index.ts";
 import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
 import { configMapsOf, secretsOf } from "../../pkg/fleet/index.ts";
+import { withoutRepairs } from "../../pkg/status/index.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { Changes, type Again, type DriftTimes } from "../../pkg/pace/index.ts";
@@ -52,7 +53,8 @@ const secretsSyncMs = 10_000;
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
   const { client, connections, options, log, clock } = parts;
-  const { platformNamespaces } = options;
+  const { platformNamespaces, defaultServiceAccount } = options;
+  const tenancy = { platformNamespaces, defaultServiceAccount };
   const hub: Hub = new Hub(
     client,
     handlers(parts, () => built),
@@ -64,7 +66,7 @@ export function buildControllers(parts: Parts) {
   const sources = new Sources({ ...inputs, ...repositories, renderer: parts.renderer });
   const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
-  const fleets = new FleetReconciler({ hub, sources, clock, log, platformNamespaces, checkHub });
+  const fleets = new FleetReconciler({ hub, sources, clock, log, tenancy, checkHub });
   const clusters = new ClusterReconciler({
     hub,
     connections,
@@ -72,6 +74,7 @@ export function buildControllers(parts: Parts) {
     identities,
     clock,
     log,
+    tenancy,
     metrics: reconcilerMetrics(parts),
   });
   const rotations = new RotationReconciler({
@@ -81,7 +84,7 @@ export function buildControllers(parts: Parts) {
     identities,
     clock,
     log,
-    platformNamespaces,
+    tenancy,
     ...inputs,
     ...repositories,
   });
@@ -151,6 +154,7 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       const name = { namespace: metadata.namespace ?? "", name: metadata.name };
       const key = clusterKey(name);
       const { hub, fleetQueue, clusterQueue } = built();
+      hub.followTenants();
       // Our own status writes come back as events; they are no work.
       const facts = [
         metadata.uid,
@@ -185,14 +189,19 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
         built().rotationQueue.add(key);
     },
     memberChanged: (changed, gone) => {
-      const { metadata, spec } = changed;
+      const { metadata, spec, status } = changed;
       const { fleetQueue, clusterQueue } = built();
-      fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
       for (const { metadata: of } of built().hub.openRotations())
         built().rotationQueue.add(`${of.namespace ?? ""}/${of.name}`, {
           afterMs: rotationDebounceMs,
         });
       const member = `member/${metadata.uid ?? ""}`;
+      // A Fleet has nothing to decide when objects of a cluster were put back.
+      const ofFleet = `fleet of ${member}`;
+      const facts = [identityOf(metadata), peoplesAnnotations(metadata), withoutRepairs(status)];
+      if (gone) changes.forget(ofFleet);
+      if (gone || changes.isNew(ofFleet, facts))
+        fleetQueue.add(clusterKey(spec.fleetRef), { afterMs: fleetDebounceMs });
       // Our own status writes come back as events; only a new spec or annotation is work.
       if (gone) changes.forget(member);
       else if (!changes.isNew(member, [metadata.generation, peoplesAnnotations(metadata)])) return;
@@ -219,6 +228,11 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`);
     },
   };
+}
+
+/** What tells one state of a member's spec and labels from another. */
+function identityOf({ uid, generation, labels, deletionTimestamp }: FleetMember["metadata"]) {
+  return [uid, generation, labels, deletionTimestamp];
 }
 
 /** The annotations of a member that are not ours: ours come back as events and are no work. */

@@ -64,7 +64,7 @@ function budgetRows(results: Results): readonly (readonly string[])[] {
   });
   const { ms, requests, writes, listsPerKind } = passOf(results, ours);
   const pass = `${rounded(ms, 1)} ms, ${requests} requests, ${listsPerKind} LISTs per kind, ${writes} writes`;
-  const { p50Ms, p99Ms, n } = drift;
+  const { p50Ms, p99Ms, n, bare } = drift;
   const { mbPerCluster, heapMbPerCluster, few, many } = memory;
   const held = [few, many].map(
     ({ clusters, rssMb, heapMb }) => `${clusters}: ${rounded(rssMb)}/${rounded(heapMb)}`,
@@ -83,8 +83,8 @@ function budgetRows(results: Results): readonly (readonly string[])[] {
     [
       `drift, ${n} repairs`,
       `p50 ${p50Ms} ms, p99 ${p99Ms} ms`,
-      "",
-      "",
+      `p50 ${bare.p50Ms} ms, p99 ${bare.p99Ms} ms (bare: watch, one apply)`,
+      `${ratio(p50Ms, bare.p50Ms)}`,
       "≤ 20 ms, ≤ 200 ms",
       met(p50Ms <= 20 && p99Ms <= 200),
     ],

@@ -6,6 +6,8 @@ import { asMap, asNumber, asString, parseJson } from "../../pkg/json/index.ts";
 export type AuditEntry = {
   readonly verb: string;
   readonly user: string;
+  /** As whom, when somebody is impersonated; else empty. */
+  readonly impersonated: string;
   readonly userAgent: string;
   readonly resource: string;
   readonly group: string;
@@ -76,6 +78,7 @@ function entryOf(event: ReturnType<typeof asMap>): AuditEntry {
   return {
     verb: text(event, "verb"),
     user: text(asMap(event["user"]), "username"),
+    impersonated: text(asMap(event["impersonatedUser"]), "username"),
     userAgent: text(event, "userAgent"),
     resource: text(object, "resource"),
     group: text(object, "apiGroup"),

@@ -1,6 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { idOf, parseManifests, type KubeObject } from "../../pkg/object/index.ts";
+import {
+  completeParameters,
+  readClusterTemplate,
+  renderFiles,
+} from "../../pkg/clustertemplate/index.ts";
+import type { JsonMap } from "../../pkg/json/index.ts";
 import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
 import { root } from "./paths.ts";
 import { resources } from "./resources.ts";
@@ -12,9 +18,6 @@ export type ClusterName = { readonly namespace: string; readonly name: string };
 /** Overrides how long the stand-in lets a Deployment take: `500ms`, `2s`, or `off`. On a Cluster. */
 export const standInAnnotation = "lab.capitan.dev/stand-in";
 
-/** The Kubernetes version of every cluster here. */
-const version = "v1.36.3";
-
 const byKind = {
   ClusterClass: resources.clusterClass,
   LabClusterTemplate: resources.labClusterTemplate,
@@ -24,48 +27,59 @@ const byKind = {
   Cluster: resources.cluster,
 } as const;
 
-/** Applies the CAPI objects of one workload cluster, from templates/lab/cluster.yaml. */
+type More = { labels?: Record<string, string>; annotations?: Record<string, string> };
+
+const options = { manager: "capitan-lab" };
+
+/** Applies the CAPI objects of one workload cluster, from templates/lab.yaml. */
 export async function createCluster(
   hub: KubeClient,
-  { namespace, name }: ClusterName,
-  more: { labels?: Record<string, string>; annotations?: Record<string, string> } = {},
+  cluster: ClusterName,
+  more: More = {},
 ): Promise<void> {
-  const file = join(root, "templates", "lab", "cluster.yaml");
-  const text = (await readFile(file, "utf8")).replaceAll(/\bNAME\b/g, name);
-  for (const object of parseManifests(text, file)) {
-    const metadata = { ...object.metadata, namespace, ...(object.kind === "Cluster" ? more : {}) };
-    await hub.apply(
-      byKind[idOf(object).kind as keyof typeof byKind],
-      { ...object, metadata },
-      { manager: "capitan-lab" },
-    );
+  for (const object of await clusterObjects(cluster, { topology: false }, more))
+    await hub.apply(byKind[idOf(object).kind as keyof typeof byKind], object, options);
+}
+
+/** The same by Cluster API's topology: from a ClusterClass of its own, with these variables. */
+export async function createTopologyCluster(
+  hub: KubeClient,
+  cluster: ClusterName,
+  variables: { readonly tier?: string; readonly replicas?: number },
+  more: More = {},
+): Promise<void> {
+  for (const object of await clusterObjects(cluster, { topology: true, ...variables }, more)) {
+    const apply = () => hub.apply(byKind[object.kind as keyof typeof byKind], object, options);
+    if (object.kind !== "Cluster") await apply();
+    else
+      await until(() => apply().catch(refused), {
+        deadlineMs: 30_000,
+        what: "the ClusterClass to be accepted",
+      });
   }
 }
 
-/** The same by Cluster API's topology: from the ClusterClass of templates/lab/class.yaml, with these variables. */
-export async function createTopologyCluster(
-  hub: KubeClient,
-  { namespace, name }: ClusterName,
-  variables: Readonly<Record<string, unknown>>,
-  more: { labels?: Record<string, string> } = {},
-): Promise<void> {
-  const file = join(root, "templates", "lab", "class.yaml");
-  const options = { manager: "capitan-lab" };
-  for (const object of parseManifests(await readFile(file, "utf8"), file)) {
-    const metadata = { ...object.metadata, namespace };
-    await hub.apply(byKind[object.kind as keyof typeof byKind], { ...object, metadata }, options);
-  }
-  const named = Object.entries(variables).map(([key, value]) => ({ name: key, value }));
-  const topology = { classRef: { name: "lab" }, version, variables: named };
-  const cluster = {
-    apiVersion: "cluster.x-k8s.io/v1beta2",
-    kind: "Cluster",
-    metadata: { namespace, name, ...more },
-    spec: { topology },
-  };
-  await until(() => hub.apply(resources.cluster, cluster, options).catch(refused), {
-    deadlineMs: 30_000,
-    what: "the ClusterClass to be accepted",
+/** What the template makes for the hub; labels and annotations are the caller's only. */
+export async function clusterObjects(
+  cluster: ClusterName,
+  given: JsonMap,
+  more: More,
+): Promise<readonly KubeObject[]> {
+  const file = join(root, "templates", "lab.yaml");
+  const [object] = parseManifests(await readFile(file, "utf8"), file);
+  if (object === undefined) throw new Error(`${file} is empty`);
+  const template = readClusterTemplate(object, file);
+  const parameters = completeParameters(template, { ...given, adminPassword: "not used here" });
+  const identity = { recipient: "", secret: {} };
+  const files = renderFiles(template, { cluster, parameters, identity });
+  const manifests = files.find(({ path }) => path.endsWith("/cluster.yaml"));
+  return parseManifests(manifests?.content ?? "", file).map(({ metadata, ...rest }) => {
+    const { name, namespace } = metadata;
+    const place = { name, ...(namespace === undefined ? {} : { namespace }) };
+    return {
+      ...rest,
+      metadata: { ...place, ...(rest.kind === "Cluster" ? more : {}) },
+    };
   });
 }
 

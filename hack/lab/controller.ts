@@ -1,7 +1,12 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { controllerAccount, groundManifests, systemNamespace } from "../../pkg/install/index.ts";
+import {
+  controllerAccount,
+  groundManifests,
+  receiverAccount,
+  systemNamespace,
+} from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { clientOf, serverDir } from "./apiserver.ts";
@@ -31,7 +36,7 @@ export async function startController(
   try {
     const platformNamespaces = options.platformNamespaces ?? [labNamespace];
     await applyInstall(hub, platformNamespaces);
-    const kubeconfig = await writeControllerKubeconfig(lab, hub);
+    const kubeconfig = await accountKubeconfig(lab, hub, controllerAccount);
     const address = `127.0.0.1:${lab.ports.controllerMetrics}`;
     const namespaces = platformNamespaces.flatMap((name) => ["--platform-namespace", name]);
     const places = ["--metrics-address", address, "--cache-dir", join(lab.dir, "artifacts")];
@@ -73,7 +78,8 @@ export async function applyInstall(
     if (resource === undefined) throw new Error(`the hub does not serve ${object.kind}`);
     await hub.apply(resource, object, { manager: "capitan-install", metadataOnly: true });
   }
-  for (const resource of [resources.fleet, resources.fleetMember, resources.fleetRevision]) {
+  const ours = [resources.fleet, resources.fleetMember, resources.fleetRevision];
+  for (const resource of [...ours, resources.receiver]) {
     await until(() => hub.list(resource), {
       deadlineMs: 15_000,
       what: `${resource.plural} to be served`,
@@ -102,9 +108,9 @@ function labRights(): readonly KubeObject[] {
   ];
 }
 
-/** A kubeconfig with a token of the controller's ServiceAccount, good for a day. */
-async function writeControllerKubeconfig(lab: LabFile, hub: KubeClient): Promise<string> {
-  const account = { namespace: systemNamespace, name: controllerAccount };
+/** A kubeconfig with a token of one of our ServiceAccounts, good for a day. */
+async function accountKubeconfig(lab: LabFile, hub: KubeClient, name: string): Promise<string> {
+  const account = { namespace: systemNamespace, name };
   const request = {
     apiVersion: "authentication.k8s.io/v1",
     kind: "TokenRequest",
@@ -114,10 +120,52 @@ async function writeControllerKubeconfig(lab: LabFile, hub: KubeClient): Promise
   const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
   const token = asString(asMap(reply["status"])["token"]) ?? "";
   const { ca } = await readServerPki(join(serverDir(lab.dir, "hub"), "pki"));
-  const file = join(lab.dir, "controller", "kubeconfig");
-  await mkdir(join(lab.dir, "controller"), { recursive: true });
+  const file = join(lab.dir, name, "kubeconfig");
+  await mkdir(join(lab.dir, name), { recursive: true });
   await writeFile(file, kubeconfigOf(`https://127.0.0.1:${lab.ports.hub}`, ca, { token }), {
     mode: 0o600,
   });
   return file;
+}
+
+export type ReceiverProcess = {
+  readonly pid: number;
+  /** What `status.webhookPath` of a Receiver is appended to. */
+  readonly url: string;
+  readonly metrics: string;
+};
+
+/**
+ * Starts the receiver with the rights of its ServiceAccount, for Receivers of these namespaces.
+ * Capitan must be installed already, as `startController` does it.
+ */
+export async function startReceiver(
+  lab: LabFile,
+  namespaces: readonly string[] = [labNamespace],
+): Promise<ReceiverProcess> {
+  const hub = await clientOf(lab.hubKubeconfig);
+  try {
+    const kubeconfig = await accountKubeconfig(lab, hub, receiverAccount);
+    const address = `127.0.0.1:${lab.ports.receiver}`;
+    const metricsAddress = `127.0.0.1:${lab.ports.receiverMetrics}`;
+    const args = [
+      join(root, "cmd", "receiver", "main.ts"),
+      ...namespaces.map((name) => `--namespace=${name}`),
+      `--address=${address}`,
+      `--metrics-address=${metricsAddress}`,
+    ];
+    const env = { KUBECONFIG: kubeconfig };
+    const name = "receiver";
+    const pid = await launch(lab.dir, { name, command: process.execPath, args, env });
+    await until(
+      async () => {
+        await assertAlive(lab.dir, name);
+        return (await fetch(`http://${metricsAddress}/readyz`)).ok;
+      },
+      { deadlineMs: 30_000, what: "the receiver" },
+    );
+    return { pid, url: `http://${address}`, metrics: `http://${metricsAddress}/metrics` };
+  } finally {
+    await hub.close();
+  }
 }

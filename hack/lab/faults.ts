@@ -3,7 +3,7 @@
 import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { etcdDir, etcdReady, serverProcess, serverReady } from "./apiserver.ts";
-import { coreReady } from "./capi.ts";
+import { managerReady } from "./managers.ts";
 import {
   compact,
   deleteBelow,
@@ -106,7 +106,7 @@ export async function restoreHubEtcd(lab: LabFile, copy: string): Promise<void> 
   await etcdReady(dir, hubEtcd, ports.hubEtcd);
   await restartServer(lab, "hub");
   await Promise.all(clients.map((name) => relaunch(dir, name)));
-  if (clients.includes("capi-core")) await coreReady(dir, ports);
+  if (clients.includes("capi-core")) await managerReady(dir, "capi-core", ports.capiHealth);
 }
 
 function assertOwnEtcd(lab: LabFile): void {

@@ -11,6 +11,8 @@ export type GitHttpOptions = {
   readonly tls?: Identity;
   /** Demand this value of `Authorization`. */
   readonly authorization?: string;
+  /** Where to listen; by default where there is room. */
+  readonly port?: number;
   /** Speak the first version of the protocol only. */
   readonly version1?: boolean;
 };
@@ -36,7 +38,7 @@ export async function startGitHttp(options: GitHttpOptions): Promise<GitServer> 
   };
   const server =
     options.tls === undefined ? createServer(handle) : createTlsServer(options.tls, handle);
-  server.listen(0, "127.0.0.1");
+  server.listen(options.port ?? 0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const { port } = server.address() as AddressInfo;
   return {

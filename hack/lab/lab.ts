@@ -8,7 +8,7 @@ import { root } from "./paths.ts";
 import { claimPorts, releasePorts } from "./ports.ts";
 import { launch, recorded, stop } from "./processes.ts";
 import type { Progress } from "./progress.ts";
-import { startRegistry } from "./registry.ts";
+import { startRegistry, type RegistryOptions } from "./registry.ts";
 import { resources } from "./resources.ts";
 import { readLab, writeLab, type LabFile } from "./state.ts";
 import { ensureTools, type Tools } from "./tools.ts";
@@ -25,6 +25,8 @@ export type LabOptions = {
   readonly hubFlags?: readonly string[];
   /** Every API server writes an audit log of level Metadata: see `auditFile`. */
   readonly audit?: boolean;
+  /** Whom the registry tells of each push. */
+  readonly registryTells?: (lab: LabFile) => NonNullable<RegistryOptions["notify"]>;
   /** `own` gives the hub an etcd of its own, whose data `copyHubEtcd` and `restoreHubEtcd` roll back. */
   readonly hubEtcd?: "own" | "shared";
 };
@@ -52,7 +54,11 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
     };
     await writeLab(lab);
     await Promise.all([
-      startRegistry(dir, tools.registry, { name: "registry", port: ports.registry }),
+      startRegistry(dir, tools.registry, {
+        name: "registry",
+        port: ports.registry,
+        ...(options.registryTells === undefined ? {} : { notify: options.registryTells(lab) }),
+      }),
       startHub(lab, tools, options.hubFlags ?? []),
     ]);
     const hub = await clientOf(lab.hubKubeconfig);
@@ -108,7 +114,7 @@ async function startHubServices(
 export async function stopLab(dir: string): Promise<void> {
   // First those who would start or write something, then API servers, then what they stand on.
   const order = [
-    /^(controller|provider|stand-in|capi-core|kube-controller-manager|kustomize-controller)/,
+    /^(controller|receiver|ci|provider|stand-in|capi-|kube-controller-manager|kustomize-controller)/,
     /^(apiserver-|registry)/,
     /./,
   ];

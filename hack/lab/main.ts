@@ -1,4 +1,5 @@
-// The laboratory's command line: npm run lab -- up [--clusters N] [--no-controller] [--json], npm run lab -- down
+// The laboratory's command line: npm run lab -- up [--clusters N] [--no-controller | --fleet] [--json], npm run lab -- down
+// With --fleet there are also a Git server, CI, the receiver and Flux as an artifact: see docs/first-cluster.md.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -6,12 +7,14 @@ import { messageOf } from "../../pkg/errors/index.ts";
 import { clientOf } from "./apiserver.ts";
 import { clusterInitialized, clusterKubeconfig, createCluster } from "./clusters.ts";
 import { startController, type Controller } from "./controller.ts";
+import { pushFlux } from "../demo/flux.ts";
+import { registryTells, startFleet, writeFleetEnvironment } from "./fleet.ts";
 import { labNamespace, startLab, stopLab } from "./lab.ts";
 import { defaultLabDir } from "./paths.ts";
 import { progress } from "./progress.ts";
 import type { LabFile } from "./state.ts";
 
-const usage = `usage: npm run lab -- up [--clusters N] [--no-controller] [--stand-in DELAY|off] [--json]
+const usage = `usage: npm run lab -- up [--clusters N] [--no-controller | --fleet] [--stand-in DELAY|off] [--json]
        npm run lab -- down`;
 
 async function up(args: string[]): Promise<void> {
@@ -21,6 +24,7 @@ async function up(args: string[]): Promise<void> {
     options: {
       clusters: { type: "string", default: "0" },
       controller: { type: "boolean", default: true },
+      fleet: { type: "boolean", default: false },
       "stand-in": { type: "string", default: "200ms" },
       json: { type: "boolean", default: false },
     },
@@ -28,16 +32,26 @@ async function up(args: string[]): Promise<void> {
   const count = Number(values.clusters);
   if (!Number.isInteger(count) || count < 0)
     throw new Error(`--clusters ${values.clusters} is not a number\n${usage}`);
-  const lab = await startLab({ dir: defaultLabDir, progress, standIn: values["stand-in"] });
+  const tells = values.fleet ? { registryTells } : {};
+  const standIn = values["stand-in"];
+  const lab = await startLab({ dir: defaultLabDir, progress, standIn, ...tells });
   try {
     const controller = values.controller ? await startController(lab) : undefined;
     if (controller !== undefined) progress.done(`the controller runs with pid ${controller.pid}`);
+    if (values.fleet) await addFleet(lab);
     const clusters = await addClusters(lab, count);
     if (values.json) printJson(lab, clusters, controller);
   } catch (error) {
     await stopLab(defaultLabDir);
     throw error;
   }
+}
+
+async function addFleet(lab: LabFile): Promise<void> {
+  const { git } = await startFleet(lab);
+  await pushFlux(lab);
+  const file = await writeFleetEnvironment(lab, git);
+  progress.done(`Git server, CI and receiver run; for your shell: . ${file}`);
 }
 
 type LabCluster = {

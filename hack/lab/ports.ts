@@ -23,6 +23,10 @@ const offsets = {
   hubEtcd: 9,
   hubEtcdPeer: 10,
   controllerInspector: 11,
+  git: 12,
+  ci: 13,
+  receiver: 14,
+  receiverMetrics: 15,
   firstWorkload: 20,
 } as const;
 

@@ -18,6 +18,8 @@ export type RegistryOptions = {
   };
   /** Demand a user of this htpasswd file. */
   readonly htpasswd?: string;
+  /** Tell of every push there, with this value of `Authorization`. */
+  readonly notify?: { readonly url: string; readonly authorization: string };
 };
 
 /** Starts a real OCI registry (distribution) on loopback; returns its host:port when it answers. */
@@ -39,6 +41,7 @@ export async function startRegistry(
       ...(tls === undefined ? {} : { tls: { certificate: tls.certFile, key: tls.keyFile } }),
     },
     ...authOf(options),
+    ...notificationsOf(options),
   };
   const file = join(dir, "config.yml");
   await writeFile(file, JSON.stringify(config));
@@ -71,6 +74,15 @@ function authOf({ token, htpasswd }: RegistryOptions) {
       },
     };
   return htpasswd === undefined ? {} : { auth: { htpasswd: { realm: "lab", path: htpasswd } } };
+}
+
+/** As in docs/receivers.md. */
+function notificationsOf({ notify }: RegistryOptions) {
+  if (notify === undefined) return {};
+  const { url, authorization } = notify;
+  const headers = { Authorization: [authorization] };
+  const endpoint = { name: "capitan", url, headers, timeout: "2s", threshold: 5, backoff: "1s" };
+  return { notifications: { endpoints: [endpoint] } };
 }
 
 async function isListening(port: number): Promise<boolean> {

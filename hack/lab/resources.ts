@@ -26,6 +26,18 @@ export const resources = {
     "LabControlPlaneTemplate",
     "labcontrolplanetemplates",
   ),
+  devCluster: resource("infrastructure.cluster.x-k8s.io/v1beta2", "DevCluster", "devclusters"),
+  devMachineTemplate: resource(
+    "infrastructure.cluster.x-k8s.io/v1beta2",
+    "DevMachineTemplate",
+    "devmachinetemplates",
+  ),
+  kubeadmControlPlane: resource(
+    "controlplane.cluster.x-k8s.io/v1beta2",
+    "KubeadmControlPlane",
+    "kubeadmcontrolplanes",
+  ),
+  machine: resource("cluster.x-k8s.io/v1beta2", "Machine", "machines"),
   provider: resource("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider", "providers"),
   crd: resource(
     "apiextensions.k8s.io/v1",
@@ -55,5 +67,6 @@ export const resources = {
   keyRotation: resource("capitan.dev/v1alpha1", "KeyRotation", "keyrotations"),
   fleetMember: resource("capitan.dev/v1alpha1", "FleetMember", "fleetmembers"),
   fleetRevision: resource("capitan.dev/v1alpha1", "FleetRevision", "fleetrevisions"),
+  receiver: resource("capitan.dev/v1alpha1", "Receiver", "receivers"),
   event: resource("events.k8s.io/v1", "Event", "events"),
 } as const;

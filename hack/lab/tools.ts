@@ -74,6 +74,28 @@ const testTools = {
     coldSeconds: 95,
     fromPath: false,
   },
+  "capi-kubeadm-bootstrap": {
+    module: "capi-providers",
+    package: "sigs.k8s.io/cluster-api/bootstrap/kubeadm",
+    flags: "",
+    coldSeconds: 95,
+    fromPath: false,
+  },
+  "capi-kubeadm-control-plane": {
+    module: "capi-providers",
+    package: "sigs.k8s.io/cluster-api/controlplane/kubeadm",
+    flags: "",
+    coldSeconds: 95,
+    fromPath: false,
+  },
+  "capi-in-memory": {
+    module: "capi-providers",
+    package: ".",
+    flags: "",
+    coldSeconds: 110,
+    fromPath: false,
+    sources: ["main.go", "plain.go"],
+  },
   "kustomize-controller": {
     module: "kustomize-controller",
     package: "github.com/fluxcd/kustomize-controller",

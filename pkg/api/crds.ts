@@ -1,7 +1,9 @@
+import { clusterTemplateSchema } from "./cluster-template.ts";
 import { fleetMemberSchema } from "./fleet-member.ts";
 import { fleetRevisionSchema } from "./fleet-revision.ts";
 import { fleetSchema } from "./fleet.ts";
 import { keyRotationSchema } from "./key-rotation.ts";
+import { receiverSchema } from "./receiver.ts";
 import type { Schema } from "./schema.ts";
 
 export const group = "capitan.dev";
@@ -123,10 +125,35 @@ const keyRotationCrd = crd({
   ],
 });
 
+const clusterTemplateCrd = crd({
+  kind: "ClusterTemplate",
+  plural: "clustertemplates",
+  shortName: "clt",
+  status: false,
+  schema: clusterTemplateSchema,
+  columns: [text("Description", ".spec.description")],
+});
+
+const receiverCrd = crd({
+  kind: "Receiver",
+  plural: "receivers",
+  shortName: "rcv",
+  status: true,
+  schema: receiverSchema,
+  columns: [
+    text("Type", ".spec.type"),
+    text("Path", ".status.webhookPath"),
+    text("Ready", `.status.conditions[?(@.type=="Ready")].status`),
+    text("Status", readyMessage),
+  ],
+});
+
 /** Every CustomResourceDefinition of Capitan. */
 export const crds: readonly CrdManifest[] = [
   fleetCrd,
   fleetRevisionCrd,
   fleetMemberCrd,
   keyRotationCrd,
+  clusterTemplateCrd,
+  receiverCrd,
 ];

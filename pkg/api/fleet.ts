@@ -158,8 +158,8 @@ const spec = object(
         default: "Delete",
       }),
       layers: list(layer, {
-        description: "What each cluster runs.",
-        minItems: 1,
+        description:
+          "What each cluster runs; an empty list is nothing, and takes away what was there.",
         maxItems: 32,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
@@ -171,6 +171,9 @@ const spec = object(
         description:
           "In place of clusterSelector: the layers go to the management cluster itself. Only in platform namespaces.",
       }),
+      serviceAccountName: objectName(
+        "A ServiceAccount of this namespace, as which everything is read and written for the Fleet, on the hub and on its clusters. Needed outside the platform namespaces.",
+      ),
     },
   },
   {

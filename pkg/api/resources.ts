@@ -15,6 +15,8 @@ export const hubResources = {
   fleetMember: ours("FleetMember", "fleetmembers"),
   fleetRevision: ours("FleetRevision", "fleetrevisions"),
   keyRotation: ours("KeyRotation", "keyrotations"),
+  clusterTemplate: ours("ClusterTemplate", "clustertemplates"),
+  receiver: ours("Receiver", "receivers"),
   secret: { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true },
   configMap: {
     group: "",

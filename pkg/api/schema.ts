@@ -1,3 +1,5 @@
+import type { Json } from "../json/index.ts";
+
 /**
  * Builders of OpenAPI v3 schemas that carry their TypeScript type, so that a CRD and the type of
  * its objects are written once. `Schema<T>` is plain JSON at run time; T exists only for the checker.
@@ -23,6 +25,7 @@ export const string = (extra: Extra = {}): Schema<string> =>
   node("string", { maxLength: 1024, ...extra });
 export const integer = (extra: Extra = {}): Schema<number> =>
   node("integer", { format: "int64", ...extra });
+export const number = (extra: Extra = {}): Schema<number> => node("number", extra);
 export const boolean = (extra: Extra = {}): Schema<boolean> => node("boolean", extra);
 
 /** One of the given words. */
@@ -46,6 +49,12 @@ export function map<T>(values: Schema<T>, extra: Extra = {}): Schema<Readonly<Re
 /** Any object; the server keeps what it does not know. */
 export const anyObject = (extra: Extra = {}): Schema<Readonly<Record<string, unknown>>> =>
   node("object", extra, { "x-kubernetes-preserve-unknown-fields": true });
+
+/** Any value at all. */
+export const anyValue = (extra: Extra = {}): Schema<Json> => ({
+  "x-kubernetes-preserve-unknown-fields": true,
+  ...extra,
+});
 
 type Fields = Readonly<Record<string, Schema<unknown>>>;
 type Required<F extends Fields> = { readonly [K in keyof F]: TypeOf<F[K]> };

@@ -19,5 +19,12 @@ export type ClusterFacts = {
 
 /** Whether everything is to leave the cluster for a while: before it is deleted, as a rule. */
 export function isWithdrawn({ withdrawnUntil }: ClusterFacts, now: Date): boolean {
-  return Date.parse(withdrawnUntil ?? "") > now.getTime();
+  return momentOf(withdrawnUntil) > now.getTime();
+}
+
+const rfc3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+
+/** A moment that somebody wrote, in milliseconds; NaN for what is no RFC 3339: Date.parse takes any text with a number. */
+export function momentOf(text: string | undefined): number {
+  return text !== undefined && rfc3339.test(text) ? Date.parse(text) : Number.NaN;
 }

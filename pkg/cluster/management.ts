@@ -1,4 +1,5 @@
 import type { FleetMember } from "../api/index.ts";
+import { bareCluster } from "../template/index.ts";
 import type { ClusterFacts } from "./facts.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
@@ -26,15 +27,6 @@ export function managementFacts(namespace: string): ClusterFacts {
     paused: false,
     deleting: false,
     controlPlaneInitialized: true,
-    context: {
-      name,
-      namespace,
-      labels: {},
-      annotations: {},
-      version: null,
-      topology: { class: null, version: null, variables: {} },
-      controlPlaneEndpoint: { host: null, port: null },
-      kinds: { infrastructure: null, controlPlane: null },
-    },
+    context: bareCluster(name, namespace),
   };
 }

@@ -2,7 +2,7 @@ import { CapitanError } from "../errors/index.ts";
 import { parseReference, selectVersion, type ArtifactFiles } from "../oci/index.ts";
 import type { Layer } from "../api/index.ts";
 import { Kept } from "./kept.ts";
-import type { Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
+import type { Reader, Repositories, RepositoryAccess, RepositoryPort, Secrets } from "./ports.ts";
 import { dockerSecret, existingSecret, nameOfSecret, secretText } from "./secrets.ts";
 
 /** Bytes of artifacts that are kept in memory; one of Flux is about 300 kB. */
@@ -31,11 +31,11 @@ export function refOf({ digest, semver, tag = "latest" }: NonNullable<LayerRef> 
   return semver === undefined ? { tag } : { semver };
 }
 
-/** A name of an artifact's bytes for one tenant: who may not pull it shall not find it here. */
+/** A name of an artifact's bytes for one reader: who may not pull it shall not find it here. */
 export const keyOfArtifact = (
-  namespace: string,
-  { url, digest }: Access & { readonly digest: string },
-) => `${namespace}/${url}@${digest}`;
+  { namespace, as }: Reader,
+  { url, secretRef, digest }: Access & { readonly digest: string },
+): string => JSON.stringify([namespace, as, url, secretRef?.name, digest]);
 
 /** Artifacts of OCI registries: references become digests, digests become files. */
 export class Artifacts {
@@ -50,13 +50,13 @@ export class Artifacts {
 
   /** The one resolution of a moving reference: everything later goes by the digest. */
   async locate(
-    namespace: string,
+    reader: Reader,
     access: Access,
     ref: Reference,
     signal: AbortSignal,
   ): Promise<{ digest: string; revision: string }> {
     if ("digest" in ref) return { digest: ref.digest, revision: ref.digest };
-    return this.#withRepository(namespace, access, signal, async (repository) => {
+    return this.#withRepository(reader, access, signal, async (repository) => {
       const tag = "tag" in ref ? ref.tag : selectVersion(await repository.tags(signal), ref.semver);
       if (tag === undefined)
         throw new CapitanError(
@@ -70,26 +70,26 @@ export class Artifacts {
 
   /** The files of an artifact at a digest; who asks at once shares one pull. */
   files(
-    namespace: string,
+    reader: Reader,
     source: Access & { readonly digest: string },
     signal: AbortSignal,
   ): Promise<ArtifactFiles> {
-    return this.#held.of(keyOfArtifact(namespace, source), () =>
-      this.#withRepository(namespace, source, signal, (repository) =>
+    return this.#held.of(keyOfArtifact(reader, source), () =>
+      this.#withRepository(reader, source, signal, (repository) =>
         repository.pull(source.digest, signal),
       ),
     );
   }
 
   async #withRepository<T>(
-    namespace: string,
+    reader: Reader,
     access: Access,
     signal: AbortSignal,
     work: (repository: RepositoryPort) => Promise<T>,
   ): Promise<T> {
     const repository = this.#repositories(
       parseReference(access.url),
-      await this.#accessOf(namespace, access, signal),
+      await this.#accessOf(reader, access, signal),
     );
     try {
       return await work(repository);
@@ -99,23 +99,23 @@ export class Artifacts {
   }
 
   async #accessOf(
-    namespace: string,
+    reader: Reader,
     { insecure, secretRef, certSecretRef }: Access,
     signal: AbortSignal,
   ): Promise<RepositoryAccess> {
     const login =
       secretRef === undefined
         ? undefined
-        : await dockerSecret(this.#secrets, { namespace, name: secretRef.name }, signal);
+        : await dockerSecret(this.#secrets, reader, secretRef.name, signal);
     const cert =
       certSecretRef === undefined
         ? undefined
-        : await existingSecret(this.#secrets, { namespace, name: certSecretRef.name }, signal);
+        : await existingSecret(this.#secrets, reader, certSecretRef.name, signal);
     const ca = cert === undefined ? undefined : secretText(cert, "ca.crt");
     const dockerConfig =
       login === undefined
         ? undefined
         : { text: secretText(login, ".dockerconfigjson"), what: nameOfSecret(login) };
-    return { insecure, ca, dockerConfig };
+    return { as: reader.as, insecure, ca, dockerConfig };
   }
 }

@@ -9,18 +9,19 @@ import {
   untilEvent,
   type Again,
 } from "../pace/index.ts";
-import { clusterKey, clusterNamed, isManagement, type ClusterFacts } from "../cluster/index.ts";
+import {
+  clusterKey,
+  clusterNamed,
+  isManagement,
+  momentOf,
+  type ClusterFacts,
+} from "../cluster/index.ts";
 import { heldUpBy } from "../fleet/index.ts";
 import { SharedObjects } from "../engine/index.ts";
 import { digestOfInventory, ownedBy } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
-import {
-  kindsToObserve,
-  placeMember,
-  runPass,
-  type MemberPlan,
-  type PassResult,
-} from "./engine.ts";
+import { runPass, storeLate, type MemberPlan, type PassResult } from "./engine.ts";
+import { kindsToObserve, placeMember } from "./placing.ts";
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
 import { PruneBudget } from "./prune-budget.ts";
@@ -185,7 +186,7 @@ export class ClusterReconciler {
   }
 
   #suspendedMs({ suspendedUntil }: ClusterFacts): number {
-    const until = Date.parse(suspendedUntil ?? "");
+    const until = momentOf(suspendedUntil);
     return Number.isNaN(until) ? 0 : until - this.#options.clock.now().getTime();
   }
 
@@ -215,13 +216,10 @@ export class ClusterReconciler {
     for (const member of members) {
       const plan = plans.get(member.metadata.name);
       if (plan === undefined) continue;
-      const standing = this.#members.refresh(plan, member, pass);
       const unknown = unknownWishes(pass.members, member, plans, pass.session);
       const waits = heldUpBy(unknown, this.#options.clock.now());
-      const fresh = { ...standing, removalWaits: standing.removalWaits ?? waits };
-      agains.push(
-        await this.#passOrReport(member, fresh, pass, claimsOf(plans, member, pass.session)),
-      );
+      const claims = claimsOf(plans, member, pass.session);
+      agains.push(await this.#passOrReport(member, plan, pass, { claims, waits }));
     }
     if (agains.every(isSettled)) pass.session.workload.stopLooking();
     return agains.reduce(sooner, untilEvent);
@@ -232,10 +230,15 @@ export class ClusterReconciler {
     member: FleetMember,
     plan: MemberPlan,
     pass: Pass,
-    claims: ReadonlyMap<string, string>,
+    {
+      claims,
+      waits,
+    }: { readonly claims: ReadonlyMap<string, string>; readonly waits: string | undefined },
   ): Promise<Again> {
     try {
-      return await this.#passMember(member, plan, pass, claims);
+      const standing = this.#members.refresh(plan, member, pass);
+      const fresh = { ...standing, removalWaits: standing.removalWaits ?? waits };
+      return await this.#passMember(member, fresh, pass, claims);
     } catch (error) {
       const { code } = problemOf(error);
       pass.session.ledger = undefined;
@@ -279,12 +282,14 @@ export class ClusterReconciler {
     }
     this.#count(member, cluster, result);
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
-    await this.#report(member, plan, { result, clusterID: clusterId }, signal);
     const again = againAfterPass(result.layers, result.removal);
-    if (result.handedOver) return { kind: "after", ms: 1, light: true };
-    return result.wakeMs === undefined
-      ? again
-      : sooner(again, { kind: "after", ms: result.wakeMs, light: true });
+    const mayWait = again.kind === "after";
+    const storeMs = await storeLate(session, { clock, signal }, mayWait);
+    const reportMs = await this.#report(member, plan, { result, session, mayWait }, signal);
+    return [result.handedOver ? 1 : undefined, result.wakeMs, storeMs, reportMs]
+      .filter((ms) => ms !== undefined)
+      .map((ms): Again => ({ kind: "after", ms, light: true }))
+      .reduce(sooner, again);
   }
 
   #count(member: FleetMember, cluster: ClusterFacts, { applied, repaired }: PassResult): void {
@@ -336,21 +341,20 @@ export class ClusterReconciler {
   async #report(
     member: FleetMember,
     { owner, revision }: MemberPlan,
-    { result, clusterID }: { readonly result: PassResult; readonly clusterID: string },
+    pass: { readonly result: PassResult; readonly session: Session; readonly mayWait: boolean },
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number | undefined> {
+    const { result, session } = pass;
     const { removal, appliedTime } = result;
+    const { clusterId: clusterID } = session.workload;
     const sources = new Map(
       revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]),
     );
     const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
     const mine = ownedBy(result.inventory, owner);
     const inventory = { objects: mine.length, digest: digestOfInventory(mine) };
-    await this.#members.report(
-      member,
-      { layers, removal, appliedTime, inventory, clusterID },
-      signal,
-    );
+    const outcome = { layers, removal, appliedTime, inventory, clusterID };
+    return this.#members.reportPass(member, outcome, pass, signal);
   }
 
   async #failed(

@@ -15,6 +15,7 @@ import type { KubeObject } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
 import { decryptFile, formatOf, isEncrypted, type Identity } from "../sops/index.ts";
 import {
+  bareCluster,
   compileTemplate,
   layerShape,
   mergeValues,
@@ -24,7 +25,7 @@ import {
   type LayerContext,
   type Shape,
 } from "../template/index.ts";
-import type { Named, RendererPort, Secrets } from "./ports.ts";
+import type { Actor, Named, Reader, RendererPort, Secrets } from "./ports.ts";
 import type { AgeKeys } from "./identities.ts";
 import { Kept } from "./kept.ts";
 import { existingSecret, identitiesIn, secretText } from "./secrets.ts";
@@ -46,6 +47,8 @@ export type SourceFiles = {
 /** For whom a layer is made. */
 export type Audience = {
   readonly fleet: Named;
+  /** The user as whom the Fleet's inputs are read. */
+  readonly as: Actor;
   readonly cluster: ClusterInput;
   /** The cluster's own age identities, where its Flux is to decrypt. */
   readonly ageKeys?: AgeKeys | undefined;
@@ -59,16 +62,7 @@ export type Fixed = { readonly objects: readonly KubeObject[]; readonly isAll: b
 
 /** A cluster that says nothing, in a Fleet without values. */
 const nobody: LayerContext = {
-  cluster: {
-    name: "nobody",
-    namespace: "nobody",
-    labels: {},
-    annotations: {},
-    version: null,
-    topology: { class: null, version: null, variables: {} },
-    controlPlaneEndpoint: { host: null, port: null },
-    kinds: { infrastructure: null, controlPlane: null },
-  },
+  cluster: bareCluster("nobody", "nobody"),
   fleet: { name: "nobody", namespace: "nobody" },
   values: {},
 };
@@ -107,7 +101,7 @@ export class Content {
   ): Promise<Made> {
     const directory = pathFor(layer.path ?? "./", "path", audience);
     const sorted = await this.#sort(source, directory);
-    const opened = await this.#identities(layer, audience.fleet, signal);
+    const opened = await this.#identities(layer, readerOf(audience), signal);
     const fixed = digestOf([source.key, directory, opened?.version]);
     const still = this.#fixed.of(fixed, () => stillObjects(sorted, opened));
     if (sorted.templates.size === 0) return { made: fixed, objects: await still };
@@ -130,15 +124,15 @@ export class Content {
   async check(
     layer: RevisionLayer,
     source: SourceFiles,
-    fleet: Named,
+    of: Pick<Audience, "fleet" | "as">,
     signal: AbortSignal,
   ): Promise<Fixed> {
     const { path = "./", valuesFiles = [] } = layer;
     for (const line of [path, ...valuesFiles]) checkPath(line, "path");
     if (isTemplate(path)) return { objects: [], isAll: false };
     const sorted = await this.#sort(source, path);
-    await this.#checkTemplates(sorted.templates, clusterKey(fleet));
-    const opened = await this.#identities(layer, fleet, signal);
+    await this.#checkTemplates(sorted.templates, clusterKey(of.fleet));
+    const opened = await this.#identities(layer, readerOf(of), signal);
     const fixed = digestOf([source.key, path, opened?.version]);
     const objects = await this.#fixed.of(fixed, () => stillObjects(sorted, opened));
     const isAll = sorted.templates.size === 0;
@@ -189,7 +183,7 @@ export class Content {
     signal: AbortSignal,
   ): Promise<JsonMap> {
     const from = await Promise.all(
-      (layer.valuesFrom ?? []).map((one) => this.#valuesOf(one, audience.fleet, signal)),
+      (layer.valuesFrom ?? []).map((one) => this.#valuesOf(one, readerOf(audience), signal)),
     );
     const files = await Promise.all(
       (layer.valuesFiles ?? []).map(async (line) => {
@@ -204,29 +198,35 @@ export class Content {
 
   async #valuesOf(
     { kind, name, key, optional, values }: NonNullable<RevisionLayer["valuesFrom"]>[number],
-    { namespace }: Named,
+    reader: Reader,
     signal: AbortSignal,
   ): Promise<JsonMap> {
     if (kind === "ConfigMap") return (values ?? {}) as JsonMap;
-    const secret = await this.#secrets.secret({ namespace, name }, signal);
+    const { as, namespace } = reader;
+    const secret = await this.#secrets.secretAs(as, { namespace, name }, signal);
     if (secret === undefined && optional === true) return {};
-    const found = secret ?? (await existingSecret(this.#secrets, { namespace, name }, signal));
+    const found = secret ?? (await existingSecret(this.#secrets, reader, name, signal));
     return parseValues(secretText(found, key), `Secret ${namespace}/${name}, key ${key}`);
   }
 
   /** The identities that open a layer's files, and which state of their Secret they are from. */
   async #identities(
     { decryption }: RevisionLayer,
-    { namespace }: Named,
+    reader: Reader,
     signal: AbortSignal,
   ): Promise<Opened | undefined> {
     if (decryption === undefined) return undefined;
-    const { name } = decryption.secretRef;
-    const secret = await existingSecret(this.#secrets, { namespace, name }, signal);
+    const secret = await existingSecret(this.#secrets, reader, decryption.secretRef.name, signal);
     const { uid = "", resourceVersion = "" } = secret.metadata;
     return { identities: await identitiesIn(secret), version: `${uid} ${resourceVersion}` };
   }
 }
+
+/** Who reads for an audience. */
+export const readerOf = ({ fleet, as }: Pick<Audience, "fleet" | "as">): Reader => ({
+  namespace: fleet.namespace,
+  as,
+});
 
 const filesIn = ({ files, below }: SourceFiles, directory: string) =>
   below === directory ? files : filesUnder(files, directory);

@@ -4,7 +4,7 @@ import { CapitanError, isCapitanError } from "../errors/index.ts";
 import type { ClusterFacts } from "../cluster/index.ts";
 import type { MemberAction } from "../fleet/index.ts";
 import { idOf, keyOf } from "../object/index.ts";
-import type { Named } from "./ports.ts";
+import type { Actor, Named } from "./ports.ts";
 import type { Sources } from "./sources.ts";
 
 /** Clusters that are judged at once. */
@@ -36,6 +36,8 @@ export type Dropped = (before: string, after: string, cluster: string) => readon
 
 type Means = {
   readonly fleet: Named;
+  /** The user as whom the Fleet's inputs are read. */
+  readonly as: Actor;
   readonly sources: Sources;
   readonly revision: (name: string) => Promise<FleetRevision | undefined>;
 };
@@ -95,7 +97,7 @@ function keysIn({ layer, inputs }: Loaded[number]): readonly string[] {
 async function loadOrUnknown(
   name: string,
   cluster: ClusterFacts,
-  { fleet, sources, revision }: Means,
+  { fleet, as, sources, revision }: Means,
   signal: AbortSignal,
 ): Promise<Loaded | undefined> {
   const found = await revision(name);
@@ -105,7 +107,7 @@ async function loadOrUnknown(
     return await Promise.all(
       found.spec.layers.map(async (layer) => ({
         layer,
-        inputs: await sources.load(layer, { fleet, cluster: cluster.context }, signal),
+        inputs: await sources.load(layer, { fleet, as, cluster: cluster.context }, signal),
       })),
     );
   } catch (error) {

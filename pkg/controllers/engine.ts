@@ -11,13 +11,10 @@ import {
   noteAttempts,
   questionsAbout,
   refusalsIn,
-  placeLayers,
-  renderLayers,
   startFacts,
   step,
   type Facts,
   type LayerInputs,
-  type LayerPlan,
   type LayerVerdict,
   type Problem,
   type Refusal,
@@ -31,23 +28,29 @@ import {
   type Pin,
   type Entry,
 } from "../inventory/index.ts";
-import { hmacHex } from "../json/index.ts";
-import { kindOf, parseKey, type KubeObject } from "../object/index.ts";
-import type { Clock, Kind, WorkloadPort } from "./ports.ts";
-import type { Placed, Session } from "./session.ts";
+import { kindsToObserve } from "./placing.ts";
+import type { Actor, Clock } from "./ports.ts";
+import type { Session } from "./session.ts";
 
 /** A pass of more steps than this is a bug, not work. */
 const stepsMax = 1_000;
+
+/** What repairs have learned is written down within this time: a cluster that drifts is not to wait for it each time. */
+export const lateMaxMs = 1_000;
 
 /** What one member wants of its cluster. */
 export type MemberPlan = {
   readonly member: string;
   readonly owner: string;
+  /** The user as whom everything is done for the Fleet in its cluster. */
+  readonly as: Actor;
   /** `namespace/name` of the Fleet and of the Cluster. */
   readonly fleet: string;
   readonly cluster: string;
   /** On the hub itself: the key of the Fleet's own object there. */
   readonly self: string | undefined;
+  /** Whether everything is to leave the cluster, also what the Fleet would leave behind. */
+  readonly withdraws: boolean;
   /** Undefined withdraws everything. */
   readonly revision: FleetRevision | undefined;
   readonly inputs: ReadonlyMap<string, LayerInputs | Problem>;
@@ -142,6 +145,7 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
     unlisted,
     searched,
     nowMs,
+    triesFirst: plan.as !== undefined,
     claims,
     live: workload.live(),
     layers: revision === undefined ? undefined : (session.placed.get(member)?.layers ?? []),
@@ -182,27 +186,28 @@ async function perform(
 ): Promise<Facts> {
   const { workload } = session;
   const { signal } = options;
+  const hands = workload.as(plan.as);
   switch (next.kind) {
     case "inspect":
-      return learnInspected(facts, await workload.inspect(next.objects, signal));
+      return learnInspected(facts, await hands.inspect(next.objects, signal));
     case "store":
       if (next.sequence > facts.sequence) await options.remember(next.sequence);
-      await store(session, plan, next, signal);
+      await store(session, plan, next, options);
       return learnStored(facts, next.inventory, next.sequence);
     case "apply": {
       const asked = questionsAbout(next.objects, facts, session.attempts);
-      return learnApplied(facts, next.objects, await workload.apply(next.objects, asked, signal));
+      return learnApplied(facts, next.objects, await hands.apply(next.objects, asked, signal));
     }
     case "establish":
       return learnEstablished(facts, await workload.establish(next.keys, signal));
     case "look":
-      return learnHealth(facts, await workload.look(liveObjects(next.keys, facts), signal));
+      return learnHealth(facts, await hands.look(liveObjects(next.keys, facts), signal));
     case "release":
-      return learnRemoved(facts, await workload.release(next.entries, signal));
+      return learnRemoved(facts, await hands.release(next.entries, signal));
     case "delete":
       return removeOrAsk(next.entries, facts, { session, plan, options });
     case "disarm":
-      return learnDisarmed(facts, await workload.disarmFlux(signal));
+      return learnDisarmed(facts, await hands.disarmFlux(signal));
   }
 }
 
@@ -210,21 +215,37 @@ async function perform(
 async function removeOrAsk(
   entries: readonly Entry[],
   facts: Facts,
-  { session, options }: Pass,
+  { session, plan, options }: Pass,
 ): Promise<Facts> {
   const isApproved = entries.every((entry) => entry.approved === true);
   if (!isApproved && !options.mayPrune()) return { ...facts, prunesMany: true };
-  return learnRemoved(facts, await session.workload.delete(entries, options.signal));
+  return learnRemoved(facts, await session.workload.as(plan.as).delete(entries, options.signal));
 }
 
 /** Writes the inventory with this member's pin, or, once it owns nothing any more, without. */
 async function store(
   session: Session,
-  { owner, fleet, revision }: MemberPlan,
-  next: { readonly inventory: Inventory; readonly sequence: number },
-  signal: AbortSignal,
+  plan: MemberPlan,
+  next: Written,
+  { clock, signal }: PassOptions,
 ): Promise<void> {
-  const { workload, ledger } = session;
+  const { workload, ledger, storeAtMs } = session;
+  const pins = pinsWith(plan, next, ledger);
+  const written = { header: { cluster: workload.clusterId, pins }, inventory: next.inventory };
+  // Whatever becomes of the write, what is in memory is no longer known to be true.
+  session.ledger = undefined;
+  const isComplete = await workload.inventory.storeSoon(written, signal);
+  session.ledger = written;
+  session.storeAtMs = isComplete ? undefined : (storeAtMs ?? clock.monotonicMs() + lateMaxMs);
+}
+
+type Written = { readonly inventory: Inventory; readonly sequence: number };
+
+function pinsWith(
+  { owner, fleet, revision }: MemberPlan,
+  next: Written,
+  ledger: Ledger | undefined,
+): ReadonlyMap<string, Pin> {
   const pins = new Map(ledger?.header?.pins);
   const pin: Pin = {
     sequence: next.sequence,
@@ -234,14 +255,28 @@ async function store(
   const isGone = revision === undefined && ownedBy(next.inventory, owner).length === 0;
   if (isGone) pins.delete(owner);
   else pins.set(owner, pin);
-  const written: Ledger & { header: object } = {
-    header: { cluster: workload.clusterId, pins },
-    inventory: next.inventory,
-  };
-  // Whatever becomes of the write, what is in memory is no longer known to be true.
+  return pins;
+}
+
+/**
+ * Writes down what repairs have learned, once it is due or when it may not wait: without it, a restart
+ * would apply these objects once more, for nothing. Gives the milliseconds until it is due.
+ */
+export async function storeLate(
+  session: Session,
+  { clock, signal }: Pick<PassOptions, "clock" | "signal">,
+  mayWait: boolean,
+): Promise<number | undefined> {
+  const { workload, ledger, storeAtMs } = session;
+  if (storeAtMs === undefined || ledger?.header === undefined) return undefined;
+  const waitMs = storeAtMs - clock.monotonicMs();
+  if (mayWait && waitMs > 0) return waitMs;
+  const { header, inventory } = ledger;
   session.ledger = undefined;
-  await workload.inventory.store(written, signal);
-  session.ledger = written;
+  await workload.inventory.store({ header, inventory }, signal);
+  session.ledger = ledger;
+  session.storeAtMs = undefined;
+  return undefined;
 }
 
 async function finish(
@@ -267,7 +302,7 @@ async function finish(
   const isWithdrawn =
     plan.revision === undefined && ownedBy(facts.inventory, plan.owner).length === 0;
   if (isWithdrawn && session.ledger?.header?.pins.has(plan.owner) === true)
-    await store(session, plan, facts, options.signal);
+    await store(session, plan, facts, options);
   const untils = [...facts.pauses.values()]
     .map(({ untilMs }) => untilMs - facts.nowMs)
     .filter((ms) => ms > 0);
@@ -285,88 +320,4 @@ function liveObjects(keys: readonly string[], { live }: Facts) {
     const found = live.get(key);
     return found === undefined ? [] : [{ key, live: found }];
   });
-}
-
-/** Renders and places a member's layers, unless that was done from the same revision and inputs. */
-export async function placeMember(
-  session: Session,
-  plan: MemberPlan,
-  signal: AbortSignal,
-): Promise<Placed> {
-  const { workload } = session;
-  const secretKey = await workload.inventory.secretKey(signal);
-  const made = madeFrom(plan, secretKey);
-  const held = session.placed.get(plan.member);
-  const isUsable = held?.made === made && held.layers.every((layer) => layer.problem === undefined);
-  if (isUsable) return held;
-  const rendered = renderLayers(plan.revision, plan.inputs);
-  const all = rendered.flatMap((layer) => layer.objects);
-  workload.kinds.expect(all);
-  const scopes = await resolveKinds(workload, all, signal);
-  const placement = {
-    owner: plan.owner,
-    secretKey,
-    shared: session.shared,
-    isHub: plan.self !== undefined,
-  };
-  const layers = placeLayers(rendered, placement, scopes).map((layer) => remembering(layer, held));
-  const placed = { made, layers };
-  session.placed.set(plan.member, placed);
-  return placed;
-}
-
-/** A layer that cannot be made now goes on claiming what it had when it could. */
-function remembering(layer: LayerPlan, before: Placed | undefined): LayerPlan {
-  const had = before?.layers.find(({ name }) => name === layer.name);
-  if (layer.isUnknown !== true || had === undefined) return layer;
-  return { ...layer, named: [...(had.named ?? []), ...had.objects.map(({ key }) => key)] };
-}
-
-/** What the layers are made from: the revision, their inputs, the key of digests over Secrets. */
-function madeFrom({ revision, inputs, owner }: MemberPlan, secretKey: Uint8Array): string {
-  const given = [...inputs].map(([layer, input]) =>
-    "code" in input ? [layer, input.code, input.message] : [layer, input.made],
-  );
-  const { name, uid } = revision?.metadata ?? {};
-  return JSON.stringify([owner, name, uid, given, hmacHex(secretKey, "made")]);
-}
-
-async function resolveKinds(
-  workload: WorkloadPort,
-  objects: readonly KubeObject[],
-  signal: AbortSignal,
-): Promise<ReadonlyMap<string, Kind | undefined>> {
-  const kinds = new Map(objects.map((object) => [kindOf(object), object]));
-  const find = async () =>
-    new Map(
-      await Promise.all(
-        [...kinds].map(
-          async ([key, o]) =>
-            [key, await workload.kinds.find(o.apiVersion, o.kind, signal)] as const,
-        ),
-      ),
-    );
-  const found = await find();
-  if ([...found.values()].every((resource) => resource !== undefined)) return found;
-  workload.kinds.forget();
-  return find();
-}
-
-/** The kinds of what is wanted and of what is ours, as far as the cluster serves them. */
-export async function kindsToObserve(
-  workload: WorkloadPort,
-  placed: Placed | undefined,
-  inventory: Inventory | undefined,
-  { owner, signal }: { readonly owner: string; readonly signal: AbortSignal },
-): Promise<readonly Kind[]> {
-  const wanted = (placed?.layers ?? []).flatMap((layer) => layer.objects.map(({ id }) => id));
-  const entries = inventory === undefined ? [] : ownedBy(inventory, owner);
-  const ours = entries.flatMap((entry) => parseKey(entry.key) ?? []);
-  const kinds = new Map(
-    [...wanted, ...ours].map(({ group, kind }) => [`${group}/${kind}`, { group, kind }]),
-  );
-  const served = await Promise.all(
-    [...kinds.values()].map(({ group, kind }) => workload.kinds.findServed(group, kind, signal)),
-  );
-  return served.filter((resource) => resource !== undefined);
 }

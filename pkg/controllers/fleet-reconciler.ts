@@ -3,6 +3,7 @@ import { CapitanError, isCapitanError, messageOf, type Code } from "../errors/in
 import { untilEvent, type Again } from "../pace/index.ts";
 import { type Problem } from "../engine/index.ts";
 import {
+  momentOf,
   clusterKey,
   clusterOf,
   isManagement,
@@ -12,7 +13,6 @@ import {
 } from "../cluster/index.ts";
 import {
   configMapsOf,
-  fleetStatus,
   guardActions,
   isLeaving,
   isSelected,
@@ -20,12 +20,14 @@ import {
   recentlyLeft,
   revisionName,
   targetsManagement,
-  type FleetOutcome,
+  userOf,
+  type Tenancy,
   type MemberAction,
 } from "../fleet/index.ts";
+import { fleetStatus, type FleetOutcome } from "../status/index.ts";
 import { annotations } from "../object/index.ts";
 import { changesIn, droppedBy, type Dropped } from "./dropped.ts";
-import type { Clock, FleetHub, Log, Named } from "./ports.ts";
+import type { Actor, Clock, FleetHub, Log, Named } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
 import type { Sources } from "./sources.ts";
 
@@ -40,7 +42,7 @@ export type FleetReconcilerOptions = {
   readonly sources: Sources;
   readonly clock: Clock;
   readonly log: Log;
-  readonly platformNamespaces: ReadonlySet<string>;
+  readonly tenancy: Tenancy;
   /** Throws CapiVersionUnsupported when the hub's Cluster API is too old. */
   readonly checkHub: (signal: AbortSignal) => Promise<void>;
 };
@@ -99,12 +101,12 @@ export class FleetReconciler {
     signal: AbortSignal,
   ): Promise<{ problem?: Problem; resolved?: Resolved }> {
     try {
-      this.#checkNamespace(fleet);
+      const as = this.#userOf(fleet);
       if (this.#needsClusters(fleet)) await this.#options.checkHub(signal);
       if (fleet.metadata.deletionTimestamp !== undefined) return {};
       await this.#options.hub.setFinalizer(fleet, true, signal);
       if (fleet.spec.suspend) return {};
-      return { resolved: await this.#resolve(key, fleet, signal) };
+      return { resolved: await this.#resolve(key, fleet, as, signal) };
     } catch (error) {
       if (signal.aborted) throw error;
       const code = isCapitanError(error) ? error.code : "InternalError";
@@ -122,20 +124,18 @@ export class FleetReconciler {
     return !targetsManagement(fleet) || !isOnlyHere;
   }
 
-  #checkNamespace(fleet: Fleet): void {
+  /** As whom the Fleet acts. Throws NamespaceNotAllowed. */
+  #userOf(fleet: Fleet): Actor {
     const { namespace = "" } = fleet.metadata;
-    if (this.#options.platformNamespaces.has(namespace)) return;
-    if (targetsManagement(fleet)) {
+    const { tenancy } = this.#options;
+    if (targetsManagement(fleet) && !tenancy.platformNamespaces.has(namespace)) {
       const message = `Fleets in namespace ${namespace} must not have target: Management: it is not one of the platform namespaces`;
       throw new CapitanError("NamespaceNotAllowed", message);
     }
-    throw new CapitanError(
-      "NamespaceNotAllowed",
-      `Fleets in namespace ${namespace} are refused: it is not one of the platform namespaces (${[...this.#options.platformNamespaces].join(", ")})`,
-    );
+    return userOf(fleet, tenancy);
   }
 
-  async #resolve(key: string, fleet: Fleet, signal: AbortSignal): Promise<Resolved> {
+  async #resolve(key: string, fleet: Fleet, as: Actor, signal: AbortSignal): Promise<Resolved> {
     const { hub, sources, clock } = this.#options;
     const { namespace } = nameOf(fleet);
     const versions = [...configMapsOf(fleet.spec)].map((of) =>
@@ -145,7 +145,7 @@ export class FleetReconciler {
     const held = this.#resolved.get(key);
     const ageMs = clock.monotonicMs() - (held?.atMs ?? 0);
     if (held?.trigger === trigger && ageMs < durationMs(fleet.spec.interval)) return held;
-    const spec = await sources.resolve(fleet, signal);
+    const spec = await sources.resolve(fleet, as, signal);
     const revision = revisionName(fleet.metadata.name, spec);
     await hub.writeRevision(fleet, revision, spec, signal);
     // The time is not moved when nothing was found to be new: an unchanged Fleet is not written.
@@ -200,10 +200,10 @@ export class FleetReconciler {
     members: readonly FleetMember[],
     signal: AbortSignal,
   ): Promise<Dropped> {
-    const { hub, sources } = this.#options;
+    const { hub, sources, tenancy } = this.#options;
     const { namespace } = nameOf(fleet);
     const revision = (name: string) => hub.revision({ namespace, name }, signal);
-    const means = { fleet: nameOf(fleet), sources, revision };
+    const means = { fleet: nameOf(fleet), as: userOf(fleet, tenancy), sources, revision };
     return droppedBy(changesIn(actions, members), means, signal);
   }
 
@@ -256,8 +256,12 @@ export class FleetReconciler {
     },
     signal: AbortSignal,
   ): Promise<void> {
-    const { hub, clock, log } = this.#options;
-    const others = hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace);
+    const { hub, clock, log, tenancy } = this.#options;
+    // A tenant is not told which labels the Clusters of others carry.
+    const isPlatform = tenancy.platformNamespaces.has(fleet.metadata.namespace ?? "");
+    const others = isPlatform
+      ? hub.clusters().filter((c) => c.namespace !== fleet.metadata.namespace)
+      : [];
     const outcome: FleetOutcome = {
       clusters: this.#clustersOf(fleet),
       members: hub.membersOf(nameOf(fleet)),
@@ -305,7 +309,7 @@ export class FleetReconciler {
   #untilReturnMs(fleet: Fleet): number {
     const now = this.#options.clock.now();
     const waiting = this.#clustersOf(fleet).filter((cluster) => isWithdrawn(cluster, now));
-    const ends = waiting.map(({ withdrawnUntil = "" }) => Date.parse(withdrawnUntil));
+    const ends = waiting.map(({ withdrawnUntil }) => momentOf(withdrawnUntil));
     return Math.max(1, Math.min(...ends.map((end) => end - now.getTime())));
   }
 }

@@ -2,7 +2,7 @@ import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { annotations, labels, type KubeObject } from "../object/index.ts";
 import { parseIdentities, type Identity, type NewIdentity } from "../sops/index.ts";
-import type { Named } from "./ports.ts";
+import type { Actor, Named } from "./ports.ts";
 import { nameOfSecret, secretText } from "./secrets.ts";
 
 /** A cluster's age identities as its Flux gets them: base64 by key, and which state of the hub's Secrets that is. */
@@ -14,10 +14,10 @@ export type AgeKeys = {
 };
 
 export type IdentityHub = {
-  /** The Secrets with the cluster's label for age identities, from the API server itself. */
-  identitySecrets(cluster: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
+  /** The Secrets with the cluster's label for age identities, from the API server itself, as this user. */
+  identitySecrets(as: Actor, cluster: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
   /** False when one of this name is there already. */
-  createSecret(secret: KubeObject, signal: AbortSignal): Promise<boolean>;
+  createSecret(as: Actor, secret: KubeObject, signal: AbortSignal): Promise<boolean>;
 };
 
 /** What a cluster has in its Secret of identities: base64 by key; undefined when there is none. */
@@ -43,12 +43,16 @@ export class Identities {
 
   /** Every generation of a cluster, retired ones too. Throws SecretInvalid, IdentityInvalid. */
   async generations(cluster: Named, signal: AbortSignal): Promise<readonly AgeGeneration[]> {
-    return generationsIn(await this.#hub.identitySecrets(cluster, signal), cluster);
+    return generationsIn(await this.#hub.identitySecrets(undefined, cluster, signal), cluster);
   }
 
   /** Makes a generation; when somebody was faster, theirs counts. */
   async create(cluster: Named, generation: number, signal: AbortSignal): Promise<void> {
-    await this.#hub.createSecret(identitySecret(cluster, generation, this.#newIdentity()), signal);
+    await this.#hub.createSecret(
+      undefined,
+      identitySecret(cluster, generation, this.#newIdentity()),
+      signal,
+    );
   }
 
   /** Says for good what has become of a generation. Its Secret stays as it is. */
@@ -58,16 +62,20 @@ export class Identities {
     state: AgeMark,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#hub.createSecret(markSecret(cluster, generation, state), signal);
+    await this.#hub.createSecret(undefined, markSecret(cluster, generation, state), signal);
   }
 
   /**
-   * All identities of a cluster; the first is made where there is none. `planted` is what the cluster
+   * All identities of a cluster, read as this user; the first is made where there is none. `planted` is what the cluster
    * has of them: what the hub has lost is never taken from it, it may be the last copy. Throws
    * SecretInvalid, IdentityInvalid, IdentityLost.
    */
-  async of(cluster: Named, planted: Planted, signal: AbortSignal): Promise<AgeKeys> {
-    const held = await this.#hub.identitySecrets(cluster, signal);
+  async of(
+    cluster: Named,
+    { as, planted }: { readonly as: Actor; readonly planted: Planted },
+    signal: AbortSignal,
+  ): Promise<AgeKeys> {
+    const held = await this.#hub.identitySecrets(as, cluster, signal);
     const marks = marksIn(held, cluster);
     if (held.some((secret) => generationOf(secret, cluster) !== undefined)) {
       const keys = await ageKeysOf(held, cluster);
@@ -77,8 +85,8 @@ export class Identities {
     await refuseLost(cluster, {}, { planted, marks });
     // Whoever was faster has made it: what is there then counts.
     const first = Math.max(0, ...marks.keys()) + 1;
-    await this.create(cluster, first, signal);
-    const keys = await ageKeysOf(await this.#hub.identitySecrets(cluster, signal), cluster);
+    await this.#hub.createSecret(as, identitySecret(cluster, first, this.#newIdentity()), signal);
+    const keys = await ageKeysOf(await this.#hub.identitySecrets(as, cluster, signal), cluster);
     if (Object.keys(keys.data).length > 0) return keys;
     const name = `${cluster.namespace}/${cluster.name}-age-${first}`;
     const message = `Secret ${name} is there, but without the labels of an age identity`;
@@ -111,7 +119,7 @@ async function isIdentity(base64: string): Promise<boolean> {
 }
 
 /** The Secret of one generation. */
-function identitySecret(
+export function identitySecret(
   { namespace, name }: Named,
   generation: number,
   { identity, recipient }: NewIdentity,

@@ -1,25 +1,28 @@
 import {
   conditionOf,
+  type Fleet,
   type FleetMember,
   type FleetRevision,
   type RevisionLayer,
 } from "../api/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../errors/index.ts";
 import type { LayerInputs, LayerVerdict, Problem } from "../engine/index.ts";
-import { clusterKey, isManagement, type ClusterFacts } from "../cluster/index.ts";
+import { clusterKey, isManagement, isWithdrawn, type ClusterFacts } from "../cluster/index.ts";
 import {
   knownAsAnother,
   leavesBehind,
-  memberStatus,
   ownerOf,
   removalWaitsFor,
-  type MemberOutcome,
+  userOf,
+  type Tenancy,
 } from "../fleet/index.ts";
+import { memberStatus, withoutRepairs, type MemberOutcome } from "../status/index.ts";
+import { canonicalJson } from "../json/index.ts";
 import { annotations, keyOf } from "../object/index.ts";
-import type { MemberPlan } from "./engine.ts";
+import { lateMaxMs, type MemberPlan } from "./engine.ts";
 import type { Audience } from "./content.ts";
 import { plantedName, type Identities } from "./identities.ts";
-import type { Clock, ClusterHub, Log, Named } from "./ports.ts";
+import type { Actor, Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
 import type { Session } from "./session.ts";
 import type { Sources } from "./sources.ts";
@@ -32,6 +35,7 @@ export type MembersOptions = {
   readonly identities: Identities;
   readonly clock: Clock;
   readonly log: Log;
+  readonly tenancy: Tenancy;
 };
 
 /**
@@ -79,6 +83,8 @@ export class Members {
     signal: AbortSignal,
   ): Promise<MemberPlan | Problem> {
     const { spec, metadata } = member;
+    const standing = orProblem(() => this.#standing(member, on));
+    if ("code" in standing) return standing;
     const revision = await this.#revisionOf(member, signal);
     if (revision === undefined && spec.state === "Present") {
       const message = `FleetRevision ${metadata.namespace ?? ""}/${spec.revision} does not exist`;
@@ -86,17 +92,18 @@ export class Members {
     }
     const layers = revision?.spec.layers ?? [];
     const { namespace = "" } = metadata;
-    const audience = { fleet: spec.fleetRef, cluster: { ...on.cluster.context, namespace } };
+    const cluster = { ...on.cluster.context, namespace };
+    const audience = { fleet: spec.fleetRef, cluster, as: standing.as };
     const inputs = await Promise.all(
       layers.map(
         async (layer) =>
           [layer.name, await this.#inputsFor(layer, { audience, on }, signal)] as const,
       ),
     );
-    return { ...this.#standing(member, on), revision, inputs: new Map(inputs) };
+    return { ...standing, revision, inputs: new Map(inputs) };
   }
 
-  /** The same plan with what may have changed since without the revision changing. */
+  /** The same plan with what may have changed since without the revision changing. Throws NamespaceNotAllowed. */
   refresh(plan: MemberPlan, member: FleetMember, on: OnCluster): MemberPlan {
     return { ...plan, ...this.#standing(member, on) };
   }
@@ -108,8 +115,10 @@ export class Members {
     return {
       member: metadata.name,
       owner: ownerOf(spec.fleetRef),
+      as: this.#userFor(fleet, spec.fleetRef),
       fleet: clusterKey(spec.fleetRef),
       cluster: clusterKey(cluster),
+      withdraws: spec.state === "Removed" && isWithdrawn(cluster, clock.now()),
       self: isManagement(cluster) ? keyOf({ ...fleetId, ...spec.fleetRef }) : undefined,
       approval: metadata.annotations?.[annotations.approveRemoval],
       appliedSinceMs: this.#sinceOf(member),
@@ -122,6 +131,12 @@ export class Members {
       }),
       leavesBehind: (layer: string) => fleet !== undefined && leavesBehind(fleet.spec, layer),
     };
+  }
+
+  /** As whom the Fleet acts, as it says now: never, by whatever is missing, as the controller. */
+  #userFor(fleet: Fleet | undefined, name: Named): Actor {
+    if (fleet !== undefined) return userOf(fleet, this.#options.tenancy);
+    throw new CapitanError("NotFound", `Fleet ${clusterKey(name)} does not exist`);
   }
 
   /**
@@ -165,12 +180,15 @@ export class Members {
     signal: AbortSignal,
   ): Promise<LayerInputs | Problem> {
     const { identities, sources } = this.#options;
+    const { as } = audience;
     try {
       const decrypts = layer.flux?.sync?.decryption !== undefined;
       const planted = decrypts
-        ? await on.session.workload.secretData(plantedName, signal)
+        ? await on.session.workload.as(as).secretData(plantedName, signal)
         : undefined;
-      const ageKeys = decrypts ? await identities.of(audience.cluster, planted, signal) : undefined;
+      const ageKeys = decrypts
+        ? await identities.of(audience.cluster, { as, planted }, signal)
+        : undefined;
       await sources.refuseRetired(layer, { ...audience, ageKeys }, signal);
       return await sources.load(layer, { ...audience, ageKeys }, signal);
     } catch (error) {
@@ -224,6 +242,33 @@ export class Members {
     await emit(hub, { ...event, action: "Connect" }, { clock, log, signal });
   }
 
+  /**
+   * The same for a complete pass, whose outcome may wait when `mayWait`. What only repairs have changed
+   * is written once a second at most, so that a cluster that drifts does not wait for the hub. Gives
+   * the milliseconds after which to look again, if something was not written yet.
+   */
+  async reportPass(
+    member: FleetMember,
+    passed: MemberOutcome,
+    { session, mayWait }: { readonly session: Session; readonly mayWait: boolean },
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { clock } = this.#options;
+    const { name } = member.metadata;
+    const held = session.unreported.get(name);
+    const nowMs = clock.monotonicMs();
+    const { dueMs = nowMs + lateMaxMs, appliedTime } = held ?? {};
+    const outcome = { ...passed, appliedTime: passed.appliedTime ?? appliedTime };
+    const status = memberStatus(member, outcome, timestamp(clock));
+    if (mayWait && nowMs < dueMs && isNewByRepairs(member.status, status)) {
+      session.unreported.set(name, { dueMs, appliedTime: outcome.appliedTime });
+      return dueMs - nowMs;
+    }
+    session.unreported.delete(name);
+    await this.report(member, outcome, signal);
+    return undefined;
+  }
+
   /** Writes what a pass came to. */
   async report(member: FleetMember, outcome: MemberOutcome, signal: AbortSignal): Promise<void> {
     const { hub, clock, log } = this.#options;
@@ -262,10 +307,27 @@ export class Members {
   }
 }
 
+/** What is decided, or the reason why not. */
+function orProblem<T>(decide: () => T): T | Problem {
+  try {
+    return decide();
+  } catch (error) {
+    if (!isCapitanError(error)) throw error;
+    return problemOf(error);
+  }
+}
+
 /** The sequence number that the member carries; undefined when it carries none. */
 function rememberedOf({ metadata }: FleetMember): number | undefined {
   const said = Number(metadata.annotations?.[annotations.sequence] ?? Number.NaN);
   return Number.isSafeInteger(said) ? said : undefined;
+}
+
+/** Whether two statuses differ, but only in what repairs move. */
+function isNewByRepairs(before: FleetMember["status"], now: FleetMember["status"]): boolean {
+  const same = (a: object | undefined, b: object | undefined) =>
+    canonicalJson(a ?? {}) === canonicalJson(b ?? {});
+  return !same(before, now) && same(withoutRepairs(before), withoutRepairs(now));
 }
 
 function saysAlready({ status }: FleetMember, { code, message }: Problem): boolean {

@@ -26,6 +26,12 @@ import type { LayerContext } from "../template/index.ts";
 
 export type Named = { readonly namespace: string; readonly name: string };
 
+/** The user that is impersonated for a Fleet; undefined when the controller acts with its own rights. */
+export type Actor = string | undefined;
+
+/** Whose inputs are read: those of a namespace, as somebody. Nothing that was read for one is given to another. */
+export type Reader = { readonly namespace: string; readonly as: Actor };
+
 /** Wall time for what people read, monotonic milliseconds for what is compared, and chance. */
 export type Clock = {
   readonly now: () => Date;
@@ -119,33 +125,9 @@ export type Kind = {
   readonly namespaced: boolean;
 };
 
-/** One connected workload cluster. */
-export type WorkloadPort = {
-  /** uid of the namespace kube-system. */
-  readonly clusterId: string;
-  /** Whether the watches have gone on without a gap since this was last asked for with `true`. */
-  isCurrent(anew: boolean): boolean;
-  readonly kinds: {
-    forget(): void;
-    expect(objects: readonly KubeObject[]): void;
-    find(apiVersion: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
-    findServed(group: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
-    all(signal: AbortSignal): Promise<readonly Kind[]>;
-  };
-  readonly inventory: {
-    read(signal: AbortSignal): Promise<Ledger>;
-    store(
-      ledger: { readonly header: Header; readonly inventory: Inventory },
-      signal: AbortSignal,
-    ): Promise<void>;
-    secretKey(signal: AbortSignal): Promise<Uint8Array>;
-  };
-  observe(
-    kinds: readonly Kind[],
-    signal: AbortSignal,
-  ): Promise<{ readonly unlisted: ReadonlyMap<string, Problem> }>;
-  retain(kinds: readonly Kind[]): void;
-  live(): ReadonlyMap<string, Live>;
+/** What is done to the objects of a Fleet in its cluster, as the Fleet's user there. */
+export type HandsPort = {
+  /** For a user who may not do everything with a dry run. */
   inspect(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
@@ -155,12 +137,10 @@ export type WorkloadPort = {
     asked: ReadonlyMap<string, readonly string[]>,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, ApplyReply>>;
-  establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;
   look(
     objects: readonly { readonly key: string; readonly live: Live }[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, Health>>;
-  stopLooking(): void;
   release(
     entries: readonly Entry[],
     signal: AbortSignal,
@@ -177,6 +157,44 @@ export type WorkloadPort = {
   /** What the cluster's own Flux has applied last; undefined when nothing. */
   appliedRevision(signal: AbortSignal): Promise<string | undefined>;
   disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
+};
+
+/** One connected workload cluster: what the controller itself knows of it, and who does something there. */
+export type WorkloadPort = {
+  /** As this user; undefined is the controller itself. */
+  as(user: Actor): HandsPort;
+  /** uid of the namespace kube-system. */
+  readonly clusterId: string;
+  /** Whether the watches have gone on without a gap since this was last asked for with `true`. */
+  isCurrent(anew: boolean): boolean;
+  readonly kinds: {
+    forget(): void;
+    expect(objects: readonly KubeObject[]): void;
+    find(apiVersion: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
+    findServed(group: string, kind: string, signal: AbortSignal): Promise<Kind | undefined>;
+    all(signal: AbortSignal): Promise<readonly Kind[]>;
+  };
+  readonly inventory: {
+    read(signal: AbortSignal): Promise<Ledger>;
+    /** Writes the header, and all else unless only what repairs have learned is new. True when nothing is left. */
+    storeSoon(
+      ledger: { readonly header: Header; readonly inventory: Inventory },
+      signal: AbortSignal,
+    ): Promise<boolean>;
+    store(
+      ledger: { readonly header: Header; readonly inventory: Inventory },
+      signal: AbortSignal,
+    ): Promise<void>;
+    secretKey(signal: AbortSignal): Promise<Uint8Array>;
+  };
+  observe(
+    kinds: readonly Kind[],
+    signal: AbortSignal,
+  ): Promise<{ readonly unlisted: ReadonlyMap<string, Problem> }>;
+  retain(kinds: readonly Kind[]): void;
+  live(): ReadonlyMap<string, Live>;
+  establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;
+  stopLooking(): void;
 };
 
 export type ConnectRequest = {
@@ -205,6 +223,8 @@ export type RepositoryPort = {
 };
 
 export type RepositoryAccess = {
+  /** Who pulls: what was kept for one is not found by another. */
+  readonly as: Actor;
   readonly insecure: boolean | undefined;
   readonly ca: string | undefined;
   readonly dockerConfig: { readonly text: string; readonly what: string } | undefined;
@@ -222,8 +242,7 @@ export type GitPort = {
   ): Promise<ArtifactFiles>;
 };
 
-export type GitAccess = {
-  readonly namespace: string;
+export type GitAccess = Reader & {
   readonly insecure: boolean | undefined;
   readonly credentials: GitCredentials;
   /** What the Secret is called in messages. */
@@ -256,10 +275,14 @@ export type GitProposal = {
 
 export type GitWriters = (location: GitLocation, access: GitAccess) => GitWriter;
 
-export type Secrets = { secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> };
+/** Secrets that Fleets name, each read now and as the Fleet's user. */
+export type Secrets = {
+  secretAs(as: Actor, name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+};
 
+/** ConfigMaps that Fleets name, each read now and as the Fleet's user. */
 export type ConfigMaps = {
-  configMap(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+  configMapAs(as: Actor, name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
 };
 
 type Files = ReadonlyMap<string, Uint8Array>;

@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import type { FleetMember, RevisionLayer } from "../api/index.ts";
 import { clusterKey, type ClusterFacts } from "../cluster/index.ts";
 import { isCapitanError } from "../errors/index.ts";
+import { userOf, type Tenancy } from "../fleet/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { parseManifests } from "../object/index.ts";
 import {
@@ -17,11 +18,14 @@ import { pathFor } from "./content.ts";
 import { GitSources } from "./git-sources.ts";
 import { plantedName, type AgeGeneration } from "./identities.ts";
 import type {
+  Actor,
   Clock,
   ClusterHub,
   FleetHub,
   GitRepositories,
+  HandsPort,
   Named,
+  Reader as SourceReader,
   Repositories,
   Secrets,
   WorkloadPort,
@@ -31,14 +35,18 @@ import { bytesByPath, type RotationFiles } from "./rotation-files.ts";
 type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
 type Files = ReadonlyMap<string, Buffer>;
 
+/** A connected cluster, as far as a rotation looks at it. */
+type HeldWorkload = Pick<WorkloadPort, "clusterId"> & {
+  as(user: Actor): Pick<HandsPort, "secretData" | "appliedRevision">;
+};
+
 export type ReadersOptions = {
-  readonly hub: Pick<ClusterHub, "cluster" | "membersOn" | "revision"> &
+  readonly hub: Pick<ClusterHub, "cluster" | "fleet" | "membersOn" | "revision"> &
     Pick<FleetHub, "revisionsOf">;
+  readonly tenancy: Tenancy;
   readonly secrets: Secrets;
   readonly connections: {
-    held(
-      key: string,
-    ): Pick<WorkloadPort, "clusterId" | "secretData" | "appliedRevision"> | undefined;
+    held(key: string): HeldWorkload | undefined;
   };
   readonly repositories: Repositories;
   readonly gitRepositories: GitRepositories;
@@ -57,7 +65,13 @@ export type Asked = {
 };
 
 /** What a member has its cluster's Flux pull. */
-type Pulled = { readonly member: FleetMember; readonly sync: Sync; readonly path: string };
+type Pulled = {
+  readonly member: FleetMember;
+  /** As whom its Fleet reads. */
+  readonly as: Actor;
+  readonly sync: Sync;
+  readonly path: string;
+};
 /** What was seen on a cluster; undefined when it does not answer. */
 type Seen =
   | {
@@ -91,7 +105,7 @@ export class RotationReaders {
     const seen =
       pulled.length === 0
         ? undefined
-        : await look(workload, signal).catch((error: unknown): Seen => {
+        : await look(workload?.as(pulled[0]?.as), signal).catch((error: unknown): Seen => {
             if (!isCapitanError(error)) throw error;
             return undefined;
           });
@@ -126,38 +140,42 @@ export class RotationReaders {
 
   async #pulledBy(cluster: ClusterFacts, signal: AbortSignal): Promise<readonly Pulled[]> {
     const { namespace } = cluster;
+    const { hub, tenancy } = this.#options;
     const pulled: Pulled[] = [];
-    for (const member of this.#options.hub.membersOn(cluster)) {
-      if (member.spec.state !== "Present") continue;
-      const name = { namespace, name: member.spec.revision };
-      const revision = await this.#options.hub.revision(name, signal);
+    for (const member of hub.membersOn(cluster)) {
+      const fleet = hub.fleet(member.spec.fleetRef);
+      if (member.spec.state !== "Present" || fleet === undefined) continue;
+      const as = userOf(fleet, tenancy);
+      const revision = await hub.revision({ namespace, name: member.spec.revision }, signal);
       for (const { flux } of revision?.spec.layers ?? []) {
         const { sync } = flux ?? {};
         if (sync?.decryption === undefined) continue;
         const audience = {
           fleet: member.spec.fleetRef,
           cluster: { ...cluster.context, namespace },
+          as,
         };
-        pulled.push({ member, sync, path: pathFor(sync.path, "sync.path", audience) });
+        pulled.push({ member, as, sync, path: pathFor(sync.path, "sync.path", audience) });
       }
     }
     return pulled;
   }
 
   async #revisions(
-    { member, sync }: Pulled,
+    { member, as, sync }: Pulled,
     { own, applied }: { readonly own: readonly Identity[]; readonly applied: string | undefined },
     signal: AbortSignal,
   ): Promise<readonly Revision[]> {
     const { fleetRef } = member.spec;
+    const asked = { namespace: fleetRef.namespace, as };
     const uses = new Map<string, Revision["use"]>();
     for (const version of await this.#keptVersions(fleetRef, signal)) uses.set(version, "kept");
     const running = versionIn(applied);
     if (running !== undefined) uses.set(running, "running");
-    uses.set(await this.#versionOf(fleetRef.namespace, sync, signal), "pinned");
+    uses.set(await this.#versionOf(asked, sync, signal), "pinned");
     const source = sourceName(sync);
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(fleetRef.namespace, sync, name, signal).catch(
+      const files = await this.#fetch(asked, sync, name, signal).catch(
         (error: unknown) => {
           // What the source has no more, nobody goes back to.
           if (use === "kept" && isCapitanError(error)) return undefined;
@@ -183,17 +201,17 @@ export class RotationReaders {
   }
 
   /** What the cluster is told to pull now. */
-  async #versionOf(namespace: string, sync: Sync, signal: AbortSignal): Promise<string> {
+  async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
     const [pinned] = pinnedVersions(sync);
     if (pinned !== undefined) return pinned;
     if (sync.git !== undefined)
-      return (await this.#git.resolve(namespace, sync.git, signal)).commit;
+      return (await this.#git.resolve(of, sync.git, signal)).commit;
     const { ref, ...access } = sync.oci ?? { url: "" };
-    return (await this.#artifacts.locate(namespace, access, refOf(ref), signal)).digest;
+    return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
   }
 
   async #fetch(
-    namespace: string,
+    of: SourceReader,
     { git, oci }: Sync,
     version: string,
     signal: AbortSignal,
@@ -201,10 +219,10 @@ export class RotationReaders {
     if (git !== undefined) {
       const { ref: { branch } = {}, ...address } = git;
       const at = { ...address, ref: branch === undefined ? {} : { branch }, commit: version };
-      return bytesByPath(await this.#git.files(namespace, at, "./", signal));
+      return bytesByPath(await this.#git.files(of, at, "./", signal));
     }
     const source = { ...(oci ?? { url: "" }), digest: version };
-    return bytesByPath(await this.#artifacts.files(namespace, source, signal));
+    return bytesByPath(await this.#artifacts.files(of, source, signal));
   }
 
   /** What the cluster has shown that is not written down yet. */
@@ -257,7 +275,7 @@ const knownUid = (pulled: readonly Pulled[]): string | undefined =>
   pulled[0]?.member.status?.clusterID;
 
 async function look(
-  workload: ReturnType<ReadersOptions["connections"]["held"]>,
+  workload: ReturnType<HeldWorkload["as"]> | undefined,
   signal: AbortSignal,
 ): Promise<Seen> {
   if (workload === undefined) return undefined;

@@ -16,6 +16,7 @@ import {
   type RotationFacts,
 } from "../rotation/index.ts";
 import type { Identity } from "../sops/index.ts";
+import { rotationStatus, type RotationOutcome } from "../status/index.ts";
 import { identitiesIn, existingSecret, nameOfSecret } from "./secrets.ts";
 import type { AgeGeneration, Identities } from "./identities.ts";
 import type {
@@ -33,7 +34,6 @@ import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
 import { identitiesFor, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
 import { RotationReaders, type ReadersOptions } from "./rotation-readers.ts";
-import { rotationStatus, type RotationOutcome } from "../fleet/index.ts";
 
 export type RotationHub = {
   keyRotation(name: Named): KeyRotation | undefined;
@@ -52,7 +52,6 @@ export type RotationOptions = ReadersOptions & {
   readonly secrets: Secrets;
   readonly identities: Identities;
   readonly gitWriters: GitWriters;
-  readonly platformNamespaces: ReadonlySet<string>;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -121,7 +120,7 @@ export class RotationReconciler {
 
   #checkNamespace({ metadata }: KeyRotation): void {
     const { namespace = "" } = metadata;
-    if (this.#options.platformNamespaces.has(namespace)) return;
+    if (this.#options.tenancy.platformNamespaces.has(namespace)) return;
     const message = `KeyRotations in namespace ${namespace} are refused: it is not one of the platform namespaces`;
     throw new CapitanError("NamespaceNotAllowed", message);
   }
@@ -134,8 +133,10 @@ export class RotationReconciler {
     const tip = await writer.tip(repository.branch, signal);
     if (tip === undefined)
       throw new CapitanError("GitNotFound", `${repository.url} has no branch ${repository.branch}`);
-    const name = { namespace, name: decryption.secretRef.name };
-    const manager = await identitiesIn(await existingSecret(secrets, name, signal));
+    const { name } = decryption.secretRef;
+    const manager = await identitiesIn(
+      await existingSecret(secrets, { namespace, as: undefined }, name, signal),
+    );
     const generations = await this.#generations(rotation, signal);
     const keyring = keyringOf(manager, generations);
     const named = await Promise.all(
@@ -181,11 +182,11 @@ export class RotationReconciler {
     const { namespace = "" } = metadata;
     const { url, insecure, secretRef } = spec.repository;
     const location = parseGitUrl(url, insecure);
-    const name = { namespace, name: secretRef.name };
-    const found = await existingSecret(this.#options.secrets, name, signal);
+    const reader = { namespace, as: undefined };
+    const found = await existingSecret(this.#options.secrets, reader, secretRef.name, signal);
     const secret = nameOfSecret(found);
     const credentials = parseGitSecret(found["data"], location, secret);
-    return this.#options.gitWriters(location, { namespace, insecure, credentials, secret });
+    return this.#options.gitWriters(location, { ...reader, insecure, credentials, secret });
   }
 
   async #writeToHub(

@@ -2,30 +2,29 @@ import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import { parseIdentities, type Identity } from "../sops/index.ts";
-import type { Named, Secrets } from "./ports.ts";
+import type { Reader, Secrets } from "./ports.ts";
 
 /** A Secret that must be there. Throws SecretNotFound. */
 export async function existingSecret(
   secrets: Secrets,
-  name: Named,
+  { namespace, as }: Reader,
+  name: string,
   signal: AbortSignal,
 ): Promise<KubeObject> {
-  const secret = await secrets.secret(name, signal);
+  const secret = await secrets.secretAs(as, { namespace, name }, signal);
   if (secret === undefined)
-    throw new CapitanError(
-      "SecretNotFound",
-      `Secret ${name.namespace}/${name.name} does not exist`,
-    );
+    throw new CapitanError("SecretNotFound", `Secret ${namespace}/${name} does not exist`);
   return secret;
 }
 
 /** A Secret that must be there and hold logins of registries. Throws SecretNotFound, SecretInvalid. */
 export async function dockerSecret(
   secrets: Secrets,
-  name: Named,
+  reader: Reader,
+  name: string,
   signal: AbortSignal,
 ): Promise<KubeObject> {
-  const secret = await existingSecret(secrets, name, signal);
+  const secret = await existingSecret(secrets, reader, name, signal);
   if (secret["type"] !== "kubernetes.io/dockerconfigjson")
     throw new CapitanError(
       "SecretInvalid",

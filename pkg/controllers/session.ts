@@ -13,6 +13,9 @@ export type Placed = {
 const sweepMinMs = 4 * 3_600_000;
 const sweepMaxMs = 8 * 3_600_000;
 
+/** What a repair changed of a member's status and is not written yet. */
+export type Unreported = { readonly appliedTime: string | undefined; readonly dueMs: number };
+
 /** What is remembered of one connected cluster between passes; gone with the connection. */
 export class Session {
   readonly workload: WorkloadPort;
@@ -27,10 +30,14 @@ export class Session {
   readonly refused = new Map<string, ReadonlyMap<string, Refusal>>();
   /** By member: objects on their way out, with what holds them. */
   readonly held = new Map<string, ReadonlyMap<string, string>>();
+  /** By member: repairs that its status does not tell yet. */
+  readonly unreported = new Map<string, Unreported>();
   /** By object: who took a field of it again and again. */
   thieves: ReadonlyMap<string, Thief> = new Map();
   /** The inventory as it was last read or written, as long as nobody else can have written it. */
   ledger: Ledger | undefined;
+  /** When what repairs have learned is to be written to the inventory; undefined when all is written. */
+  storeAtMs: number | undefined;
   #sweepAtMs: number;
 
   constructor(workload: WorkloadPort, clock: Clock, shared: SharedObjects) {
@@ -54,7 +61,7 @@ export class Session {
 
   /** Drops what belongs to members that are no longer there, and the watches that only they needed. */
   retain(members: ReadonlySet<string>): void {
-    for (const memory of [this.placed, this.unverified, this.refused, this.held])
+    for (const memory of [this.placed, this.unverified, this.refused, this.held, this.unreported])
       for (const name of memory.keys()) if (!members.has(name)) memory.delete(name);
   }
 }

@@ -18,7 +18,7 @@ const cluster = {
   controlPlaneEndpoint: { host: null, port: null },
   kinds: { infrastructure: null, controlPlane: null },
 };
-const audience = { fleet: { namespace: "fleet", name: "f" }, cluster };
+const audience = { fleet: { namespace: "fleet", name: "f" }, as: undefined, cluster };
 const commit = "1".repeat(40);
 const digest = `sha256:${"2".repeat(64)}`;
 const signal = new AbortController().signal;
@@ -39,8 +39,8 @@ function world(secrets: Readonly<Record<string, KubeObject>> = {}, isDown = fals
     close: () => Promise.resolve(),
   };
   const sources = new Sources({
-    secrets: { secret: ({ name }) => Promise.resolve(secrets[name]) },
-    configMaps: { configMap: () => Promise.resolve(undefined) },
+    secrets: { secretAs: (_, { name }) => Promise.resolve(secrets[name]) },
+    configMaps: { configMapAs: () => Promise.resolve(undefined) },
     renderer: { render: () => Promise.reject(new Error("there is no template here")) },
     repositories: () => registry,
     gitRepositories: (_location, access) => {
@@ -88,7 +88,7 @@ const gitSecret = (data: Readonly<Record<string, string>>): KubeObject => ({
 test("a Git layer is pinned to its commit, and read by it with the Secret beside the Fleet", async () => {
   const { sources, asked, accesses } = world({ git: gitSecret({ bearerToken: "t" }) });
   const fleet = fleetOf({ git: { ...git, ref: { branch: "main" } }, path: "./config" });
-  const { layers } = await sources.resolve(fleet, signal);
+  const { layers } = await sources.resolve(fleet, undefined, signal);
   const [layer] = layers;
   assert.deepEqual(
     [layer?.git?.commit, layer?.git?.revision, layer?.path],
@@ -125,18 +125,22 @@ test("what is wrong with a Git layer is said with its name", async () => {
     [{ git: { url: "http://git.example/r" } }, {}, "RefInvalid"],
   ];
   for (const [layer, secrets, code] of cases)
-    await assert.rejects(world(secrets).sources.resolve(fleetOf(layer), signal), {
+    await assert.rejects(world(secrets).sources.resolve(fleetOf(layer), undefined, signal), {
       code,
       message: /^layer l0: /,
     });
-  const down = world({}, true).sources.resolve(fleetOf({ git: { url: git.url } }), signal);
+  const down = world({}, true).sources.resolve(
+    fleetOf({ git: { url: git.url } }),
+    undefined,
+    signal,
+  );
   await assert.rejects(down, { code: "GitUnreachable" });
 });
 
 test("path is a directory of an OCI artifact too", async () => {
   const { sources } = world();
   const oci = { url: "oci://r.example/a" };
-  const { layers } = await sources.resolve(fleetOf({ oci, path: "./dir" }), signal);
+  const { layers } = await sources.resolve(fleetOf({ oci, path: "./dir" }), undefined, signal);
   const [layer] = layers;
   assert.ok(layer !== undefined);
   const { artifact } = await sources.load(layer, audience, signal);
@@ -145,7 +149,7 @@ test("path is a directory of an OCI artifact too", async () => {
     ["b"],
   );
   for (const path of ["./nope", "./../dir", "/dir"])
-    await assert.rejects(sources.resolve(fleetOf({ oci, path }), signal), {
+    await assert.rejects(sources.resolve(fleetOf({ oci, path }), undefined, signal), {
       code: "PathNotFound",
       message: `layer l0: the source has no file at ${JSON.stringify(path)}`,
     });
@@ -162,7 +166,7 @@ test("flux.sync.git is pinned to a commit, or followed by the cluster's own Flux
     },
   });
   const syncOf = async (layer: Partial<Layer>) =>
-    (await sources.resolve(fleetOf(layer), signal)).layers[0]?.flux?.sync?.git;
+    (await sources.resolve(fleetOf(layer), undefined, signal)).layers[0]?.flux?.sync?.git;
   assert.deepEqual(await syncOf(flux("Pinned", { branch: "main" })), {
     ...git,
     ref: { branch: "main", commit },

@@ -12,14 +12,16 @@ import {
   Content,
   isTemplate,
   pathFor,
+  readerOf,
   type Audience,
   type SourceFiles,
 } from "./content.ts";
-import { GitSources } from "./git-sources.ts";
+import { GitSources, keyOfGit } from "./git-sources.ts";
 import type {
+  Actor,
   ConfigMaps,
   GitRepositories,
-  Named,
+  Reader,
   RendererPort,
   Repositories,
   Secrets,
@@ -51,19 +53,20 @@ export class Sources {
   }
 
   /**
-   * What the Fleet means now: every source resolved once, pulled by that digest, verified and read, so
+   * What the Fleet means now, to the user that it reads as: every source resolved once, pulled by that digest, verified and read, so
    * that a revision exists only when it can be applied; what depends on a cluster's facts is seen there.
    * Throws CapitanError with the layer's name.
    */
-  async resolve(fleet: Fleet, signal: AbortSignal): Promise<FleetRevisionSpec> {
+  async resolve(fleet: Fleet, as: Actor, signal: AbortSignal): Promise<FleetRevisionSpec> {
     const { namespace = "", name } = fleet.metadata;
+    const of = { fleet: { namespace, name }, as };
     orderLayers(fleet.spec.layers);
     const layers = await Promise.all(
-      fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, signal)),
+      fleet.spec.layers.map((layer) => this.#resolveLayer(layer, fleet, readerOf(of), signal)),
     );
     const seen = new Map<string, string>();
     for (const layer of layers)
-      for (const object of await this.#check(layer, { namespace, name }, signal))
+      for (const object of await this.#check(layer, of, signal))
         refuseShared(object, layer.name, seen);
     return { fleetRef: { name }, layers };
   }
@@ -71,7 +74,7 @@ export class Sources {
   /** Everything that rendering a layer of a revision for one cluster needs. Throws CapitanError with the layer's name. */
   async load(layer: RevisionLayer, audience: Audience, signal: AbortSignal): Promise<LayerInputs> {
     try {
-      const source = await this.#filesOf(layer, audience.fleet, signal);
+      const source = await this.#filesOf(layer, readerOf(audience), signal);
       const content =
         source === undefined
           ? { made: "" }
@@ -98,7 +101,7 @@ export class Sources {
     const { used, ended } = audience.ageKeys?.recipients ?? { used: [], ended: [] };
     const { sync } = layer.flux ?? {};
     if (sync === undefined || ended.length === 0) return;
-    const files = await this.#pinnedFiles(audience.fleet.namespace, sync, signal);
+    const files = await this.#pinnedFiles(readerOf(audience), sync, signal);
     const directory = pathFor(sync.path, "sync.path", audience);
     const found = fileForNobody(files, directory, { used, ended });
     if (found === undefined) return;
@@ -108,32 +111,32 @@ export class Sources {
 
   /** What the cluster's own Flux pulls by digest or commit; nothing when it follows a reference by itself. */
   async #pinnedFiles(
-    namespace: string,
+    reader: Reader,
     { oci, git }: NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>,
     signal: AbortSignal,
   ): Promise<ArtifactFiles> {
     const { digest } = oci?.ref ?? {};
     if (oci !== undefined && digest !== undefined)
-      return this.#artifacts.files(namespace, { ...oci, digest }, signal);
+      return this.#artifacts.files(reader, { ...oci, digest }, signal);
     const { commit, branch } = git?.ref ?? {};
     if (git === undefined || commit === undefined) return new Map();
     const ref = branch === undefined ? {} : { branch };
-    return this.#git.files(namespace, { ...git, ref, commit }, "./", signal);
+    return this.#git.files(reader, { ...git, ref, commit }, "./", signal);
   }
 
   /** The objects of a layer that are the same for all clusters; everything else in it can be read. */
   async #check(
     layer: RevisionLayer,
-    fleet: Named,
+    of: Pick<Audience, "fleet" | "as">,
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
     try {
       checkPath(layer.flux?.sync?.path ?? "./", "sync.path");
-      const source = await this.#filesOf(layer, fleet, signal);
+      const source = await this.#filesOf(layer, readerOf(of), signal);
       if (source === undefined) return renderLayer(layer, {});
-      const { objects, isAll } = await this.#content.check(layer, source, fleet, signal);
+      const { objects, isAll } = await this.#content.check(layer, source, of, signal);
       const planted =
-        layer.flux === undefined ? [] : await this.#planted(fleet.namespace, layer.flux, signal);
+        layer.flux === undefined ? [] : await this.#planted(readerOf(of), layer.flux, signal);
       if (isAll) return renderLayer(layer, { artifact: objects, planted });
       return objects.filter(({ metadata }) =>
         matchesSelector(layer.include ?? {}, metadata.labels),
@@ -145,19 +148,19 @@ export class Sources {
 
   async #filesOf(
     { oci, git, flux, path = "./", valuesFiles }: RevisionLayer,
-    { namespace }: Named,
+    reader: Reader,
     signal: AbortSignal,
   ): Promise<SourceFiles | undefined> {
     if (git !== undefined) {
       // Of a repository no more is read than the layer can need.
       const below = valuesFiles === undefined && !isTemplate(path) ? path : undefined;
-      const files = await this.#git.files(namespace, git, below ?? "./", signal);
-      return { key: `${namespace}/${git.url}@${git.commit}:${below ?? ""}`, files, below };
+      const files = await this.#git.files(reader, git, below ?? "./", signal);
+      return { key: keyOfGit(reader, git, below ?? ""), files, below };
     }
     const source = oci ?? flux;
     if (source === undefined) return undefined;
-    const files = await this.#artifacts.files(namespace, source, signal);
-    return { key: keyOfArtifact(namespace, source), files };
+    const files = await this.#artifacts.files(reader, source, signal);
+    return { key: keyOfArtifact(reader, source), files };
   }
 
   /** What the cluster's own Flux gets from the hub. */
@@ -167,7 +170,7 @@ export class Sources {
     signal: AbortSignal,
   ) {
     const { sync } = flux;
-    const planted = await this.#planted(audience.fleet.namespace, flux, signal);
+    const planted = await this.#planted(readerOf(audience), flux, signal);
     const syncPath = pathFor(sync?.path ?? "./", "sync.path", audience);
     const versions = planted.map(({ metadata }) => [metadata.uid, metadata.resourceVersion]);
     const { ageKeys } = audience;
@@ -177,7 +180,7 @@ export class Sources {
 
   /** The hub's Secrets that Flux needs in the cluster, each once. */
   #planted(
-    namespace: string,
+    reader: Reader,
     { imagePullSecret, sync }: NonNullable<RevisionLayer["flux"]>,
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
@@ -189,14 +192,18 @@ export class Sources {
         .filter((name) => name !== undefined)
         .map((name) =>
           name === imagePullSecret
-            ? dockerSecret(secrets, { namespace, name }, signal)
-            : existingSecret(secrets, { namespace, name }, signal),
+            ? dockerSecret(secrets, reader, name, signal)
+            : existingSecret(secrets, reader, name, signal),
         ),
     );
   }
 
-  async #resolveLayer(layer: Layer, fleet: Fleet, signal: AbortSignal): Promise<RevisionLayer> {
-    const { namespace = "" } = fleet.metadata;
+  async #resolveLayer(
+    layer: Layer,
+    fleet: Fleet,
+    reader: Reader,
+    signal: AbortSignal,
+  ): Promise<RevisionLayer> {
     const {
       name,
       wait,
@@ -211,9 +218,9 @@ export class Sources {
     const deletionPolicy = deletionPolicyOf(fleet.spec, name);
     const base = { name, wait, timeout, dependsOn, deletionPolicy };
     try {
-      const source = await this.#resolveSource(layer, namespace, signal);
+      const source = await this.#resolveSource(layer, reader, signal);
       if (valuesFrom === undefined) return { ...base, ...copied, ...source };
-      const values = await copyValues(valuesFrom, namespace, this.#options.configMaps, signal);
+      const values = await copyValues(valuesFrom, reader, this.#options.configMaps, signal);
       return { ...base, ...copied, valuesFrom: values, ...source };
     } catch (error) {
       throw isCapitanError(error) ? error.within(`layer ${name}`) : error;
@@ -222,7 +229,7 @@ export class Sources {
 
   async #resolveSource(
     { oci, git, flux, inline }: Layer,
-    namespace: string,
+    reader: Reader,
     signal: AbortSignal,
   ): Promise<Pick<RevisionLayer, "oci" | "git" | "flux" | "inline">> {
     if (oci !== undefined) {
@@ -230,42 +237,37 @@ export class Sources {
       return {
         oci: {
           ...access,
-          ...(await this.#artifacts.locate(namespace, access, refOf(ref), signal)),
+          ...(await this.#artifacts.locate(reader, access, refOf(ref), signal)),
         },
       };
     }
     if (git !== undefined)
-      return { git: { ...git, ...(await this.#git.resolve(namespace, git, signal)) } };
+      return { git: { ...git, ...(await this.#git.resolve(reader, git, signal)) } };
     if (flux === undefined) return inline === undefined ? {} : { inline };
     const { artifact, version: wanted, sync, ...options } = flux;
-    const found = await this.#artifacts.locate(namespace, artifact, { semver: wanted }, signal);
+    const found = await this.#artifacts.locate(reader, artifact, { semver: wanted }, signal);
     const version = found.revision.split("@")[0] ?? found.revision;
-    const synced = sync === undefined ? {} : { sync: await this.#pin(namespace, sync, signal) };
+    const synced = sync === undefined ? {} : { sync: await this.#pin(reader, sync, signal) };
     return { flux: { ...artifact, ...options, ...synced, ...found, version } };
   }
 
   /** What the cluster's own Flux is to pull: by digest or commit, unless it follows the reference by itself. */
   async #pin(
-    namespace: string,
+    reader: Reader,
     { follow, oci, git, ...rest }: NonNullable<NonNullable<Layer["flux"]>["sync"]>,
     signal: AbortSignal,
   ): Promise<NonNullable<RevisionLayer["flux"]>["sync"]> {
     const source = { ...(oci === undefined ? {} : { oci }), ...(git === undefined ? {} : { git }) };
     if (follow === "Tag") return { ...rest, ...source };
     if (git !== undefined) {
-      const { commit, revision } = await this.#git.resolve(namespace, git, signal);
+      const { commit, revision } = await this.#git.resolve(reader, git, signal);
       // Flux fetches one commit cheaply when it knows the branch that it is on.
       const branch = git.ref?.branch === undefined ? {} : { branch: git.ref.branch };
       return { ...rest, git: { ...git, ref: { ...branch, commit }, revision } };
     }
     if (oci === undefined) return rest;
     const { ref, ...access } = oci;
-    const { digest, revision } = await this.#artifacts.locate(
-      namespace,
-      access,
-      refOf(ref),
-      signal,
-    );
+    const { digest, revision } = await this.#artifacts.locate(reader, access, refOf(ref), signal);
     return { ...rest, oci: { ...access, ref: { digest }, revision } };
   }
 }

@@ -2,7 +2,7 @@ import type { Layer, RevisionLayer } from "../api/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { parseValues } from "../template/index.ts";
-import type { ConfigMaps } from "./ports.ts";
+import type { ConfigMaps, Reader } from "./ports.ts";
 
 /** What ConfigMaps may bring into one revision; etcd takes 1.5 MiB for an object. */
 const copiedBytesMax = 512 * 1024;
@@ -16,7 +16,7 @@ type Copied = NonNullable<RevisionLayer["valuesFrom"]>;
  */
 export async function copyValues(
   valuesFrom: ValuesFrom,
-  namespace: string,
+  reader: Reader,
   configMaps: ConfigMaps,
   signal: AbortSignal,
 ): Promise<Copied> {
@@ -27,29 +27,28 @@ export async function copyValues(
       copied.push({ kind, name, key, optional });
       continue;
     }
-    const text = await textOf({ namespace, name, key, optional }, configMaps, signal);
+    const text = await textOf({ ...reader, name, key, optional }, configMaps, signal);
     bytes += text.length;
     if (bytes > copiedBytesMax)
       throw new CapitanError("InputInvalid", `valuesFrom brings more than ${copiedBytesMax} bytes`);
-    const values = parseValues(text, `ConfigMap ${namespace}/${name}, key ${key}`);
+    const values = parseValues(text, `ConfigMap ${reader.namespace}/${name}, key ${key}`);
     copied.push({ kind, name, key, values });
   }
   return copied;
 }
 
-type Wanted = {
-  readonly namespace: string;
+type Wanted = Reader & {
   readonly name: string;
   readonly key: string;
   readonly optional: boolean;
 };
 
 async function textOf(
-  { namespace, name, key, optional }: Wanted,
+  { as, namespace, name, key, optional }: Wanted,
   configMaps: ConfigMaps,
   signal: AbortSignal,
 ): Promise<string> {
-  const found = await configMaps.configMap({ namespace, name }, signal);
+  const found = await configMaps.configMapAs(as, { namespace, name }, signal);
   const text = asString(asMap(found?.["data"])[key]);
   if (text !== undefined || optional) return text ?? "";
   const what = `ConfigMap ${namespace}/${name}`;

@@ -50,11 +50,12 @@ test("a member that came after the pass began does not count as heard: nothing i
   const [a, b] = [member("a", "a-2"), member("b", "b-1")];
   const hub = {
     fleet: ({ name }: { name: string }) => fleets.find((one) => one.metadata.name === name),
-    fleets: () => fleets,
+    fleetsBeside: () => fleets,
     membersOn: () => [a, b],
   };
+  const tenancy = { platformNamespaces: new Set(["fleet"]) };
   const clock = { now: () => new Date(0), monotonicMs: () => 0, random: () => 0 };
-  const members = new Members({ hub, clock } as unknown as ConstructorParameters<
+  const members = new Members({ hub, clock, tenancy } as unknown as ConstructorParameters<
     typeof Members
   >[0]);
   const cluster = { namespace: "fleet", name: "c", labels: {} } as never;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Live } from "../drift/index.ts";
-import { emptyInventory, type Inventory } from "../inventory/index.ts";
+import { emptyInventory, type Entry, type Inventory } from "../inventory/index.ts";
 import { idOf, keyOf, stageOf, type KubeObject } from "../object/index.ts";
 import {
   learnApplied,
@@ -31,6 +31,8 @@ class World {
   readonly sequences = new Map<string, number>();
   readonly remembered = new Map<string, number>();
   inventory: Inventory = emptyInventory;
+  /** Whether an approval that is asked for is given. */
+  mayAsk = true;
   /** Objects of each batch of writes so far; an inventory is a batch of one. */
   batches: number[] = [];
   #uid = 0;
@@ -44,6 +46,7 @@ class World {
       for (const [key, value] of this[name]) next[name].set(key, value as never);
     }
     next.inventory = this.inventory;
+    next.mayAsk = this.mayAsk;
     next.#uid = this.#uid;
     next.#version = this.#version;
     next.#crash = crash;
@@ -170,6 +173,7 @@ function pass(world: World, member: Member, members: readonly Member[]): void {
     if (next.kind === "rest") {
       const approval = /approve-removal=(\w+)/.exec(next.removal?.message ?? "")?.[1];
       if (approval === undefined || approval === facts.approval) return;
+      if (!world.mayAsk) assert.fail(`asks for approval of ${next.removal?.message ?? ""}`);
       facts = { ...facts, approval };
     } else facts = perform(next, facts, world);
     assertRecorded(world);
@@ -188,6 +192,8 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     owner,
     layers,
     cluster: "n/c",
+    self: undefined,
+    withdraws: false,
     clusterId: "id",
     approval: undefined,
     nowMs: 0,
@@ -210,6 +216,8 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     refused: new Map(),
     held: new Map(),
     removalWaits: undefined,
+    triesFirst: false,
+    knownObjects: 0,
     searched: false,
     leavesBehind: () => false,
     claims: new Map(claims),
@@ -263,6 +271,7 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
       );
     case "delete":
       assertFenced(facts, world);
+      assertClusterFirst(facts, next.entries, world);
       return learnRemoved(
         facts,
         reply(next.entries, ({ key }) => [key, world.remove(key, owner)]),
@@ -277,6 +286,14 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
 function assertFenced(facts: Facts, world: World): void {
   assert.ok(facts.fenced);
   assert.equal(world.sequences.get(facts.owner), facts.sequence);
+}
+
+/** While a Cluster is on its way out, nothing else of its member goes. */
+function assertClusterFirst({ layers }: Facts, entries: readonly Entry[], world: World): void {
+  const isCluster = (key: string) => key.startsWith("cluster.x-k8s.io/Cluster/");
+  const wanted = new Set(layers.flatMap(({ objects }) => objects.map(({ key }) => key)));
+  const leaving = [...world.objects.keys()].filter((key) => isCluster(key) && !wanted.has(key));
+  if (leaving.length > 0) assert.ok(entries.every(({ key }) => isCluster(key)));
 }
 
 /** I2, one way: whatever carries our mark is in the inventory, at every moment. */
@@ -333,24 +350,53 @@ for (const [name, before, after] of stories) {
   test(`C1 C2 C3 C4 C5 ${name}: crash in every batch after every subset of it, twice in a row, and come to the same end`, () => {
     const start = new World();
     live(start, before);
-    start.batches = [];
-    const reference = start.copy();
-    live(reference, after);
-    assertExact(reference, after);
-    const points = pointsOf(reference.batches);
-    assert.ok(points.length >= 2, "the story writes something");
-    for (const point of points) {
-      const once = crashed(start, point, after);
-      for (const again of [undefined, ...pointsOf(reference.batches.slice(0, 2))]) {
-        const world = again === undefined ? once.copy() : crashed(once, again, after).copy();
-        live(world, after);
-        assertExact(world, after);
-        const where = `after a crash in batch ${point.batch}, subset ${point.subset.toString(2)}`;
-        assert.deepEqual(world.creates, reference.creates, `creates ${where}`);
-        assert.deepEqual(world.deletes, reference.deletes, `deletes ${where}`);
-      }
-    }
+    survives(start, after);
   });
+}
+
+const cluster = object("cluster.x-k8s.io/v1beta2", "Cluster", "c");
+const machine = object("infrastructure.example.com/v1", "Machine", "c");
+const identity = object("v1", "Secret", "c-age-1");
+const born = [layer("l", desired("l", "1", identity, cluster, machine, a))];
+
+test("C1 C2 C3 C4 C5 a Cluster whose removal its files approve: it goes first and alone, whenever the controller dies, and nobody is asked", () => {
+  const start = new World();
+  live(start, [me(born)]);
+  start.mayAsk = false;
+  const uid = start.objects.get(keyOf(idOf(cluster)))?.uid ?? "";
+  const approvals = [{ key: keyOf(idOf(cluster)), uid }];
+  survives(start, [me([layer("l", desired("l", "1", a), { approvals })])]);
+});
+
+test("a Cluster whose removal is approved under another uid stays, with its identity and its machines", () => {
+  const start = new World();
+  live(start, [me(born)]);
+  start.mayAsk = false;
+  const approvals = [{ key: keyOf(idOf(cluster)), uid: "another" }];
+  const after = [me([layer("l", desired("l", "1", a), { approvals })])];
+  assert.throws(() => live(start, after), /asks for approval of .*Cluster\/n\/c/);
+  assert.deepEqual(start.deletes, new Map());
+});
+
+/** Crashes wherever it can on the way to this end, and compares with an undisturbed run. */
+function survives(start: World, after: readonly Member[]): void {
+  start.batches = [];
+  const reference = start.copy();
+  live(reference, after);
+  assertExact(reference, after);
+  const points = pointsOf(reference.batches);
+  assert.ok(points.length >= 2, "the story writes something");
+  for (const point of points) {
+    const once = crashed(start, point, after);
+    for (const again of [undefined, ...pointsOf(reference.batches.slice(0, 2))]) {
+      const world = again === undefined ? once.copy() : crashed(once, again, after).copy();
+      live(world, after);
+      assertExact(world, after);
+      const where = `after a crash in batch ${point.batch}, subset ${point.subset.toString(2)}`;
+      assert.deepEqual(world.creates, reference.creates, `creates ${where}`);
+      assert.deepEqual(world.deletes, reference.deletes, `deletes ${where}`);
+    }
+  }
 }
 
 /** Every batch, with every subset of it that may have been done. */

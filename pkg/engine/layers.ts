@@ -37,7 +37,8 @@ function judge(
   const blocker = layer.dependsOn.find((name) => earlier.get(name)?.state !== "Ready");
   if (blocker !== undefined) return { ...base, ...waitFor(blocker, layer, facts) };
   if (layer.problem !== undefined) return { ...base, state: "Failed", problem: layer.problem };
-  const refused = foreignObject(layer, facts) ?? managedElsewhere(layer, facts);
+  const refused =
+    foreignObject(layer, facts) ?? managedElsewhere(layer, facts) ?? deniedObject(layer, facts);
   if (refused !== undefined) return { ...base, state: "Failed", problem: refused };
   return (
     applyStages(layer, facts, base) ??
@@ -76,6 +77,15 @@ export const isForeign = (layer: LayerPlan, facts: Facts): boolean =>
 /** Whether something else manages an object of the layer. */
 export const isRefused = (layer: LayerPlan, facts: Facts): boolean =>
   managedElsewhere(layer, facts) !== undefined;
+
+/** Whether the Fleet's user may not apply an object of the layer. */
+export const isDenied = (layer: LayerPlan, facts: Facts): boolean =>
+  deniedObject(layer, facts) !== undefined;
+
+/** Nothing of a layer is applied when part of it may not be: what a tenant has would be half of what it wrote. */
+function deniedObject({ objects }: LayerPlan, { inspected }: Facts): Problem | undefined {
+  return objects.flatMap(({ key }) => inspected.get(key)?.refused ?? [])[0];
+}
 
 /** Another Fleet as people know it; when this cluster knows none by that mark, what to do about that. */
 function fleetName(fleets: ReadonlyMap<string, string>, owner: string): string {
@@ -252,7 +262,9 @@ function keptField(layer: LayerPlan, { inventory }: Facts, base: Base): LayerVer
 }
 
 function awaitHealth(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict {
-  const watched = layer.wait ? layer.objects.filter(({ object }) => hasHealthRule(object)) : [];
+  // A Fleet that brings itself is not ready before its own layer is.
+  const others = layer.objects.filter(({ key }) => key !== facts.self);
+  const watched = layer.wait ? others.filter(({ object }) => hasHealthRule(object)) : [];
   const unseen = watched
     .filter(({ key }) => facts.live.get(key)?.health === undefined)
     .map(({ key }) => key);

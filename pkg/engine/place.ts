@@ -3,7 +3,7 @@ import { isCapitanError } from "../errors/index.ts";
 import { inventoryKeyName, inventoryNamespace } from "../inventory/index.ts";
 import { groupOf, idOf, keyOf, kindOf, nameOf, type KubeObject } from "../object/index.ts";
 import { orderLayers } from "./order.ts";
-import { desiredObjects, renderLayer, type LayerInputs, type SharedObjects } from "./render.ts";
+import { desiredObjects, readLayer, type LayerInputs, type SharedObjects } from "./render.ts";
 import type { LayerPlan, Problem } from "./step.ts";
 
 /** A layer with its objects, before it is known how the cluster scopes their kinds. */
@@ -32,7 +32,7 @@ export function renderLayers(
     };
     const input = inputs.get(name) ?? {};
     if ("code" in input) return { ...base, objects: [], problem: input, isUnknown: true };
-    const rendered = orProblem(() => renderLayer(layer, input));
+    const rendered = orProblem(() => readLayer(layer, input));
     return { ...base, ...rendered, ...(rendered.problem === undefined ? {} : { isUnknown: true }) };
   });
 }
@@ -87,7 +87,8 @@ function placeLayer(
   const scopeOf = (object: KubeObject) =>
     scopes.get(kindOf(object))?.namespaced === true ? "Namespaced" : "Cluster";
   const placement = { owner, scopeOf, secretKey, shared } as const;
-  return { ...layer, ...orProblem(() => desiredObjects(layer.name, layer.objects, placement)) };
+  const place = () => ({ objects: desiredObjects(layer.name, layer.objects, placement) });
+  return { ...layer, ...orProblem(place) };
 }
 
 /** The inventory and our own kinds: a layer that could write them could make us delete anything. */
@@ -118,9 +119,12 @@ function refuseShared(layers: readonly LayerPlan[]): readonly LayerPlan[] {
   });
 }
 
-function orProblem<T>(render: () => readonly T[]): { objects: readonly T[]; problem?: Problem } {
+type Made<T> = { readonly objects: readonly T[] };
+
+/** What is made, or nothing and why. */
+function orProblem<T>(make: () => Made<T>): Made<T> & { readonly problem?: Problem } {
   try {
-    return { objects: render() };
+    return make();
   } catch (error) {
     if (!isCapitanError(error)) throw error;
     return { objects: [], problem: { code: error.code, message: error.message } };

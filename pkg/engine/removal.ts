@@ -7,14 +7,13 @@ import {
   type Entry,
 } from "../inventory/index.ts";
 import { nameOf, stageOf } from "../object/index.ts";
+import { isApprovedInFiles } from "./approved.ts";
 import type { LayerVerdict } from "./layers.ts";
 import { disarmKey } from "./learn.ts";
+import { clusterOfIdentity, isNeeded, whySpared } from "./spared.ts";
 import type { Facts, LayerPlan, Problem, Step } from "./step.ts";
 
 export type Removal = { readonly next?: Step | undefined; readonly problem?: Problem | undefined };
-
-/** Namespaces that every cluster needs; they are never deleted, whoever made them. */
-const keptNamespaces = new Set(["default", "kube-system", "kube-public", "kube-node-lease"]);
 
 /**
  * What is left over once everything wanted is applied: what another member wants is handed to it,
@@ -31,12 +30,28 @@ export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Remo
   if (facts.removalWaits !== undefined) {
     return { problem: { code: "RemovalBlocked", message: facts.removalWaits } };
   }
-  const released = leftovers.filter((entry) => isReleased(entry, facts));
-  const deleted = leftovers.filter((entry) => !isReleased(entry, facts));
+  const spared = leftovers.map((entry) => whySpared(entry, leftovers, facts));
+  const removal = removeAll(
+    leftovers.filter((_, i) => spared[i] === undefined),
+    facts,
+  );
+  const message = spared.find((why) => why !== undefined);
+  if (message === undefined || removal.next !== undefined) return removal;
+  return { problem: removal.problem ?? { code: "RemovalBlocked", message } };
+}
+
+function removeAll(leftovers: readonly Entry[], facts: Facts): Removal {
+  const stays = new Set(leftovers.filter((entry) => isReleased(entry, facts)).map((e) => e.key));
+  // The identity of a Cluster that is left alone may be the last copy: it is let go before the Cluster.
+  const identities = leftovers.filter((entry) => stays.has(clusterOfIdentity(entry) ?? ""));
+  const released = leftovers.filter((e) => stays.has(e.key) || identities.includes(e));
+  const deleted = leftovers.filter((entry) => !released.includes(entry));
   const asked = askApproval(deleted, facts);
   if (asked !== undefined) return asked;
-  const release = released.filter((entry) => !isTried(entry, facts));
+  const first = identities.length > 0 ? identities : released;
+  const release = first.filter((entry) => !isTried(entry, facts));
   if (release.length > 0) return { next: { kind: "release", entries: release } };
+  if (identities[0] !== undefined) return { problem: blockedBy(identities[0], facts) };
   const deletion = deleteInOrder(deleted, facts);
   const [stuck] = released;
   if (deletion.next !== undefined || stuck === undefined) return deletion;
@@ -61,42 +76,41 @@ function planHandOver(leftovers: readonly Entry[], facts: Facts): Step | undefin
 }
 
 /**
- * Dangerous deletions are approved as a set, and the approval is written down before the first of
- * them goes: what is left of the set afterwards needs no second approval.
+ * Dangerous deletions are approved as a set, or one by one in the layers' files. The approval is
+ * written down before the first of them goes: what is left afterwards needs no second approval.
  */
 function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefined {
   const unapproved = deleted.filter((entry) => entry.approved !== true);
+  const inFiles = unapproved.filter((entry) => isApprovedInFiles(entry, facts));
+  const rest = unapproved.filter((entry) => !inFiles.includes(entry));
   const owned = ownedBy(facts.inventory, facts.owner).length;
-  const asked = approvalFor(facts.cluster, unapproved, owned, facts.prunesMany);
-  if (asked === undefined) return undefined;
-  if (asked.approval !== facts.approval)
+  const { prunesMany, withdraws } = facts;
+  const asked = approvalFor(facts.cluster, rest, owned, { prunesMany, withdraws });
+  if (asked !== undefined && asked.approval !== facts.approval)
     return { problem: { code: "RemovalNeedsApproval", message: asked.message } };
-  const approved = unapproved.map((entry) => ({ ...entry, approved: true }));
+  const given = asked === undefined ? inFiles : unapproved;
+  if (given.length === 0) return undefined;
+  const approved = given.map((entry) => ({ ...entry, approved: true }));
   const inventory = withEntries(facts.inventory, approved);
   return { next: { kind: "store", inventory, sequence: facts.sequence } };
 }
 
 /** Whether an object stays in the cluster, without our mark. */
-function isReleased(entry: Entry, { live, layers }: Facts): boolean {
-  if (entry.policy === "Orphan" || entry.created === false || isNeeded(entry)) return true;
+function isReleased(entry: Entry, facts: Facts): boolean {
+  const { live, layers, withdraws } = facts;
+  const isLeft = entry.policy === "Orphan" && !withdraws;
+  if (isLeft || entry.created === false || isNeeded(entry, facts)) return true;
   // Only what is to be ignored is left over although a layer names it.
   if (layers.some((layer) => layer.objects.some((o) => o.key === entry.key))) return true;
   // Whether we created it was never learned: judge by the object.
   return entry.created === undefined && live.get(entry.key)?.createdByUs === false;
 }
 
-/** What a cluster, or Capitan, cannot be without. */
-function isNeeded(entry: Entry): boolean {
-  const { group, kind, name } = idOfEntry(entry);
-  if (group === "" && kind === "Namespace") return keptNamespaces.has(name);
-  return kind === "CustomResourceDefinition" && name.endsWith(".capitan.dev");
-}
-
 const isTried = ({ key }: Entry, { held, problems }: Facts) => held.has(key) || problems.has(key);
 
 function deleteInOrder(entries: readonly Entry[], facts: Facts): Removal {
   const isFluxLeaving = entries.some(isFluxDefinition) && !facts.layers.some(keepsFlux);
-  const rankOf = isFluxLeaving ? fluxRank : stageOfEntry;
+  const rankOf = isFluxLeaving ? fluxRank : clusterRank;
   const current = entries.filter((entry) => rankOf(entry) === Math.max(...entries.map(rankOf)));
   const [first] = current;
   if (first === undefined) return {};
@@ -113,6 +127,13 @@ function deleteInOrder(entries: readonly Entry[], facts: Facts): Removal {
 const keepsFlux = (layer: LayerPlan) => layer.isFlux && layer.objects.length > 0;
 
 const fluxControllers = 6;
+const clusters = 7;
+
+/** Clusters go first and alone: until one has gone, Cluster API needs its templates and Secrets. */
+function clusterRank(entry: Entry): number {
+  const { group, kind } = idOfEntry(entry);
+  return group === "cluster.x-k8s.io" && kind === "Cluster" ? clusters : stageOfEntry(entry);
+}
 
 /**
  * Flux goes as `flux uninstall` does: its controllers first, then its objects, its definitions, and
@@ -123,7 +144,7 @@ function fluxRank(entry: Entry): number {
   const { group, kind } = idOfEntry(entry);
   if (kind === "Deployment") return fluxControllers;
   if (group.endsWith(".toolkit.fluxcd.io")) return 5;
-  return isFluxDefinition(entry) ? 4 : stageOfEntry(entry);
+  return isFluxDefinition(entry) ? 4 : clusterRank(entry);
 }
 
 function blockedBy(entry: Entry, { problems, held }: Facts): Problem {

@@ -16,6 +16,7 @@ import {
   type Stage,
 } from "../object/index.ts";
 import { applyPatches, parsePatches } from "../patch/index.ts";
+import { splitApprovals, type ApprovedRemoval } from "./approved.ts";
 import { ageKeysSecret, syncObjects } from "./flux-sync.ts";
 import { fluxSystemNamespace, selectFlux } from "./flux.ts";
 
@@ -46,6 +47,12 @@ export type LayerInputs = {
   readonly ageKeys?: Readonly<Record<string, string>> | undefined;
   /** Equal when everything here is equal. */
   readonly made?: string | undefined;
+};
+
+/** What a layer applies, and which removals it approves. */
+export type LayerContent = {
+  readonly objects: readonly KubeObject[];
+  readonly approvals: readonly ApprovedRemoval[];
 };
 
 /** Reading YAML takes about a third of a second per megabyte, and nothing else happens meanwhile. */
@@ -82,8 +89,14 @@ export function parseFiles(files: Manifests): readonly KubeObject[] {
  * DuplicateObject, ComponentUnknown, with the layer's name in front.
  */
 export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly KubeObject[] {
+  return readLayer(layer, inputs).objects;
+}
+
+/** The same, with the removals that the layer's files approve. */
+export function readLayer(layer: RevisionLayer, inputs: LayerInputs): LayerContent {
   try {
-    const all = sourceObjects(layer, inputs);
+    const { objects: all, approvals } = splitApprovals(sourceObjects(layer, inputs));
+    if (all.length === 0 && approvals.length > 0) return { objects: [], approvals };
     if (all.length === 0) throw new CapitanError("ManifestInvalid", "it has no Kubernetes object");
     const included = all.filter(({ metadata }) =>
       matchesSelector(layer.include ?? {}, metadata.labels),
@@ -98,7 +111,7 @@ export function renderLayer(layer: RevisionLayer, inputs: LayerInputs): readonly
     if (unmatched[0] !== undefined)
       throw new CapitanError("PatchFailed", `${unmatched[0]} matches no object of the layer`);
     refuseDuplicates(objects);
-    return objects;
+    return { objects, approvals };
   } catch (error) {
     throw isCapitanError(error) ? error.within(`layer ${layer.name}`) : error;
   }

@@ -48,6 +48,8 @@ function start(more: Partial<Start>, entries: readonly Entry[] = [entry]) {
   return startFacts({
     owner: "me",
     cluster: "n/c",
+    self: undefined,
+    withdraws: false,
     clusterId: "id",
     approval: undefined,
     nowMs: 0,
@@ -64,6 +66,8 @@ function start(more: Partial<Start>, entries: readonly Entry[] = [entry]) {
     unverified: new Set(),
     claims: new Map(),
     removalWaits: undefined,
+    triesFirst: false,
+    knownObjects: 0,
     leavesBehind: () => false,
     remembered: 1,
     refused: new Map(),
@@ -90,6 +94,11 @@ test("objects that no entry names any more are left behind when their layer may 
     removalOf({ searched: true, leavesBehind: (layer) => layer === "" && leaves }, []).kind;
   assert.equal(strays(false), "delete");
   assert.equal(strays(true), "release");
+});
+
+test("A4 an object that the whole inventory does not name is not ours, whatever its label and its fields say", () => {
+  const next = step(start({}, []));
+  assert.ok(next.kind === "rest" && next.removal === undefined);
 });
 
 test("what is on its way out is not deleted again, unless it is another object by now", () => {

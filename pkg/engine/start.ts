@@ -5,6 +5,7 @@ import {
   ownedBy,
   withEntries,
   type Entry,
+  type Header,
   type Inventory,
   type Ledger,
 } from "../inventory/index.ts";
@@ -16,6 +17,8 @@ export type Start = Pick<
   Facts,
   | "owner"
   | "cluster"
+  | "self"
+  | "withdraws"
   | "approval"
   | "nowMs"
   | "appliedSinceMs"
@@ -23,6 +26,7 @@ export type Start = Pick<
   | "thieves"
   | "unverified"
   | "claims"
+  | "triesFirst"
   | "removalWaits"
 > & {
   /** Undefined when the member is to be withdrawn. */
@@ -41,6 +45,8 @@ export type Start = Pick<
   readonly refused: ReadonlyMap<string, Refusal>;
   /** Objects whose deletion something held when they were last looked at, with what that was. */
   readonly held: ReadonlyMap<string, string>;
+  /** How many objects the hub remembers to be there. */
+  readonly knownObjects: number;
   /** Whether the inventory was lost, so that all kinds were searched for our label. */
   readonly searched: boolean;
 };
@@ -56,12 +62,14 @@ export function startFacts(start: Start): Facts {
   refuseAnotherHub(start, sequence);
   const layers = (start.layers ?? []).map((layer) => refuseUnlisted(layer, unlisted));
   if (searched && unlisted.size > 0) throw cannotSearch(unlisted);
-  const inventory = withOrphans(withStrays(found, start), start);
-  const { owner, cluster, approval, nowMs, appliedSinceMs } = start;
-  const { pauses, thieves, unverified, claims, removalWaits } = start;
+  const inventory = withOrphans(withStrays(found, start, header), start);
+  const { owner, cluster, self, withdraws, approval, nowMs, appliedSinceMs } = start;
+  const { pauses, thieves, unverified, claims, removalWaits, triesFirst } = start;
   return {
     owner,
     cluster,
+    self,
+    withdraws,
     approval,
     nowMs,
     appliedSinceMs,
@@ -70,6 +78,7 @@ export function startFacts(start: Start): Facts {
     unverified,
     claims,
     removalWaits,
+    triesFirst,
     layers,
     fleets: new Map([...(header?.pins ?? [])].map(([owned, { fleet }]) => [owned, fleet])),
     prunesMany: false,
@@ -83,6 +92,16 @@ export function startFacts(start: Start): Facts {
     held: stillHeld(start, found),
     problems: stillRefused(layers, start.refused),
   };
+}
+
+/**
+ * Whether the list of this owner's objects is not there. One that is there is complete: an object that
+ * it does not name was marked by somebody else.
+ */
+function isLost({ searched, owner, knownObjects }: Start, header: Header | undefined): boolean {
+  if (searched || header === undefined) return true;
+  // Another member has begun a new list since; this one has withdrawn, if it knows of no object.
+  return !header.pins.has(owner) && knownObjects > 0;
 }
 
 /** Nothing remembered: the hub is new here and takes over. Less remembered than found: it is the old one. */
@@ -107,10 +126,11 @@ function cannotSearch(unlisted: ReadonlyMap<string, Problem>): CapitanError {
 }
 
 /**
- * Objects with our label and with fields of ours that no entry names, as after the inventory was
- * deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
+ * Objects with our label and with fields of ours, after the inventory was deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
  */
-function withStrays(inventory: Inventory, { live, owner, leavesBehind }: Start): Inventory {
+function withStrays(inventory: Inventory, start: Start, header: Header | undefined): Inventory {
+  if (!isLost(start, header)) return inventory;
+  const { live, owner, leavesBehind } = start;
   const strays: Entry[] = [];
   for (const [key, { own, owner: label, uid, createdByUs, deleting }] of live) {
     if (inventory.has(key) || label !== owner || own === "" || deleting) continue;

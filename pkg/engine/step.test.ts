@@ -60,6 +60,8 @@ function facts(
   return {
     owner: "me",
     cluster: "n/c",
+    self: undefined,
+    withdraws: false,
     layers,
     fleets: new Map(),
     stored: inventory,
@@ -71,6 +73,7 @@ function facts(
     fenced: true,
     disarmed: false,
     removalWaits: undefined,
+    triesFirst: false,
     prunesMany: false,
     pauses: new Map(),
     thieves: new Map(),
@@ -415,4 +418,118 @@ test("a layer that waits for another starts nothing new, and repairs what it has
   );
   const next = step(f);
   assert.deepEqual(next.kind === "apply" && next.objects.map((o) => o.key), [map.key]);
+});
+
+const key = (group: string, kind: string, name: string) => `${group}/${kind}/n/${name}`;
+const born = [
+  key("cluster.x-k8s.io", "Cluster", "c"),
+  key("infrastructure.example.com", "Machine", "c"),
+  key("", "Secret", "c-age-1"),
+  key("", "ConfigMap", "c"),
+];
+const hubEntry = (of: string, more: Partial<Entry> = {}): Entry => ({
+  key: of,
+  version: "v1",
+  owner: "me",
+  layer: "l",
+  policy: "Delete",
+  created: true,
+  uid: `uid of ${of}`,
+  ...more,
+});
+const approvalOf = (of: string) => ({ key: of, uid: `uid of ${of}` });
+const [bornCluster = "", , bornIdentity = ""] = born;
+const settledMap = {
+  ...layer([map]),
+  name: "l",
+};
+const onHub = (entries: readonly Entry[], more: Partial<Facts> = {}) =>
+  facts([settledMap], { live: new Map([[map.key, live()]]), ...more }, [entryOf(map), ...entries]);
+const approving = (...keys: readonly string[]) => ({
+  layers: [{ ...settledMap, approvals: keys.map(approvalOf) }],
+});
+const going = (f: Facts) => {
+  const next = step(f);
+  return next.kind === "delete" || next.kind === "release"
+    ? `${next.kind} ${next.entries.map((entry) => entry.key).join(" ")}`
+    : next.kind === "rest"
+      ? `${next.removal?.code ?? ""}: ${next.removal?.message ?? ""}`
+      : next.kind;
+};
+
+test("what its files approve is written down first, then the Cluster goes, alone", () => {
+  const entries = born.map((of) => hubEntry(of));
+  assert.equal(going(onHub(entries, approving(bornCluster))), "store");
+  const written = entries.map((e) => (e.key === bornCluster ? { ...e, approved: true } : e));
+  assert.equal(going(onHub(written, approving(bornCluster))), `delete ${bornCluster}`);
+  const held = { held: new Map([[bornCluster, "waits for a finalizer"]]) };
+  assert.match(going(onHub(written, { ...approving(bornCluster), ...held })), /^RemovalBlocked/);
+});
+
+test("an approval counts for one uid, in the inventory and in the cluster", () => {
+  const asked = /^RemovalNeedsApproval: would delete Cluster\/n\/c /;
+  assert.match(going(onHub([hubEntry(bornCluster)])), asked);
+  const other = { layers: [{ ...settledMap, approvals: [{ key: bornCluster, uid: "x" }] }] };
+  assert.match(going(onHub([hubEntry(bornCluster)], other)), asked);
+  const anew = new Map([
+    [map.key, live()],
+    [bornCluster, live({ uid: "made anew" })],
+  ]);
+  const f = onHub([hubEntry(bornCluster)], { ...approving(bornCluster), live: anew });
+  assert.match(going(f), asked);
+});
+
+test("an age identity stays as long as its Cluster, unless it is named itself", () => {
+  const stays = { ...hubEntry(bornCluster), owner: "somebody else" };
+  const spared = /^RemovalBlocked: Secret\/n\/c-age-1 is an age identity of a Cluster that stays/;
+  assert.match(going(onHub([stays, hubEntry(bornIdentity)])), spared);
+  const named = hubEntry(bornIdentity, { approved: true });
+  assert.equal(going(onHub([stays, named])), `delete ${bornIdentity}`);
+  assert.equal(going(onHub([hubEntry(bornIdentity)])), `delete ${bornIdentity}`);
+});
+
+test("with a Cluster that is left alone its identity is let go, and before it", () => {
+  const adopted = hubEntry(bornCluster, { created: false });
+  const f = onHub([adopted, hubEntry(bornIdentity)]);
+  assert.equal(going(f), `release ${bornIdentity}`);
+  const stuck = new Map([[bornIdentity, { code: "RemovalBlocked" as const, message: "m" }]]);
+  assert.match(going({ ...f, problems: stuck }), /^RemovalBlocked: Secret/);
+});
+
+test("the Fleet that delivers is not removed by what it delivers; when it goes itself, it is let go", () => {
+  const self = key("capitan.dev", "Fleet", "f");
+  assert.match(
+    going(onHub([hubEntry(self)], { self })),
+    /^RemovalBlocked: Fleet\/n\/f is the Fleet/,
+  );
+  assert.equal(going(facts([], { self }, [hubEntry(self)])), `release ${self}`);
+  assert.match(going(onHub([hubEntry(self)])), /^RemovalNeedsApproval: would delete Fleet/);
+});
+
+test("what Capitan is made of is never deleted, on the hub itself", () => {
+  const own = [
+    "apps/Deployment/capitan-system/capitan-controller",
+    "/Namespace//capitan-system",
+    "rbac.authorization.k8s.io/ClusterRole//capitan-controller",
+    "apiextensions.k8s.io/CustomResourceDefinition//fleets.capitan.dev",
+  ];
+  const f = onHub(
+    own.map((of) => hubEntry(of)),
+    { self: "s" },
+  );
+  assert.equal(going(f), `release ${own.join(" ")}`);
+});
+
+test("what is withdrawn goes although it was to be left behind, and is not counted", () => {
+  const many = Array.from({ length: 12 }, (_, i) =>
+    hubEntry(key("", "ConfigMap", `m${i}`), { policy: "Orphan" }),
+  );
+  assert.match(going(facts([], { withdraws: true }, many)), /^delete /);
+  assert.match(going(facts([], {}, many)), /^release /);
+  const adopted = [hubEntry(key("", "ConfigMap", "m"), { created: false })];
+  assert.match(going(facts([], { withdraws: true }, adopted)), /^release /);
+  assert.match(
+    going(facts([], { withdraws: true }, [hubEntry("/Namespace//n")])),
+    /^RemovalNeedsApproval/,
+  );
 });

@@ -8,8 +8,9 @@ import {
   type Inventory,
 } from "../inventory/index.ts";
 import { versionOf } from "../object/index.ts";
-import { isForeign, isRefused, judgeLayers, type LayerVerdict } from "./layers.ts";
+import { isDenied, isForeign, isRefused, judgeLayers, type LayerVerdict } from "./layers.ts";
 import { planRemoval } from "./removal.ts";
+import type { ApprovedRemoval } from "./approved.ts";
 import type { DesiredObject } from "./render.ts";
 
 export type { LayerVerdict } from "./layers.ts";
@@ -35,6 +36,8 @@ export type LayerPlan = {
   readonly named?: readonly string[];
   /** It is not known which objects the layer has: its source could not be had, or not be read. */
   readonly isUnknown?: boolean;
+  /** Objects whose removal the layer's files approve. */
+  readonly approvals?: readonly ApprovedRemoval[] | undefined;
 };
 
 /** What was there before the first apply of an object: nothing, something of ours, somebody's. */
@@ -44,6 +47,8 @@ export type Inspection = {
   readonly ours: boolean;
   /** Who else manages it, as people read it. */
   readonly managedBy?: string | undefined;
+  /** Why the Fleet's user may not apply it. */
+  readonly refused?: Problem | undefined;
 };
 
 /** Everything that decides the next step of one member. */
@@ -53,6 +58,10 @@ export type Facts = {
   readonly owner: string;
   /** `namespace/name` of the Cluster; part of what is approved. */
   readonly cluster: string;
+  /** On the hub itself: the key of the Fleet's own object there. */
+  readonly self: string | undefined;
+  /** Whether everything is to leave the cluster, also what a Fleet would leave behind. */
+  readonly withdraws: boolean;
   /** In an order in which each layer comes after those it depends on. Empty when the member is Removed. */
   readonly layers: readonly LayerPlan[];
   /** As it is in the workload cluster. */
@@ -64,6 +73,8 @@ export type Facts = {
   /** Whether it was raised since the last batch of writes. */
   readonly fenced: boolean;
   readonly live: ReadonlyMap<string, Live>;
+  /** Whether what changes is tried out before: the Fleet acts as a user who may not do everything. */
+  readonly triesFirst: boolean;
   /** What was found where we have never applied. */
   readonly inspected: ReadonlyMap<string, Inspection>;
   /** What failed in this pass, by object. */
@@ -151,12 +162,13 @@ function inspectFirst(facts: Facts): Step | undefined {
   return unseen.length === 0 ? undefined : { kind: "inspect", objects: unseen };
 }
 
-function isUnseen({ key, mode }: DesiredObject, facts: Facts): boolean {
-  const { inventory, live, inspected, owner } = facts;
+function isUnseen({ key, mode, digest }: DesiredObject, facts: Facts): boolean {
+  const { inventory, live, inspected, owner, triesFirst } = facts;
   if (mode === "Ignore" || inspected.has(key)) return false;
   const entry = inventory.get(key);
   const isThere = live.get(key)?.owner === owner;
   if (mode === "IfNotPresent") return !isThere;
+  if (triesFirst && entry?.want !== digest) return true;
   return entry?.want === undefined && !isThere;
 }
 
@@ -164,7 +176,9 @@ function isUnseen({ key, mode }: DesiredObject, facts: Facts): boolean {
 function recordIntent(facts: Facts): Step | undefined {
   const { layers, stored, inventory, owner, sequence } = facts;
   const missing = layers
-    .filter((layer) => !isForeign(layer, facts) && !isRefused(layer, facts))
+    .filter(
+      (layer) => !isForeign(layer, facts) && !isRefused(layer, facts) && !isDenied(layer, facts),
+    )
     .flatMap((layer) =>
       layer.objects
         .filter((o) => !stored.has(o.key) && isOurs(o, facts))

@@ -4,8 +4,24 @@ import type { CodeTexts } from "./texts.ts";
 export const clusterCodes = {
   NamespaceNotAllowed: {
     retry: "never",
-    meaning: "The Fleet is in a namespace that is not a platform namespace.",
-    remedy: "Move the Fleet, or start the controller with --platform-namespace for its namespace.",
+    meaning:
+      "The Fleet is outside the platform namespaces and names no ServiceAccount, or its namespace was never set up for Fleets.",
+    remedy:
+      "Set the namespace up with: capitan create tenant NAMESPACE, and name the ServiceAccount in serviceAccountName. For the platform's own Fleets: capitan install --platform-namespace NAMESPACE.",
+  },
+  ImpersonationRefused: {
+    retry: "backoff",
+    meaning:
+      "The controller may not act as the ServiceAccount that the Fleet names, on the hub or on the workload cluster.",
+    remedy:
+      "On the hub: capitan create tenant NAMESPACE --service-account NAME. On the workload cluster the kubeconfig must be allowed to impersonate.",
+  },
+  AccessDenied: {
+    retry: "backoff",
+    meaning:
+      "The Fleet's ServiceAccount lacks a right that a layer needs, on the hub or on the workload cluster; nothing of that layer was changed.",
+    remedy:
+      "Take what the message names out of the layer, or give the ServiceAccount the right, where the message says.",
   },
   DependencyInvalid: {
     retry: "never",

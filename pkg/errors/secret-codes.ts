@@ -63,7 +63,8 @@ export const secretCodes = {
   },
   AlreadyExists: {
     retry: "never",
-    meaning: "The hub already has what the command would make; it was not changed.",
+    meaning:
+      "The hub or the repository already has what the command would make; it was not changed.",
     remedy: "Keep it. If it is to be another one, delete it first, when nothing needs it any more.",
   },
   AlreadyEncrypted: {

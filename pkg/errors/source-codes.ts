@@ -70,6 +70,20 @@ export const sourceCodes = {
     remedy:
       "Say it to git (git config --global user.name and user.email), or set GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL. For a signature, user.signingkey must name an SSH key that is there.",
   },
+  ReceiverTokenInvalid: {
+    retry: "never",
+    meaning:
+      "The Secret of a Receiver does not exist, or its key token is missing, shorter than 16 bytes, or has white space at an end.",
+    remedy:
+      "Create it from random bytes: kubectl create secret generic NAME --from-literal=token=$(openssl rand -hex 32). It is taken up at once, and the path changes with it.",
+  },
+  ReceiverTokenRefused: {
+    retry: "never",
+    meaning:
+      "A Receiver names a Secret that the receiver's process has no right to read; it has not been asked for.",
+    remedy:
+      "Name a Secret that it may read (receiver-token, unless capitan install was told otherwise), or repeat capitan install with --receiver-token NAME.",
+  },
   HostKeyRefused: {
     retry: "backoff",
     meaning:

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet, FleetMember } from "../api/index.ts";
-import { guardActions, recentlyLeft, removalWaitsFor, type MemberAction } from "./index.ts";
+import {
+  guardActions,
+  isLeaving,
+  recentlyLeft,
+  removalWaitsFor,
+  type MemberAction,
+} from "./index.ts";
 import type { ClusterFacts } from "../cluster/index.ts";
 
 const now = new Date("2026-01-01T12:00:00Z");
@@ -83,6 +89,17 @@ test("more than three clusters that leave within an hour need approval of exactl
   assert.equal(guard(3, fleet(undefined, left)).actions.length, 0, "one left half an hour ago");
   const long = { left: [{ cluster: "x", time: "2026-01-01T10:30:00Z" }] };
   assert.equal(guard(3, fleet(undefined, long)).actions.length, 3);
+});
+
+test("what somebody withdraws from cluster by cluster is not counted", () => {
+  const actions = names.map((name) => {
+    const action = write(name, { state: "Removed" });
+    const until = { withdrawnUntil: new Date(now.getTime() + 1).toISOString() };
+    return { ...action, cluster: { ...cluster(name), ...until } } as MemberAction;
+  });
+  const guarded = guardActions({ fleet: fleet(), members, actions, dropped: () => [], now });
+  assert.deepEqual(guarded, { actions, problem: undefined });
+  assert.ok(!actions.some((action) => isLeaving(action, members, now)));
 });
 
 test("a revision that deletes something on more than three clusters needs approval; one that only adds does not", () => {

@@ -1,4 +1,4 @@
-/** The vocabulary of Fleets and the decisions about their members and statuses. No I/O, no clock. */
+/** The vocabulary of Fleets and the decisions about their members. No I/O, no clock. */
 export { revisionName, ownerOf } from "./names.ts";
 export {
   isSelected,
@@ -7,12 +7,9 @@ export {
   targetsManagement,
   type MemberAction,
 } from "./members.ts";
-export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
-export { rotationStatus, type RotationOutcome } from "./rotation-status.ts";
-export { memberStatus, type MemberOutcome } from "./member-status.ts";
 export { deletionPolicyOf, leavesBehind } from "./policy.ts";
 export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";
-export { overviewOf, type Overview } from "./overview.ts";
 export { guardActions, isLeaving, recentlyLeft, type Guarded } from "./guard.ts";
+export { accountUser, userOf, type Tenancy } from "./tenancy.ts";
 export { configMapsOf, secretsOf } from "./references.ts";

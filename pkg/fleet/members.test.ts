@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet, FleetMember, FleetMemberSpec } from "../api/index.ts";
 import { memberName, revisionName } from "./names.ts";
-import { deletionPolicyOf, fleetStatus, memberStatus, planMembers } from "./index.ts";
-import { managementCluster, type ClusterFacts } from "../cluster/index.ts";
+import { deletionPolicyOf, planMembers } from "./index.ts";
+import { managementCluster, managementFacts, type ClusterFacts } from "../cluster/index.ts";
 
 const fleet = (more: object = {}, metadata: object = {}): Fleet => ({
   apiVersion: "capitan.dev/v1alpha1",
@@ -46,18 +46,6 @@ const member = (
   },
   status: { observedGeneration: 1, ...status },
 });
-const ready = {
-  currentRevision: "r1",
-  conditions: [
-    {
-      type: "Ready",
-      status: "True" as const,
-      reason: "R",
-      message: "fine",
-      lastTransitionTime: "t",
-    },
-  ],
-};
 const removed = (observedGeneration: number) => ({
   state: "Removed",
   conditions: [
@@ -72,6 +60,9 @@ const removed = (observedGeneration: number) => ({
   ],
 });
 const now = new Date("2026-08-01T12:00:00Z");
+const away = (name: string, withdrawnUntil = "2026-08-01T12:00:01Z") =>
+  cluster(name, { withdrawnUntil });
+const hubFleet = fleet({ clusterSelector: undefined, target: "Management" });
 const plan = (
   clusters: readonly ClusterFacts[],
   members: readonly FleetMember[],
@@ -131,6 +122,42 @@ const cases: readonly (readonly [
     ["a:Present:r1"],
   ],
   [
+    "from a cluster that is withdrawn every member withdraws, however often it is looked at",
+    () =>
+      plan(
+        [away("a"), away("b"), away("c")],
+        [member("a"), member("b", { state: "Removed" }, removed(1))],
+        "r2",
+      ),
+    ["a:Removed:r1"],
+  ],
+  [
+    "a withdrawal that has run out counts no more",
+    () =>
+      plan([away("a", "2026-08-01T11:59:59Z")], [member("a", { state: "Removed" }, removed(1))]),
+    ["a:Present:r1"],
+  ],
+  [
+    "a withdrawal until nobody knows when is none",
+    () => plan([away("a", "soon")], [member("a")]),
+    [],
+  ],
+  [
+    "a Fleet for the hub itself has its member there, whatever the Clusters are called",
+    () => plan([cluster("management"), managementFacts("fleet")], [], "r1", hubFleet),
+    ["management:Present:r1"],
+  ],
+  [
+    "one that was for Clusters withdraws from them",
+    () => plan([cluster("a"), managementFacts("fleet")], [member("a")], "r1", hubFleet),
+    ["a:Removed:r1", "management:Present:r1"],
+  ],
+  [
+    "a Fleet for Clusters is never on the hub itself",
+    () => plan([managementFacts("fleet")], [], "r1", fleet({ clusterSelector: {} })),
+    [],
+  ],
+  [
     "a member whose cluster is not in the cache goes only when a read confirms it",
     () => plan([], [member("a")]),
     ["delete a if gone"],
@@ -158,152 +185,6 @@ const cases: readonly (readonly [
   ],
 ];
 for (const [name, got, want] of cases) test(name, () => assert.deepEqual(kinds(got()), want));
-
-const outcome = (more: object) => ({
-  clusters: [cluster("a"), cluster("b")],
-  members: [] as FleetMember[],
-  revision: "r1",
-  problem: undefined,
-  resolvedTime: undefined,
-  elsewhere: 0,
-  ...more,
-});
-const readyOf = (status: {
-  conditions?:
-    | readonly { type: string; status: string; reason: string; message: string }[]
-    | undefined;
-}) => status.conditions?.find((c) => c.type === "Ready");
-const types = (status: { conditions?: readonly { type: string }[] | undefined }) =>
-  status.conditions?.map((c) => c.type);
-
-test("a Fleet is Ready only when every matched cluster has a member that runs the revision", () => {
-  const none = fleetStatus(fleet(), outcome({}), "t");
-  assert.equal(readyOf(none)?.status, "Unknown");
-  const one = fleetStatus(fleet(), outcome({ members: [member("a", {}, ready)] }), "t");
-  assert.deepEqual([one.summary, readyOf(one)?.status], ["1/2", "Unknown"]);
-  const both = fleetStatus(
-    fleet(),
-    outcome({ members: [member("a", {}, ready), member("b", {}, ready)] }),
-    "t",
-  );
-  assert.deepEqual(
-    [both.summary, readyOf(both)?.status, both.currentRevision, types(both)],
-    ["2/2", "True", "r1", ["Ready"]],
-  );
-  const stale = fleetStatus(
-    fleet(),
-    outcome({
-      members: [member("a", {}, ready), member("b", {}, { ...ready, observedGeneration: 0 })],
-    }),
-    "t",
-  );
-  assert.equal(stale.summary, "1/2");
-});
-
-test("no cluster is True with reason NoClusters, and says where there are some", () => {
-  const status = fleetStatus(fleet(), outcome({ clusters: [], elsewhere: 7 }), "t");
-  assert.deepEqual([readyOf(status)?.status, readyOf(status)?.reason], ["True", "NoClusters"]);
-  assert.match(readyOf(status)?.message ?? "", /7 Clusters in other namespaces/);
-});
-
-test("a Fleet that cannot be resolved says why, and is stalled when only a change can help", () => {
-  const never = fleetStatus(
-    fleet(),
-    outcome({ problem: { code: "ManifestInvalid", message: "x" } }),
-    "t",
-  );
-  assert.deepEqual(types(never), ["Ready", "Stalled"]);
-  const again = fleetStatus(
-    fleet(),
-    outcome({ problem: { code: "RegistryUnreachable", message: "x" } }),
-    "t",
-  );
-  assert.deepEqual(types(again), ["Ready", "Reconciling"]);
-  assert.equal(again.observedGeneration, 3);
-});
-
-test("the time of a condition moves only with its status", () => {
-  const first = fleetStatus(fleet(), outcome({}), "t1");
-  const second = fleetStatus(
-    { ...fleet(), status: first },
-    outcome({ members: [member("a", {}, ready)] }),
-    "t2",
-  );
-  assert.equal(second.conditions?.[0]?.lastTransitionTime, "t1");
-});
-
-const verdict = (more: object) => ({
-  name: "flux",
-  state: "Ready" as const,
-  objects: 3,
-  applied: true,
-  ...more,
-});
-
-test("a member names the cause, not those who wait for it", () => {
-  const layers = [
-    verdict({
-      name: "b",
-      state: "Pending",
-      problem: { code: "DependencyNotReady", message: "waits for layer a" },
-    }),
-    verdict({
-      name: "a",
-      state: "Failed",
-      problem: { code: "HealthTimeout", message: "Deployment/x: m" },
-    }),
-  ];
-  const status = memberStatus(member("a"), { layers }, "t");
-  assert.deepEqual(
-    [readyOf(status)?.reason, readyOf(status)?.message],
-    ["HealthTimeout", "layer a: Deployment/x: m"],
-  );
-  assert.equal(status.currentRevision, undefined);
-});
-
-test("a member that waits is Unknown and Reconciling; one that is done is only Ready", () => {
-  const waiting = memberStatus(
-    member("a"),
-    { layers: [verdict({ state: "Waiting", problem: { code: "HealthTimeout", message: "m" } })] },
-    "t",
-  );
-  assert.deepEqual(
-    [readyOf(waiting)?.status, readyOf(waiting)?.reason, types(waiting)],
-    ["Unknown", "Progressing", ["Ready", "Reconciling"]],
-  );
-  const done = memberStatus(
-    member("a"),
-    { layers: [verdict({})], inventory: { objects: 3, digest: "d" } },
-    "t",
-  );
-  assert.deepEqual(
-    [readyOf(done)?.status, types(done), done.currentRevision, done.state, done.objects],
-    ["True", ["Ready"], "r1", "Present", 3],
-  );
-});
-
-test("an unreachable cluster keeps what was known of it", () => {
-  const status = memberStatus(
-    member("a", {}, { ...ready, objects: 3 }),
-    { problem: { code: "Unreachable", message: "x" }, layers: [] },
-    "t",
-  );
-  assert.deepEqual(
-    [readyOf(status)?.reason, status.objects, status.currentRevision],
-    ["Unreachable", 3, "r1"],
-  );
-});
-
-test("withdrawal is reported only when nothing is left", () => {
-  const removed = member("a", { state: "Removed" });
-  assert.equal(memberStatus(removed, { layers: [] }, "t").state, "Removed");
-  const blocked = memberStatus(
-    removed,
-    { layers: [], removal: { code: "RemovalNeedsApproval", message: "x" } },
-    "t",
-  );
-  assert.deepEqual([blocked.state, readyOf(blocked)?.reason], [undefined, "RemovalNeedsApproval"]);
-});
 
 test("names are stable, distinct and fit into a label", () => {
   const long = "x".repeat(80);

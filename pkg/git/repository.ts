@@ -33,7 +33,7 @@ const publishMs = 600_000;
 
 export type GitRepositoryOptions = GitAccess & {
   readonly cache: PackCache;
-  /** Who asks: packs are not shared between namespaces. */
+  /** Who asks, a namespace or a user: packs are not shared between them. */
   readonly namespace: string;
   /** The Secret, for messages. */
   readonly secret: string;

@@ -13,8 +13,9 @@ import {
 } from "../api/index.ts";
 import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
+import { CapitanError } from "../errors/index.ts";
 import { targetsManagement } from "../fleet/index.ts";
-import { Informer, isNotFound, type KubeClient } from "../kube/index.ts";
+import { ApiError, Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
@@ -28,8 +29,6 @@ import {
   revisionObject,
   type HubEvent,
 } from "./shapes.ts";
-
-export type { HubEvent } from "./shapes.ts";
 
 const manager = "capitan";
 const apiVersion = "capitan.dev/v1alpha1";
@@ -143,6 +142,17 @@ export class Hub {
     return this.#fleets.items().filter(isFleet) as unknown as readonly Fleet[];
   }
 
+  /**
+   * Watches what Fleets refer to in every namespace with a Fleet that has been accepted: without rights
+   * there it could not carry our finalizer.
+   */
+  followTenants(): void {
+    const accepted = this.#fleets
+      .items()
+      .filter(({ metadata }) => metadata.finalizers?.includes(fleetFinalizer) === true);
+    this.inputs.follow(new Set(accepted.map(({ metadata }) => metadata.namespace ?? "")));
+  }
+
   /** Keys of the Fleets in a namespace. */
   fleetsIn(namespace: string): readonly string[] {
     return this.#fleets
@@ -234,8 +244,9 @@ export class Hub {
     );
   }
 
+  /** A Secret as the controller itself may read it: the kubeconfig of a Cluster. */
   secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
-    return this.inputs.secret(name, signal);
+    return this.inputs.secretAs(undefined, name, signal);
   }
 
   configMapVersion(name: Named): string {
@@ -359,19 +370,21 @@ export class Hub {
     return true;
   }
 
-  /** Adds or removes our finalizer on a Fleet; 409 when the Fleet changed meanwhile. */
+  /** Adds or removes our finalizer on a Fleet; 409 when the Fleet changed meanwhile. Throws NamespaceNotAllowed without rights there. */
   async setFinalizer(fleet: Fleet, wanted: boolean, signal: AbortSignal): Promise<void> {
     const { namespace, name, resourceVersion, finalizers = [] } = fleet.metadata;
     if (finalizers.includes(fleetFinalizer) === wanted) return;
     const next = wanted
       ? [...finalizers, fleetFinalizer]
       : finalizers.filter((f) => f !== fleetFinalizer);
-    await this.#client.mergePatch(
-      hubResources.fleet,
-      { namespace, name },
-      { metadata: { resourceVersion, finalizers: next } },
-      { signal },
-    );
+    const patch = { metadata: { resourceVersion, finalizers: next } };
+    try {
+      await this.#client.mergePatch(hubResources.fleet, { namespace, name }, patch, { signal });
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 403) throw error;
+      const message = `the controller has no rights in namespace ${namespace ?? ""}: nobody has set it up for Fleets`;
+      throw new CapitanError("NamespaceNotAllowed", message, { cause: error });
+    }
   }
 
   /** Records an Event about a Fleet or a member. `id` makes its name unique. */

@@ -1,2 +1,3 @@
 /** The management cluster as the reconcilers see it: cached reads, quorum reads where they matter, writes. */
-export { Hub, type HubHandlers, type HubEvent } from "./hub.ts";
+export { Hub, type HubHandlers } from "./hub.ts";
+export type { HubEvent } from "./shapes.ts";

@@ -1,4 +1,5 @@
 import { clusterNameLabel } from "../capi/index.ts";
+import { CapitanError } from "../errors/index.ts";
 import { hubResources } from "../api/index.ts";
 import { isConflict, type Informer, type KubeClient } from "../kube/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
@@ -6,9 +7,9 @@ import { labels, type KubeObject, type Resource } from "../object/index.ts";
 type Named = { readonly namespace: string; readonly name: string };
 
 export type InputHandlers = {
-  /** A Secret of a platform namespace came, changed or went. `cluster` is the Cluster that it belongs to, if any. */
+  /** A Secret beside Fleets came, changed or went. `cluster` is the Cluster that it belongs to, if any. */
   readonly secretChanged: (secret: Named, cluster: Named | undefined) => void;
-  /** A ConfigMap of a platform namespace came, changed or went. */
+  /** A ConfigMap beside Fleets came, changed or went. */
   readonly configMapChanged: (configMap: Named) => void;
 };
 
@@ -19,12 +20,24 @@ export type Watch = (
   more: object,
 ) => Informer;
 
-/** Secrets and ConfigMaps of the platform namespaces, which Fleets and Clusters refer to. Of what is watched only names and versions are kept. */
+type Watched = {
+  readonly secrets: Informer;
+  readonly configMaps: Informer;
+  readonly stop: AbortController;
+};
+
+/**
+ * Secrets and ConfigMaps, which Fleets and Clusters refer to, in the namespaces that have some. Of what
+ * is watched only names and versions are kept; content is read when it is needed, as who needs it.
+ */
 export class Inputs {
   readonly #client: KubeClient;
-  /** One for each platform namespace: nobody reads the Secrets of others. */
-  readonly #secrets: readonly Informer[];
-  readonly #configMaps: readonly Informer[];
+  readonly #watch: (namespace: string) => Watched;
+  /** One for each platform namespace, for as long as the controller runs. */
+  readonly #platform: ReadonlyMap<string, Watched>;
+  /** One for each namespace with tenants' Fleets. */
+  readonly #tenants = new Map<string, Watched>();
+  #signal: AbortSignal | undefined;
 
   constructor(
     client: KubeClient,
@@ -33,56 +46,102 @@ export class Inputs {
     platformNamespaces: readonly string[],
   ) {
     this.#client = client;
-    const each = (resource: Resource, onChange: (object: KubeObject) => void) =>
-      platformNamespaces.map((namespace) =>
-        watch(resource, onChange, { namespace, metadataOnly: true, keep: versionOnly }),
-      );
-    this.#secrets = each(hubResources.secret, (object) =>
-      handlers.secretChanged(named(object), clusterOf(object)),
-    );
-    this.#configMaps = each(hubResources.configMap, (object) =>
-      handlers.configMapChanged(named(object)),
-    );
+    this.#watch = (namespace) => {
+      const options = { namespace, metadataOnly: true, keep: versionOnly };
+      return {
+        secrets: watch(
+          hubResources.secret,
+          (object) => handlers.secretChanged(named(object), clusterOf(object)),
+          options,
+        ),
+        configMaps: watch(
+          hubResources.configMap,
+          (object) => handlers.configMapChanged(named(object)),
+          options,
+        ),
+        stop: new AbortController(),
+      };
+    };
+    this.#platform = new Map(platformNamespaces.map((name) => [name, this.#watch(name)]));
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([...this.#secrets, ...this.#configMaps].map((one) => one.run(signal)));
+    this.#signal = signal;
+    for (const watched of this.#tenants.values()) void run(watched, signal);
+    await Promise.all([...this.#platform.values()].map((watched) => run(watched, signal)));
+  }
+
+  /** Watches exactly these namespaces besides the platform's. */
+  follow(namespaces: ReadonlySet<string>): void {
+    for (const [namespace, { stop }] of this.#tenants) {
+      if (namespaces.has(namespace)) continue;
+      stop.abort();
+      this.#tenants.delete(namespace);
+    }
+    for (const namespace of namespaces) {
+      if (this.#platform.has(namespace) || this.#tenants.has(namespace)) continue;
+      const watched = this.#watch(namespace);
+      this.#tenants.set(namespace, watched);
+      if (this.#signal !== undefined) void run(watched, this.#signal);
+    }
   }
 
   /** Resolves when the Secrets of every platform namespace have been listed once, which is never where that is forbidden. */
   async synced(): Promise<void> {
-    await Promise.all(this.#secrets.map((informer) => informer.synced));
+    await Promise.all([...this.#platform.values()].map(({ secrets }) => secrets.synced));
   }
 
-  secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
-    return this.#client.get(hubResources.secret, name, { signal });
+  /** A Secret as it is now, as far as this user may read it; undefined is the controller itself. */
+  async secretAs(
+    as: string | undefined,
+    name: Named,
+    signal: AbortSignal,
+  ): Promise<KubeObject | undefined> {
+    const found = await this.#client.as(as).get(hubResources.secret, name, { signal });
+    if (as === undefined || found?.["type"] !== clusterSecretType) return found;
+    const message = `Secret ${name.namespace}/${name.name} is Cluster API's own (type ${clusterSecretType}): with it ${as} would have every right on the cluster`;
+    throw new CapitanError("AccessDenied", message);
   }
 
-  configMap(name: Named, signal: AbortSignal): Promise<KubeObject | undefined> {
-    return this.#client.get(hubResources.configMap, name, { signal });
+  /** The same for a ConfigMap. */
+  configMapAs(
+    as: string | undefined,
+    name: Named,
+    signal: AbortSignal,
+  ): Promise<KubeObject | undefined> {
+    return this.#client.as(as).get(hubResources.configMap, name, { signal });
   }
 
   /** Which state of a ConfigMap the watch has seen last; empty for none. */
   configMapVersion({ namespace, name }: Named): string {
-    const found = this.#configMaps.flatMap((informer) => informer.get(namespace, name) ?? []);
-    const { uid = "", resourceVersion = "" } = found[0]?.metadata ?? {};
+    const { configMaps } = this.#platform.get(namespace) ?? this.#tenants.get(namespace) ?? {};
+    const { uid = "", resourceVersion = "" } = configMaps?.get(namespace, name)?.metadata ?? {};
     return `${uid}${resourceVersion}`;
   }
 
-  /** The Secrets with a Cluster's label for age identities, from the API server itself. */
+  /**
+   * The Secrets with a Cluster's label for age identities, from the API server itself. For a user that
+   * is impersonated only which there are is looked up by the controller; each is read as that user.
+   */
   async identitySecrets(
+    as: string | undefined,
     { namespace, name }: Named,
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
     const labelSelector = `${clusterNameLabel}=${name},${labels.ageGeneration}`;
-    const options = { namespace, labelSelector, signal };
-    return (await this.#client.list(hubResources.secret, options)).items;
+    const options = { namespace, labelSelector, metadataOnly: as !== undefined, signal };
+    const { items } = await this.#client.list(hubResources.secret, options);
+    if (as === undefined) return items;
+    const read = items.map(({ metadata }) => this.secretAs(as, { namespace, ...metadata }, signal));
+    return (await Promise.all(read)).filter((secret) => secret !== undefined);
   }
 
   /** The newest age key of each cluster, as far as the watch has seen. */
   ageKeys(): readonly AgeKey[] {
-    const found = this.#secrets.flatMap((informer) => informer.items()).flatMap(ageKeyOf);
+    const found = [...this.#platform.values(), ...this.#tenants.values()]
+      .flatMap(({ secrets }) => secrets.items())
+      .flatMap(ageKeyOf);
     const byCluster = Map.groupBy(found, ({ namespace, cluster }) => `${namespace}/${cluster}`);
     return [...byCluster.values()].flatMap(
       (keys) => keys.toSorted((x, y) => y.generation - x.generation)[0] ?? [],
@@ -96,16 +155,28 @@ export class Inputs {
     return [...new Set(items.flatMap(({ metadata }) => metadata.labels?.[clusterNameLabel] ?? []))];
   }
 
-  /** Creates a Secret; false when one of this name is there already, whatever it holds. */
-  async createSecret(secret: KubeObject, signal: AbortSignal): Promise<boolean> {
+  /** Creates a Secret as this user; false when one of this name is there already, whatever it holds. */
+  async createSecret(
+    as: string | undefined,
+    secret: KubeObject,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     try {
-      await this.#client.create(hubResources.secret, secret, { signal });
+      await this.#client.as(as).create(hubResources.secret, secret, { signal });
       return true;
     } catch (error) {
       if (isConflict(error)) return false;
       throw error;
     }
   }
+}
+
+/** With its type, what Cluster API keeps in Secrets: kubeconfigs and the keys of clusters. */
+const clusterSecretType = "cluster.x-k8s.io/secret";
+
+async function run({ secrets, configMaps, stop }: Watched, signal: AbortSignal): Promise<void> {
+  const until = AbortSignal.any([signal, stop.signal]);
+  await Promise.all([secrets.run(until), configMaps.run(until)]);
 }
 
 const named = ({ metadata }: KubeObject) => ({

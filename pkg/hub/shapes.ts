@@ -12,6 +12,7 @@ import { labels, type KubeObject } from "../object/index.ts";
 
 const apiVersion = "capitan.dev/v1alpha1";
 
+/** What is told about a Fleet, a member or a KeyRotation. */
 export type HubEvent = {
   readonly regarding: Fleet | FleetMember | KeyRotation;
   readonly type: "Normal" | "Warning";

@@ -1,61 +1,85 @@
 import type { KubeObject } from "../object/index.ts";
-import { controllerAccount, labels, podLabels, systemNamespace } from "./names.ts";
+import { labels, podLabelsOf, systemNamespace } from "./names.ts";
 
-/** How the controller is to run on the hub. */
-export type ProcessOptions = {
+/** One of our processes, as a Deployment runs it. */
+export type Process = {
+  /** Of its ServiceAccount, and of everything that belongs to it. */
+  readonly name: string;
+  readonly container: string;
   /** With tag or digest. */
   readonly image: string;
-  readonly platformNamespaces: readonly string[];
-  /** One leads, the others wait. */
   readonly replicas: number;
-  /** Where Flux's notification-controller listens. */
-  readonly eventsAddress: string | undefined;
+  /** Its file below cmd, and its arguments. */
+  readonly main: string;
+  readonly args: readonly string[];
+  /** Where it listens besides `metricsPort`. */
+  readonly ports: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly memory: { readonly request: string; readonly limit: string };
+  /** Of the memory limit, what JavaScript's heap may take; the rest is for buffers. */
+  readonly heapMegabytes: number;
+  readonly cpuLimit: string;
+  /** What its Service gives to others. */
+  readonly servicePorts: readonly {
+    readonly name: string;
+    readonly port: number;
+    readonly targetPort: string;
+  }[];
+  /** Writable directories, emptied with the pod. */
+  readonly directories: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly sizeLimit: string;
+  }[];
+  /** What its pods may connect to. */
+  readonly egress: readonly object[];
 };
 
-const port = 8080;
-const cacheDir = "/cache";
+/** Health and metrics, of every process. */
+export const metricsPort = 8080;
 const tmpDir = "/tmp";
-/** Of the memory limit, what JavaScript's heap may take; the rest is for buffers. */
-const heapMegabytes = 768;
-
-const metadata = { name: controllerAccount, namespace: systemNamespace, labels };
 
 /** The Deployment, and what belongs around it. */
-export function processManifests(options: ProcessOptions): readonly KubeObject[] {
-  return [deployment(options), disruptionBudget(), service(), networkPolicy()];
+export function manifestsOf(process: Process): readonly KubeObject[] {
+  return [deployment(process), disruptionBudget(process), service(process), networkPolicy(process)];
 }
 
-function deployment(options: ProcessOptions): KubeObject {
+const metadataOf = ({ name }: Process) => ({ name, namespace: systemNamespace, labels });
+
+function deployment(process: Process): KubeObject {
+  const podLabels = podLabelsOf(process.name);
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
-    metadata,
+    metadata: metadataOf(process),
     spec: {
-      replicas: options.replicas,
+      replicas: process.replicas,
       selector: { matchLabels: podLabels },
       template: {
         metadata: {
           labels: podLabels,
-          annotations: { "prometheus.io/scrape": "true", "prometheus.io/port": String(port) },
+          annotations: {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": String(metricsPort),
+          },
         },
-        spec: podSpec(options),
+        spec: podSpec(process),
       },
     },
   };
 }
 
-function podSpec(options: ProcessOptions) {
+function podSpec(process: Process) {
   const spread = {
     maxSkew: 1,
     topologyKey: "kubernetes.io/hostname",
     whenUnsatisfiable: "ScheduleAnyway",
-    labelSelector: { matchLabels: podLabels },
+    labelSelector: { matchLabels: podLabelsOf(process.name) },
   };
   return {
-    serviceAccountName: controllerAccount,
+    serviceAccountName: process.name,
     automountServiceAccountToken: true,
     enableServiceLinks: false,
-    // The drain of the controller takes 10 s at most.
+    // The drain of a process takes 10 s at most.
     terminationGracePeriodSeconds: 30,
     nodeSelector: { "kubernetes.io/os": "linux" },
     topologySpreadConstraints: [spread],
@@ -66,32 +90,35 @@ function podSpec(options: ProcessOptions) {
       fsGroup: 1337,
       seccompProfile: { type: "RuntimeDefault" },
     },
-    containers: [container(options)],
-    volumes: [
-      { name: "cache", emptyDir: { sizeLimit: "2Gi" } },
-      { name: "tmp", emptyDir: { sizeLimit: "64Mi" } },
-    ],
+    containers: [container(process)],
+    volumes: directoriesOf(process).map(({ name, sizeLimit }) => ({
+      name,
+      emptyDir: { sizeLimit },
+    })),
   };
 }
 
-function container(options: ProcessOptions) {
+function container(process: Process) {
   const probe = (path: string) => ({ httpGet: { path, port: "http" }, timeoutSeconds: 5 });
   return {
-    name: "controller",
-    image: options.image,
+    name: process.container,
+    image: process.image,
     imagePullPolicy: "IfNotPresent",
-    command: ["node", "cmd/controller/main.ts"],
-    args: controllerArgs(options),
+    command: ["node", process.main],
+    args: process.args,
     env: [
       { name: "HOME", value: tmpDir },
-      { name: "NODE_OPTIONS", value: `--max-old-space-size=${heapMegabytes}` },
+      { name: "NODE_OPTIONS", value: `--max-old-space-size=${process.heapMegabytes}` },
     ],
-    ports: [{ name: "http", containerPort: port, protocol: "TCP" }],
+    ports: [{ name: "http", containerPort: metricsPort }, ...process.ports].map((port) => ({
+      ...port,
+      protocol: "TCP",
+    })),
     livenessProbe: { ...probe("/healthz"), periodSeconds: 10, failureThreshold: 6 },
     readinessProbe: { ...probe("/readyz"), periodSeconds: 5 },
     resources: {
-      requests: { cpu: "100m", memory: "256Mi" },
-      limits: { cpu: "2", memory: "1Gi" },
+      requests: { cpu: "100m", memory: process.memory.request },
+      limits: { cpu: process.cpuLimit, memory: process.memory.limit },
     },
     securityContext: {
       allowPrivilegeEscalation: false,
@@ -99,56 +126,49 @@ function container(options: ProcessOptions) {
       privileged: false,
       capabilities: { drop: ["ALL"] },
     },
-    volumeMounts: [
-      { name: "cache", mountPath: cacheDir },
-      { name: "tmp", mountPath: tmpDir },
-    ],
+    volumeMounts: directoriesOf(process).map(({ name, mountPath }) => ({ name, mountPath })),
   };
 }
 
-function controllerArgs({ platformNamespaces, eventsAddress }: ProcessOptions): readonly string[] {
-  return [
-    ...platformNamespaces.map((name) => `--platform-namespace=${name}`),
-    // No host: all addresses of the pod, of both families.
-    `--metrics-address=:${port}`,
-    `--cache-dir=${cacheDir}`,
-    ...(eventsAddress === undefined ? [] : [`--events-addr=${eventsAddress}`]),
-  ];
-}
+const directoriesOf = ({ directories }: Process) => [
+  ...directories,
+  { name: "tmp", mountPath: tmpDir, sizeLimit: "64Mi" },
+];
 
 /** One pod at a time may be taken away; with `minAvailable`, one replica alone would make drains of nodes hang. */
-function disruptionBudget(): KubeObject {
+function disruptionBudget(process: Process): KubeObject {
   return {
     apiVersion: "policy/v1",
     kind: "PodDisruptionBudget",
-    metadata,
-    spec: { maxUnavailable: 1, selector: { matchLabels: podLabels } },
+    metadata: metadataOf(process),
+    spec: { maxUnavailable: 1, selector: { matchLabels: podLabelsOf(process.name) } },
   };
 }
 
-function service(): KubeObject {
+function service(process: Process): KubeObject {
+  const metrics = { name: "http-metrics", port: metricsPort, targetPort: "http" };
   return {
     apiVersion: "v1",
     kind: "Service",
-    metadata,
+    metadata: metadataOf(process),
     spec: {
-      selector: podLabels,
-      ports: [{ name: "http-metrics", port, targetPort: "http", protocol: "TCP" }],
+      selector: podLabelsOf(process.name),
+      ports: [metrics, ...process.servicePorts].map((port) => ({ ...port, protocol: "TCP" })),
     },
   };
 }
 
-/** In: metrics and probes. Out: DNS, and TCP, since API servers and registries may be anywhere on any port. */
-function networkPolicy(): KubeObject {
+function networkPolicy(process: Process): KubeObject {
+  const ports = ["http", ...process.ports.map(({ name }) => name)];
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
-    metadata,
+    metadata: metadataOf(process),
     spec: {
-      podSelector: { matchLabels: podLabels },
+      podSelector: { matchLabels: podLabelsOf(process.name) },
       policyTypes: ["Ingress", "Egress"],
-      ingress: [{ ports: [{ port: "http", protocol: "TCP" }] }],
-      egress: [{ ports: [{ port: 53, protocol: "UDP" }, { protocol: "TCP" }] }],
+      ingress: [{ ports: ports.map((port) => ({ port, protocol: "TCP" })) }],
+      egress: process.egress,
     },
   };
 }

@@ -4,17 +4,22 @@ import { controllerAccount, labels, roleNames, systemNamespace } from "./names.t
 
 const rbac = "rbac.authorization.k8s.io";
 
-type Rule = {
+export type Rule = {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
   readonly verbs: readonly string[];
+  /** Only objects of these names. */
+  readonly resourceNames?: readonly string[];
 };
 
-const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
-  apiGroups: [apiGroup],
-  resources,
-  verbs,
-});
+/** A rule about kinds of one API group. */
+export function rule(
+  apiGroup: string,
+  resources: readonly string[],
+  verbs: readonly string[],
+): Rule {
+  return { apiGroups: [apiGroup], resources, verbs };
+}
 
 /** On the whole hub: a Fleet in the wrong namespace is told so; nothing but that is written. */
 const clusterRules: readonly Rule[] = [
@@ -24,12 +29,17 @@ const clusterRules: readonly Rule[] = [
   rule("events.k8s.io", ["events"], ["create"]),
 ];
 
-/** In each platform namespace. */
-const platformRules: readonly Rule[] = [
+/** Of Capitan's own kinds, in each namespace with Fleets. */
+export const ownRules: readonly Rule[] = [
   // For the finalizer, which RBAC cannot tell from the rest of a Fleet.
   rule(group, ["fleets", "fleetmembers/status", "keyrotations/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
+];
+
+/** In each platform namespace. */
+const platformRules: readonly Rule[] = [
+  ...ownRules,
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.
   // The identities of clusters, and the marks of ended ones, are made once, never written again, never deleted.
   rule("", ["secrets"], ["get", "list", "watch", "create"]),
@@ -40,7 +50,7 @@ const systemRules: readonly Rule[] = [
   rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
 ];
 
-const whole = ["get", "list", "watch", "create", "patch", "delete"];
+const made = ["get", "list", "watch", "create", "patch"];
 /** What Capitan itself is made of, in its own namespace and without. */
 const parts: readonly (readonly [string, readonly string[]])[] = [
   ["", ["serviceaccounts", "services"]],
@@ -50,17 +60,19 @@ const parts: readonly (readonly [string, readonly string[]])[] = [
   [rbac, ["roles", "rolebindings"]],
 ];
 
-/** For Fleets with `target: Management`: namespaces, and Capitan itself but for its removal. A watch of a kind is one of all namespaces. */
+/** For Fleets with `target: Management`: Namespaces, and Capitan itself, but for their removal. A watch of a kind is one of all namespaces. */
 const managementClusterRules: readonly Rule[] = [
-  rule("", ["namespaces"], whole),
+  rule("", ["namespaces"], made),
   rule("", ["configmaps", "secrets"], ["list", "watch"]),
+  rule(group, ["clustertemplates", "receivers"], ["list", "watch"]),
   ...parts.map(([apiGroup, kinds]) => rule(apiGroup, kinds, ["list", "watch"])),
+  rule("apiextensions.k8s.io", ["customresourcedefinitions"], made),
   rule(
-    "apiextensions.k8s.io",
-    ["customresourcedefinitions"],
-    ["get", "list", "watch", "create", "patch"],
+    "admissionregistration.k8s.io",
+    ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+    made,
   ),
-  rule(rbac, ["clusterroles", "clusterrolebindings"], ["get", "list", "watch", "create", "patch"]),
+  rule(rbac, ["clusterroles", "clusterrolebindings"], made),
 ];
 
 /** The same in Capitan's own namespace, with the inventory of what was brought to the hub. */
@@ -73,6 +85,9 @@ const managementSystemRules: readonly Rule[] = [
 /** The same in each platform namespace: what clusters are made of there. */
 const managementPlatformRules: readonly Rule[] = [
   rule(group, ["fleets"], ["get", "create", "delete"]),
+  rule(group, ["clustertemplates", "receivers"], ["get", "create", "patch", "delete"]),
+  // For the receiver's Role among what is delivered: nobody gives a right that they do not have.
+  rule(group, ["receivers/status"], ["patch"]),
   rule("cluster.x-k8s.io", ["clusters"], ["create", "patch", "delete"]),
   rule("", ["secrets"], ["patch", "delete"]),
   rule("", ["configmaps"], ["create", "patch", "delete"]),
@@ -88,9 +103,9 @@ export type RightsOptions = {
 /** The controller's rights: no wildcard; Secrets and Clusters are written in platform namespaces only. */
 export function rightsOf({ platformNamespaces, management }: RightsOptions): readonly KubeObject[] {
   return [
-    bound("ClusterRole", "", roleNames.own, clusterRules),
-    bound("Role", systemNamespace, roleNames.own, systemRules),
-    ...platformNamespaces.map((name) => bound("Role", name, roleNames.platform, platformRules)),
+    own("ClusterRole", "", roleNames.own, clusterRules),
+    own("Role", systemNamespace, roleNames.own, systemRules),
+    ...platformNamespaces.map((name) => own("Role", name, roleNames.platform, platformRules)),
     ...(management ? managementRights(platformNamespaces) : []),
   ].flat();
 }
@@ -98,23 +113,54 @@ export function rightsOf({ platformNamespaces, management }: RightsOptions): rea
 function managementRights(platformNamespaces: readonly string[]) {
   const { management, managementPlatform } = roleNames;
   return [
-    bound("ClusterRole", "", management, managementClusterRules),
-    bound("Role", systemNamespace, management, managementSystemRules),
+    own("ClusterRole", "", management, managementClusterRules),
+    own("Role", systemNamespace, management, managementSystemRules),
     ...platformNamespaces.map((name) =>
-      bound("Role", name, managementPlatform, managementPlatformRules),
+      own("Role", name, managementPlatform, managementPlatformRules),
     ),
   ];
 }
 
-/** A role and its binding to the controller; no namespace for a ClusterRole. */
-function bound(
+/** A role of the controller; no namespace for a ClusterRole. */
+function own(
   kind: "ClusterRole" | "Role",
   namespace: string,
   name: string,
   rules: readonly Rule[],
 ): readonly KubeObject[] {
+  return boundRole({ kind, namespace, name, account: controllerAccount }, rules);
+}
+
+/** A role for one of our ServiceAccounts; no namespace for a ClusterRole. */
+export function boundRole(
+  {
+    kind,
+    namespace,
+    name,
+    account,
+  }: Pick<Role, "kind"> & {
+    readonly namespace: string;
+    readonly name: string;
+    readonly account: string;
+  },
+  rules: readonly Rule[],
+): readonly KubeObject[] {
   const metadata = { name, ...(namespace === "" ? {} : { namespace }), labels };
-  const subject = { kind: "ServiceAccount", name: controllerAccount, namespace: systemNamespace };
+  return bound({ kind, metadata, rules }, { name: account, namespace: systemNamespace });
+}
+
+type Role = {
+  readonly kind: "ClusterRole" | "Role";
+  readonly metadata: KubeObject["metadata"];
+  readonly rules: readonly Rule[];
+};
+
+/** A role, and its binding to a ServiceAccount. */
+export function bound(
+  { kind, metadata, rules }: Role,
+  account: { readonly name: string; readonly namespace: string },
+): readonly KubeObject[] {
+  const { name } = metadata;
   return [
     { apiVersion: `${rbac}/v1`, kind, metadata, rules },
     {
@@ -122,7 +168,7 @@ function bound(
       kind: `${kind}Binding`,
       metadata,
       roleRef: { apiGroup: rbac, kind, name },
-      subjects: [subject],
+      subjects: [{ kind: "ServiceAccount", ...account }],
     },
   ];
 }

@@ -23,7 +23,7 @@ test("an approval is for these very objects: one that was made again under the s
 test("a single ordinary object needs approval only when an input prunes many clusters", () => {
   const one = [{ ...volume("1"), key: "/ConfigMap/default/a" }];
   assert.equal(approvalFor("n/c", one, 50), undefined);
-  const asked = approvalFor("n/c", one, 50, true);
+  const asked = approvalFor("n/c", one, 50, { prunesMany: true });
   assert.match(asked?.message ?? "", /three other clusters within the hour.* \(1 of 50 objects\)/);
-  assert.equal(approvalFor("n/c", [], 50, true), undefined);
+  assert.equal(approvalFor("n/c", [], 50, { prunesMany: true }), undefined);
 });

@@ -6,7 +6,10 @@ import {
   emptyInventory,
   encodeInventory,
   inventoryName,
+  sameEntries,
+  sameIntent,
   withEntries,
+  withHeader,
   type Entry,
   type Header,
   type Inventory,
@@ -103,3 +106,32 @@ for (const [what, data] of [
     });
   });
 }
+
+test("a header that is written alone leaves the entries as they are, in one document or in many", () => {
+  const pins = new Map([["o", { sequence: 4, revision: "r", fleet: "n/f" }]]);
+  for (const shards of [1, 4]) {
+    const documents = encode(many(20), shards);
+    const head = documents.at(-1);
+    assert.ok(head !== undefined);
+    const next = withHeader(head, { ...mark, pins }, shards);
+    const read = decodeInventory([...documents.slice(0, -1), next]);
+    assert.equal(read.header?.pins.get("o")?.sequence, 4);
+    assert.equal(read.shards, shards);
+    assert.equal(read.inventory.size, 20);
+  }
+});
+
+test("only what a repair learns may wait: the ownership and hints, nothing else", () => {
+  const [key = "", held] = [...many(1)][0] ?? [];
+  const before = withEntries(many(2), [{ ...(held as Entry), want: "w", own: "o", uid: "u" }]);
+  const is = (change: Partial<Entry>) => {
+    const after = withEntries(before, [{ ...(before.get(key) as Entry), ...change }]);
+    return [sameEntries(after, before), sameIntent(after, before)];
+  };
+  assert.deepEqual(is({}), [true, true]);
+  assert.deepEqual(is({ seen: { version: "2", main: "m", meta: "" } }), [true, true]);
+  assert.deepEqual(is({ own: "p" }), [false, true]);
+  for (const change of [{ want: "x" }, { uid: "v" }, { created: true }, { layer: "m" }])
+    assert.deepEqual(is(change), [false, false]);
+  assert.ok(!sameIntent(many(3), many(2)));
+});

@@ -64,6 +64,11 @@ export function encodeInventory(
   return [...documents, { name: headerName, data: { header: head } }];
 }
 
+/** The header's document with another header; entries that lie in it too stay as they are. */
+export function withHeader({ name, data }: Document, header: Header, shards: number): Document {
+  return { name, data: { ...data, header: encodeHeader(header, shards) } };
+}
+
 function encodeHeader({ cluster, pins }: Header, shards: number): string {
   return canonicalJson({ format, shards, cluster, pins: Object.fromEntries(pins) });
 }

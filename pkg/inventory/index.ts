@@ -14,6 +14,7 @@ export {
   withoutKeys,
   ownedBy,
   sameEntries,
+  sameIntent,
   approvalOf,
   digestOfInventory,
 } from "./inventory.ts";
@@ -22,6 +23,7 @@ export {
   encodeInventory,
   Lines,
   decodeInventory,
+  withHeader,
   inventoryNamespace,
   inventoryName,
   inventoryKeyName,

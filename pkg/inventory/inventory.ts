@@ -88,25 +88,35 @@ export function ownedBy(inventory: Inventory, owner: string): readonly Entry[] {
   return [...inventory.values()].filter((entry) => entry.owner === owner);
 }
 
+/** What an entry says of an object, other than how the API server answered its last apply. */
+const intent = [
+  "version",
+  "owner",
+  "layer",
+  "policy",
+  "want",
+  "uid",
+  "created",
+  "approved",
+] as const;
+
 /** Whether two inventories say the same, hints apart. */
 export function sameEntries(a: Inventory, b: Inventory): boolean {
-  if (a.size !== b.size) return false;
-  return [...a].every(([key, entry]) => sameEntry(entry, b.get(key)));
+  return same(a, b, [...intent, "own"]);
 }
 
-function sameEntry(a: Entry, b: Entry | undefined): boolean {
+/** Whether two inventories differ at most in what is learned when the same objects are applied once more. */
+export function sameIntent(a: Inventory, b: Inventory): boolean {
+  return same(a, b, intent);
+}
+
+function same(a: Inventory, b: Inventory, fields: readonly (keyof Entry)[]): boolean {
+  if (a.size !== b.size) return false;
+  return [...a].every(([key, entry]) => sameEntry(entry, b.get(key), fields));
+}
+
+function sameEntry(a: Entry, b: Entry | undefined, fields: readonly (keyof Entry)[]): boolean {
   if (a === b) return true;
-  const fields = [
-    "version",
-    "owner",
-    "layer",
-    "policy",
-    "want",
-    "own",
-    "uid",
-    "created",
-    "approved",
-  ] as const;
   return (
     b !== undefined &&
     fields.every((field) => a[field] === b[field]) &&

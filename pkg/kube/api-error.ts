@@ -23,9 +23,10 @@ export class ApiError extends CapitanError {
       causes?: readonly string[];
       retryAfterMs?: number;
       cause?: unknown;
+      code?: Code | undefined;
     },
   ) {
-    super(codeOf(facts.status), `${what}: ${detail}`, { cause: facts.cause });
+    super(facts.code ?? codeOf(facts.status), `${what}: ${detail}`, { cause: facts.cause });
     this.name = "ApiError";
     this.detail = detail;
     this.status = facts.status;
@@ -43,31 +44,54 @@ function codeOf(status: number): Code {
 /** What the server said, cut to this length: messages can hold a whole object. */
 const messageMax = 400;
 
+/** What of a request its error tells. */
+export type Asked = {
+  readonly method: string;
+  readonly path: string;
+  readonly as?: string | undefined;
+};
+
 /**
  * The error for a reply. A message about a Secret is never repeated: API servers quote values, up to
  * the whole object, in 422 and 500 replies.
  */
 export function apiErrorOf(
-  what: string,
+  asked: Asked,
   status: number,
-  body: string,
-  retryAfter: string | undefined,
+  { body, retryAfter }: { readonly body: string; readonly retryAfter: string | undefined },
 ): ApiError {
+  const what = `${asked.method} ${asked.path}`;
   const parsed = statusObject(body);
   const reason = asString(parsed["reason"]) ?? "";
   const details = asMap(parsed["details"]);
   const causes = asList(details["causes"]).map((c) => asString(asMap(c)["reason"]) ?? "");
-  const about = /\/secrets(\/|$|\?)/.test(what)
-    ? "(message withheld: it may quote the Secret)"
-    : said(parsed);
+  const denial = status === 403 ? denialOf(asked, said(parsed)) : undefined;
+  const about = aboutOf(asked, said(parsed), denial?.message);
   const retryAfterMs = retryAfterOf(retryAfter, asNumber(details["retryAfterSeconds"]));
-  const code = reason === "" ? `HTTP ${status}` : `HTTP ${status} ${reason}`;
-  return new ApiError(what, `${code}${about === "" ? "" : `: ${about}`}`, {
+  const detail = [`HTTP ${status} ${reason}`.trimEnd(), about].filter((part) => part !== "");
+  return new ApiError(what, detail.join(": "), {
     status,
     reason,
     causes,
+    code: causes.includes("NamespaceTerminating") ? undefined : denial?.code,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
+}
+
+function aboutOf({ path }: Asked, text: string, denial: string | undefined): string {
+  if (!/\/secrets(\/|$|\?)/.test(path)) return text;
+  return denial ?? "(message withheld: it may quote the Secret)";
+}
+
+/** Which of the two lacks a right when a user is impersonated: who asks, or who is asked for. */
+function denialOf(
+  { method, as }: Asked,
+  said: string,
+): { readonly code: Code; readonly message: string } | undefined {
+  if (as === undefined) return undefined;
+  if (said.includes("cannot impersonate resource"))
+    return { code: "ImpersonationRefused", message: `the controller may not act as ${as}` };
+  return { code: "AccessDenied", message: `${as} may not ${method} it` };
 }
 
 function statusObject(body: string) {

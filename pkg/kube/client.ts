@@ -3,7 +3,7 @@ import { type KubeObject } from "../object/index.ts";
 import { ApiError, isNotFound } from "./api-error.ts";
 import type { ConnectionConfig } from "../kubeconfig/index.ts";
 import { type Resource } from "../object/index.ts";
-import { Transport } from "./transport.ts";
+import { Transport, type Call, type Reply } from "./transport.ts";
 import { resourcePath } from "./path.ts";
 import { decodeWatch, type WatchEvent } from "./watch.ts";
 
@@ -48,9 +48,16 @@ export function connect(
 /** Requests to one API server. Every method throws ApiError. */
 export class KubeClient {
   readonly #transport: Transport;
+  readonly #user: string | undefined;
 
-  constructor(transport: Transport) {
+  constructor(transport: Transport, user?: string) {
     this.#transport = transport;
+    this.#user = user;
+  }
+
+  /** The same API server and connection, asked as this user; undefined for who connected. */
+  as(user: string | undefined): KubeClient {
+    return new KubeClient(this.#transport, user);
   }
 
   /** Ends all connections; calls and watches in flight fail. */
@@ -60,7 +67,7 @@ export class KubeClient {
 
   /** A read of anything, as JSON: /version, /apis. */
   async raw(path: string, options: Signal & { accept?: string } = {}): Promise<unknown> {
-    const reply = await this.#transport.call({ method: "GET", path, ...options });
+    const reply = await this.#call({ method: "GET", path, ...options });
     return reply.body.startsWith("{") ? parseJson(reply.body) : reply.body;
   }
 
@@ -73,9 +80,7 @@ export class KubeClient {
     const path = resourcePath(resource, namespace, name);
     const accept = options.metadataOnly === true ? metadataOnlyObject : "application/json";
     try {
-      return toObject(
-        await this.#transport.call({ method: "GET", path, accept, signal: options.signal }),
-      );
+      return toObject(await this.#call({ method: "GET", path, accept, signal: options.signal }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -87,7 +92,7 @@ export class KubeClient {
     const items: KubeObject[] = [];
     let token: string | undefined;
     for (let page = 0; page < pagesMax; page++) {
-      const { body } = await this.#transport.call({
+      const { body } = await this.#call({
         method: "GET",
         path: resourcePath(resource, options.namespace),
         accept: options.metadataOnly === true ? metadataOnlyList : "application/json",
@@ -111,7 +116,7 @@ export class KubeClient {
 
   /** The version at which the API server is now, for objects of this kind. */
   async version(resource: Resource, { namespace, signal }: ListOptions = {}): Promise<string> {
-    const { body } = await this.#transport.call({
+    const { body } = await this.#call({
       method: "GET",
       path: resourcePath(resource, namespace),
       accept: metadataOnlyList,
@@ -128,6 +133,7 @@ export class KubeClient {
   ): AsyncGenerator<WatchEvent> {
     const stream = await this.#transport.stream(
       {
+        as: this.#user,
         method: "GET",
         path: resourcePath(resource, options.namespace),
         accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
@@ -159,7 +165,7 @@ export class KubeClient {
     },
   ): Promise<ApplyResult> {
     const { namespace, name } = object.metadata;
-    const reply = await this.#transport.call({
+    const reply = await this.#call({
       method: "PATCH",
       path: resourcePath(resource, namespace, name, options.subresource),
       query: {
@@ -209,7 +215,7 @@ export class KubeClient {
     options: Signal & { subresource?: string; metadataOnly?: boolean; manager?: string } = {},
   ): Promise<KubeObject> {
     const path = resourcePath(resource, namespace, name, options.subresource);
-    const reply = await this.#transport.call({
+    const reply = await this.#call({
       method: "PATCH",
       path,
       query: { fieldManager: options.manager },
@@ -235,7 +241,7 @@ export class KubeClient {
       preconditions: { uid, resourceVersion },
     });
     try {
-      const reply = await this.#transport.call({
+      const reply = await this.#call({
         method: "DELETE",
         path: resourcePath(resource, namespace, name),
         contentType: "application/json",
@@ -252,6 +258,10 @@ export class KubeClient {
     }
   }
 
+  #call(call: Call): Promise<Reply> {
+    return this.#transport.call({ ...call, as: this.#user });
+  }
+
   async #write(
     method: "POST" | "PUT",
     path: string,
@@ -259,7 +269,7 @@ export class KubeClient {
     { signal, metadataOnly, dryRun }: Signal & { metadataOnly?: boolean; dryRun?: boolean },
   ): Promise<KubeObject> {
     return toObject(
-      await this.#transport.call({
+      await this.#call({
         method,
         path,
         query: { dryRun: dryRun === true ? "All" : undefined },

@@ -18,6 +18,8 @@ export type Call = {
   readonly accept?: string;
   readonly contentType?: string;
   readonly body?: string;
+  /** The user to act as. */
+  readonly as?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 };
 
@@ -81,12 +83,10 @@ export class Transport {
     const body = await readBody(response.body, what);
     if (response.statusCode < 300) return { status: response.statusCode, body };
     const retryAfter = response.headers["retry-after"];
-    throw apiErrorOf(
-      what,
-      response.statusCode,
+    throw apiErrorOf(call, response.statusCode, {
       body,
-      Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
-    );
+      retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
+    });
   }
 
   /** A reply whose body is read as it comes: a watch. Fails after `idleMs` without a byte. */
@@ -94,7 +94,8 @@ export class Transport {
     const response = await this.#send(call, this.#signalFor(call), idleMs);
     const what = `${call.method} ${call.path}`;
     if (response.statusCode < 300) return chunksOf(response.body, what);
-    throw apiErrorOf(what, response.statusCode, await readBody(response.body, what), undefined);
+    const body = await readBody(response.body, what);
+    throw apiErrorOf(call, response.statusCode, { body, retryAfter: undefined });
   }
 
   #signalFor({ signal }: Call, deadline?: AbortSignal): AbortSignal {
@@ -142,17 +143,22 @@ export class Transport {
     return request(`${this.#config.server}${call.path}${search}`, {
       dispatcher: this.#agent,
       method: call.method,
-      headers: {
-        accept: call.accept ?? "application/json",
-        "user-agent": this.#options.userAgent,
-        ...(call.contentType === undefined ? {} : { "content-type": call.contentType }),
-        ...(authorization === undefined ? {} : { authorization }),
-      },
+      headers: { ...headersOf(call, authorization), "user-agent": this.#options.userAgent },
       body: call.body ?? null,
       headersTimeout: idleTimeoutMs,
       bodyTimeout: idleMs,
     });
   }
+}
+
+function headersOf({ accept = "application/json", contentType, as }: Call, authorization?: string) {
+  return {
+    accept,
+    ...(contentType === undefined ? {} : { "content-type": contentType }),
+    ...(authorization === undefined ? {} : { authorization }),
+    // Without groups: the API server adds those that every ServiceAccount has.
+    ...(as === undefined ? {} : { "impersonate-user": as }),
+  };
 }
 
 /** The body as it comes; what breaks it is an ApiError like everything else here. */

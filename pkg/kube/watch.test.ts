@@ -69,17 +69,35 @@ test("L2 what an API server says about a Secret is never repeated", () => {
     message: 'Secret "x": data: hunter2',
     details: {},
   });
+  const patch = (path: string) => ({ method: "PATCH", path });
+  const retryAfter = undefined;
   assert.doesNotMatch(
-    apiErrorOf("PATCH /api/v1/namespaces/a/secrets/x", 422, body, undefined).message,
+    apiErrorOf(patch("/api/v1/namespaces/a/secrets/x"), 422, { body, retryAfter }).message,
     /hunter2/,
   );
   assert.match(
-    apiErrorOf("PATCH /api/v1/namespaces/a/configmaps/x", 422, body, undefined).message,
+    apiErrorOf(patch("/api/v1/namespaces/a/configmaps/x"), 422, { body, retryAfter }).message,
     /hunter2/,
   );
 });
 
 test("E2 Retry-After is obeyed within reason, and nonsense is ignored", () => {
-  const after = (header: string) => apiErrorOf("GET /x", 429, "", header).retryAfterMs;
+  const after = (header: string) =>
+    apiErrorOf({ method: "GET", path: "/x" }, 429, { body: "", retryAfter: header }).retryAfterMs;
   assert.deepEqual(["1", "3600", "-1", "garbage"].map(after), [1000, 10_000, undefined, undefined]);
+});
+
+test("a refusal says who lacks the right, and of a Secret nothing else", () => {
+  const refused = (path: string, message: string, as?: string) => {
+    const body = JSON.stringify({ kind: "Status", reason: "Forbidden", message });
+    return apiErrorOf({ method: "PATCH", path, as }, 403, { body, retryAfter: undefined });
+  };
+  const user = "system:serviceaccount:team-a:deployer";
+  const secret = refused("/api/v1/namespaces/a/secrets/x", "policy: hunter2", user);
+  assert.equal(secret.code, "AccessDenied");
+  assert.match(secret.message, /HTTP 403 Forbidden: system:\S+ may not PATCH it$/);
+  assert.equal(refused("/api/v1/namespaces/a/configmaps/x", "no", user).code, "AccessDenied");
+  assert.equal(refused("/api/v1/namespaces/a/configmaps/x", "no").code, "ApplyFailed");
+  const impersonation = 'User "c" cannot impersonate resource "serviceaccounts"';
+  assert.equal(refused("/api/v1/secrets/x", impersonation, user).code, "ImpersonationRefused");
 });

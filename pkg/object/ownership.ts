@@ -34,6 +34,8 @@ export const annotations = {
   ageState: "capitan.dev/age-state",
   /** On the Secret of an age identity: its recipient, which is public. */
   recipient: "capitan.dev/recipient",
+  /** On a Cluster: the name of the ClusterTemplate that it was made from, for people. */
+  template: "capitan.dev/template",
   requestedAt: "reconcile.fluxcd.io/requestedAt",
 } as const;
 

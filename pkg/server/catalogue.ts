@@ -6,6 +6,8 @@ type Spec = {
   /** What an operator does about it. */
   readonly advice: string;
   readonly buckets?: readonly number[];
+  /** Which process serves it. Default: the controller. */
+  readonly by?: "receiver" | "both";
 };
 
 const seconds = [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 180];
@@ -21,6 +23,7 @@ const catalogue = {
     labels: ["version", "node_version"],
     help: "Always 1; the versions of Capitan and of Node.",
     advice: "Two versions for more than a few minutes are a rollout that hangs.",
+    by: "both",
   },
   capitan_leader: {
     type: "gauge",
@@ -85,6 +88,7 @@ const catalogue = {
     help: "Lists and watches on the management cluster that failed, by kind.",
     advice:
       "When it keeps growing, the log says why; most often a missing right: capitan install again.",
+    by: "both",
   },
   capitan_connected_clusters: {
     type: "gauge",
@@ -164,6 +168,28 @@ const catalogue = {
     labels: ["result"],
     help: "Events for --events-addr: sent, refused (the receiver did not want it), failed (not delivered in time), dropped (too many waited).",
     advice: "Look at notification-controller, at the NetworkPolicy and at the address.",
+  },
+  capitan_receiver_ready: {
+    type: "gauge",
+    labels: ["namespace", "receiver"],
+    help: "1 when the Receiver listens or is suspended, else 0.",
+    advice: "capitan get receivers says why; polling goes on all the while.",
+    by: "receiver",
+  },
+  capitan_receiver_deliveries_total: {
+    type: "counter",
+    labels: ["result"],
+    help: "Deliveries by what became of them: accepted, refused (wrong token or signature), unknown (no such path), unreadable, too_long, too_slow, unavailable (suspended, or just starting), failed.",
+    advice:
+      "refused: the provider and the Secret hold different tokens, or somebody tries. unknown: the token changed, and the provider still posts to the old path.",
+    by: "receiver",
+  },
+  capitan_receiver_requests_total: {
+    type: "counter",
+    labels: ["result"],
+    help: "Fleets that were asked to look at their sources now: written or failed; one a second for each Fleet at most.",
+    advice: "failed: the log says why; most often a missing right: capitan install again.",
+    by: "receiver",
   },
 } as const satisfies Readonly<Record<string, Spec>>;
 

@@ -1,4 +1,11 @@
-/** The controller's HTTP endpoint: health, readiness, metrics. */
+/** The HTTP endpoints of our processes: health, readiness, metrics; deliveries of strangers. */
 export { metricSpecs, type MetricName } from "./catalogue.ts";
-export { newMetrics, type ControllerMetrics, type Sample } from "./metrics.ts";
+export {
+  newMetrics,
+  newReceiverMetrics,
+  type ControllerMetrics,
+  type ReceiverMetrics,
+  type Sample,
+} from "./metrics.ts";
 export { serve, type Endpoint } from "./serve.ts";
+export { serveHooks, type Answer, type Hooks, type Incoming, type Reader } from "./hooks.ts";

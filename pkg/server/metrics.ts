@@ -22,17 +22,16 @@ export type ControllerMetrics = {
   readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
 };
 
-/** Builds every metric of the catalogue, and Node's own. `gauges` is asked at each scrape. */
+/** The receiver's metrics. */
+export type ReceiverMetrics = Pick<ControllerMetrics, "watchFailed" | "scrape"> & {
+  /** With the HTTP status of its answer. */
+  readonly delivered: (status: number) => void;
+  readonly requested: (result: "written" | "failed") => void;
+};
+
+/** Builds every metric that the controller serves, and Node's own. `gauges` is asked at each scrape. */
 export function newMetrics(gauges: () => readonly Sample[]): ControllerMetrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const all = new Map<string, Counter | Gauge | Histogram>();
-  for (const name of Object.keys(metricSpecs) as MetricName[])
-    all.set(name, newMetric(name, registry));
-  const count = (name: NameOf<"counter">, labels: Record<string, string> = {}, by = 1) =>
-    (all.get(name) as Counter).inc(labels, by);
-  const observe = (name: NameOf<"histogram">, value: number, labels: Record<string, string> = {}) =>
-    (all.get(name) as Histogram).observe(labels, value);
+  const { count, observe, scrape } = build((by) => by !== "receiver", gauges);
   return {
     reconciled: (controller, result, seconds) => {
       count("capitan_reconcile_total", { controller, result });
@@ -47,6 +46,47 @@ export function newMetrics(gauges: () => readonly Sample[]): ControllerMetrics {
       count("capitan_registry_operations_total", { operation, result }),
     notified: (result) => count("capitan_notifications_total", { result }),
     watchFailed: (kind) => count("capitan_hub_watch_failures_total", { kind }),
+    scrape,
+  };
+}
+
+/** Builds every metric that the receiver serves, and Node's own. */
+export function newReceiverMetrics(gauges: () => readonly Sample[]): ReceiverMetrics {
+  const { count, scrape } = build((by) => by !== undefined, gauges);
+  return {
+    delivered: (status) => count("capitan_receiver_deliveries_total", { result: resultOf(status) }),
+    requested: (result) => count("capitan_receiver_requests_total", { result }),
+    watchFailed: (kind) => count("capitan_hub_watch_failures_total", { kind }),
+    scrape,
+  };
+}
+
+const results: Readonly<Record<number, string>> = {
+  200: "accepted",
+  401: "refused",
+  404: "unknown",
+  408: "too_slow",
+  413: "too_long",
+  503: "unavailable",
+};
+
+function resultOf(status: number): string {
+  return results[status] ?? (status < 500 ? "unreadable" : "failed");
+}
+
+type By = (typeof metricSpecs)[MetricName]["by"];
+
+function build(isServed: (by: By) => boolean, gauges: () => readonly Sample[]) {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const all = new Map<string, Counter | Gauge | Histogram>();
+  for (const name of Object.keys(metricSpecs) as MetricName[])
+    if (isServed(metricSpecs[name].by)) all.set(name, newMetric(name, registry));
+  return {
+    count: (name: NameOf<"counter">, labels: Record<string, string> = {}, by = 1) =>
+      (all.get(name) as Counter).inc(labels, by),
+    observe: (name: NameOf<"histogram">, value: number, labels: Record<string, string> = {}) =>
+      (all.get(name) as Histogram).observe(labels, value),
     scrape: async () => {
       setGauges(all, gauges());
       return { contentType: registry.contentType, text: await registry.metrics() };

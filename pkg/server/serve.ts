@@ -1,4 +1,5 @@
 import { createServer, type ServerResponse } from "node:http";
+import { listen } from "./listen.ts";
 
 export type Endpoint = {
   /** host:port; port 0 takes a free one. */
@@ -12,27 +13,14 @@ export type Endpoint = {
 };
 
 /** Serves /healthz, /readyz and /metrics until the signal aborts. Gives the port. */
-export async function serve(
-  { address, ...endpoint }: Endpoint,
-  signal: AbortSignal,
-): Promise<number> {
-  const colon = address.lastIndexOf(":");
+export function serve({ address, ...endpoint }: Endpoint, signal: AbortSignal): Promise<number> {
   const server = createServer((request, response) => {
     // One scrape that fails is no reason to end.
     answer(request.url ?? "", response, endpoint).catch(() => send(response, 500, "failed"));
   });
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(
-      { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) },
-      resolve,
-    );
-  });
-  signal.addEventListener("abort", () => server.close(), { once: true });
-  const bound = server.address();
-  return typeof bound === "object" && bound !== null ? bound.port : 0;
+  return listen(server, address, signal);
 }
 
 async function answer(

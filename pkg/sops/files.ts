@@ -1,39 +1,12 @@
 import { SopsError } from "./error.ts";
-import { parseMetadata, type Metadata } from "./metadata.ts";
+import { factsOf, type FileRecipients } from "./facts.ts";
+import { parseMetadata } from "./metadata.ts";
 import { openFile, requireMetadata, type OpenOptions } from "./open.ts";
-import type { Rule } from "./rules.ts";
 import { readSource, writePlain, type Format, type Layout } from "./store.ts";
-
-/** Who can open a file, read without a key. Labels: only opening proves them. */
-export type FileRecipients = {
-  readonly groups: readonly (readonly string[])[];
-  /** Groups that are needed. */
-  readonly threshold: number;
-  /** Kinds of recipients that are no age. */
-  readonly foreign: readonly string[];
-  readonly rule: Rule;
-  readonly macOnlyEncrypted: boolean;
-  readonly lastModified: string;
-  readonly version: string;
-};
 
 /** Reads who can open a file. Throws SopsFileInvalid. */
 export function recipientsOf(bytes: Buffer, format: Format): FileRecipients {
-  return facts(parseMetadata(requireMetadata(readSource(bytes, format))));
-}
-
-/** What metadata say, for others. */
-export function facts(metadata: Metadata): FileRecipients {
-  const { groups, threshold, rule, macOnlyEncrypted, lastModified, version } = metadata;
-  return {
-    groups: groups.map(({ age }) => age.map(({ recipient }) => recipient)),
-    threshold,
-    foreign: [...new Set(groups.flatMap(({ foreign }) => foreign))],
-    rule,
-    macOnlyEncrypted,
-    lastModified,
-    version,
-  };
+  return factsOf(parseMetadata(requireMetadata(readSource(bytes, format))));
 }
 
 /** Whether a file has SOPS metadata. What cannot be read is not encrypted. */
@@ -65,7 +38,7 @@ export async function decryptFile(
 ): Promise<Decrypted> {
   const { metadata, documents, findings } = await openFile(bytes, options);
   const plaintext = writePlain(documents, options.output ?? options.format, options.layout);
-  return { ...facts(metadata), plaintext, findings };
+  return { ...factsOf(metadata), plaintext, findings };
 }
 
 /**
@@ -80,5 +53,5 @@ export async function verifyFile(
   const [first] = findings;
   if (first !== undefined && options.strict !== false)
     throw new SopsError("SopsTampered", 25, `${first} (sops lets that pass)`);
-  return { ...facts(metadata), findings };
+  return { ...factsOf(metadata), findings };
 }

@@ -1,7 +1,9 @@
 /** SOPS files: reading, verifying, writing, rotating them, with age. No I/O. */
 export { decryptFile, verifyFile, recipientsOf, isEncrypted } from "./files.ts";
-export type { Decrypted, FileRecipients } from "./files.ts";
+export type { Decrypted } from "./files.ts";
+export type { FileRecipients } from "./facts.ts";
 export { inspectFile, type Inspected } from "./inspect.ts";
+export { checkSealed } from "./sealed.ts";
 export { encryptFile, type EncryptOptions } from "./encrypt.ts";
 export { rekeyFile, rotateFile, updateKeys, type Rewritten } from "./rotate.ts";
 export { editFile, setValue, type Edited } from "./edit.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { newBudget, unwrapKey, type Budget } from "./data-key.ts";
-import { facts, type FileRecipients } from "./files.ts";
+import { factsOf, type FileRecipients } from "./facts.ts";
 import type { Identity } from "./identity.ts";
 import { parseMetadata, type Metadata } from "./metadata.ts";
 import { openSomehow, requireMetadata, type OpenOptions } from "./open.ts";
@@ -67,7 +67,7 @@ async function tried(
     share !== undefined && (!isOne || (dataKey !== undefined && sameKey(share, dataKey)));
   const opens = openers.filter(({ shares }) => shares.some(isRight));
   return {
-    ...facts(metadata),
+    ...factsOf(metadata),
     opens: [...new Set(opens.map(({ recipient }) => recipient))],
     dataKey: dataKey === undefined ? "" : createHash("sha256").update(dataKey).digest("hex"),
   };

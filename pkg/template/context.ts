@@ -23,6 +23,18 @@ export type ClusterInput = {
   readonly kinds: { readonly infrastructure: string | null; readonly controlPlane: string | null };
 };
 
+/** A cluster that says nothing but its name. */
+export const bareCluster = (name: string, namespace: string): ClusterInput => ({
+  name,
+  namespace,
+  labels: {},
+  annotations: {},
+  version: null,
+  topology: { class: null, version: null, variables: {} },
+  controlPlaneEndpoint: { host: null, port: null },
+  kinds: { infrastructure: null, controlPlane: null },
+});
+
 /** Everything that a template of a layer can read. There is no UID, so that a move changes nothing. */
 export type LayerContext = {
   readonly cluster: ClusterInput;

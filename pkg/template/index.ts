@@ -1,8 +1,16 @@
 /** The language of templates: its grammar, its helpers, its checks, the values that it reads. No I/O. */
-export { layerShape, type ClusterInput, type LayerContext, type Shape } from "./context.ts";
+export {
+  bareCluster,
+  layerShape,
+  openMap,
+  type ClusterInput,
+  type LayerContext,
+  type Shape,
+} from "./context.ts";
 export { compileTemplate, renderTemplate, type Template } from "./template.ts";
 export { isTemplatePath, renderedPaths, renderAll } from "./layer.ts";
-export { renderPath } from "./path.ts";
+export { renderLine, renderPath } from "./path.ts";
+export { compileCondition, holds } from "./condition.ts";
 export { mergeValues, parseValues } from "./values.ts";
 export { limits } from "./limits.ts";
 export { helpers } from "./helpers.ts";

@@ -16,18 +16,30 @@ export function renderPath(text: string, field: string, shape: Shape, context: J
   if (text.length > limits.pathCharsMax)
     throw unsafe(field, `has more than ${limits.pathCharsMax} characters`);
   const { statements } = compileTemplate(text, field, shape);
-  refuseLoops(statements, field);
+  refuseLoops(statements, field, "a path");
   const path = new Evaluation(field, context, false).render(statements);
   checkRelative(path, field);
   return path;
 }
 
-function refuseLoops(statements: readonly Statement[], field: string): void {
+/**
+ * Renders one line of text that is no YAML, such as a commit's message. Throws TemplateInvalid, and what
+ * `renderTemplate` throws.
+ */
+export function renderLine(text: string, field: string, shape: Shape, context: Json): string {
+  const { statements } = compileTemplate(text, field, shape);
+  refuseLoops(statements, field, "a line");
+  const line = new Evaluation(field, context, false).render(statements);
+  if (!/\p{Cc}/u.test(line) && line.trim() !== "") return line;
+  throw new CapitanError("TemplateInvalid", `${field}: is no line of text once it is rendered`);
+}
+
+function refuseLoops(statements: readonly Statement[], field: string, what: string): void {
   for (const statement of statements) {
     if (statement.kind !== "block") continue;
     if (statement.name === "each")
-      throw problem("TemplateInvalid", field, statement.place, "a path has no #each");
-    refuseLoops([...statement.body, ...statement.otherwise], field);
+      throw problem("TemplateInvalid", field, statement.place, `${what} has no #each`);
+    refuseLoops([...statement.body, ...statement.otherwise], field, what);
   }
 }
 

@@ -26,14 +26,25 @@ const width = 16;
 
 type Target = { readonly desired: DesiredObject; readonly resource: Resource };
 
+/** `client` acts as the Fleet's user; `own` asks about the API server itself. */
+export type Clients = { readonly own: KubeClient; readonly client: KubeClient };
+
+type ApplierOptions = {
+  readonly kinds: Kinds;
+  readonly mirror: Mirror;
+  readonly onNews: () => void;
+};
+
 /** Applies objects to one cluster, and cures what a plain apply cannot repair. */
 export class Applier {
+  readonly #own: KubeClient;
   readonly #client: KubeClient;
   readonly #kinds: Kinds;
   readonly #mirror: Mirror;
   readonly #onNews: () => void;
 
-  constructor(client: KubeClient, kinds: Kinds, mirror: Mirror, onNews: () => void) {
+  constructor({ own, client }: Clients, { kinds, mirror, onNews }: ApplierOptions) {
+    this.#own = own;
     this.#client = client;
     this.#kinds = kinds;
     this.#mirror = mirror;
@@ -88,7 +99,7 @@ export class Applier {
       return reply;
     } catch (error) {
       const what = ["ApplyFailed", nameOf(id)] as const;
-      return { problem: await problemBehind(this.#client, what, error, signal) };
+      return { problem: await problemBehind(this.#own, what, error, signal) };
     } finally {
       if (this.#mirror.end(key, live)) this.#onNews();
     }

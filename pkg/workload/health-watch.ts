@@ -11,19 +11,25 @@ type Watched = {
   readonly objects: Map<string, KubeObject>;
 };
 
+type HealthWatchOptions = {
+  readonly random: () => number;
+  /** Only that an object changed is told; what it says is to be read by who may. */
+  readonly metadataOnly?: boolean;
+};
+
 /** Watches whole objects of a few kinds while somebody waits for their health. */
 export class HealthWatch {
   readonly #client: KubeClient;
   readonly #onChange: () => void;
-  readonly #random: () => number;
+  readonly #options: HealthWatchOptions;
   readonly #watched = new Map<string, Watched>();
   /** Whoever is in `follow` reads right after it: to be told as well would make him come again, for ever. */
   #isAwaited = false;
 
-  constructor(client: KubeClient, onChange: () => void, random: () => number) {
+  constructor(client: KubeClient, onChange: () => void, options: HealthWatchOptions) {
     this.#client = client;
     this.#onChange = onChange;
-    this.#random = random;
+    this.#options = options;
   }
 
   /** Starts to watch these kinds besides those that are watched, and returns when each has been listed once. */
@@ -74,7 +80,7 @@ export class HealthWatch {
     const stop = new AbortController();
     const informer = new Informer(this.#client, resource, {
       labelSelector: labels.owner,
-      random: this.#random,
+      ...this.#options,
       onChange: (object, gone) => {
         if (gone) objects.delete(keyOf(idOf(object)));
         else objects.set(keyOf(idOf(object)), object);

@@ -7,6 +7,9 @@ import {
   inventoryKeyName,
   inventoryNamespace,
   Lines,
+  sameEntries,
+  sameIntent,
+  withHeader,
   type Document,
   type Header,
   type Inventory,
@@ -36,6 +39,8 @@ export class InventoryStore {
   readonly #randomKey: () => Uint8Array;
   readonly #lines = new Lines();
   #shards = 1;
+  /** The inventory as it was last read or written completely. */
+  #written = emptyInventory;
   #held = new Map<string, KubeObject>();
   readonly #name: string;
   #key: { readonly bytes: Uint8Array; stored: boolean } | undefined;
@@ -51,6 +56,7 @@ export class InventoryStore {
     this.#held = new Map();
     const header = await this.#get(this.#name, signal);
     this.#shards = 1;
+    this.#written = emptyInventory;
     if (header === undefined) return { header: undefined, inventory: emptyInventory };
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
     const names =
@@ -63,7 +69,25 @@ export class InventoryStore {
       this.#name,
     );
     this.#shards = decoded.shards;
+    this.#written = decoded.inventory;
     return decoded;
+  }
+
+  /**
+   * Writes the header and, unless only what repairs have learned is new, all that has changed. True
+   * when nothing is left to be written. Throws ApiError; 409 means: read again.
+   */
+  async storeSoon(
+    ledger: { readonly header: Header; readonly inventory: Inventory },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const held = this.#held.get(this.#name);
+    if (held === undefined || !sameIntent(ledger.inventory, this.#written)) {
+      await this.store(ledger, signal);
+      return true;
+    }
+    await this.#put(withHeader(documentOf(held), ledger.header, this.#shards), signal);
+    return sameEntries(ledger.inventory, this.#written);
   }
 
   /** Writes what has changed, shards before the header. Throws ApiError; 409 means: read again. */
@@ -78,6 +102,7 @@ export class InventoryStore {
     await parallel(documents.slice(0, -1), shardsWidth, (shard) => this.#put(shard, signal));
     if (header !== undefined) await this.#put(header, signal);
     this.#shards = Math.max(1, documents.length - 1);
+    this.#written = ledger.inventory;
   }
 
   /**

@@ -40,7 +40,8 @@ function sayOf(code: Code, name: string, error: ApiError): Problem {
     const message = `${name}: its Namespace is being deleted; it is applied when that is gone and made again`;
     return { code: "RemovalBlocked", message };
   }
-  return { code, message: `${name}: ${error.detail}` };
+  const isDenied = error.code === "AccessDenied" || error.code === "ImpersonationRefused";
+  return { code: isDenied ? error.code : code, message: `${name}: ${error.detail}` };
 }
 
 /** Whether the error says something about the connection, not about the request. */

@@ -10,6 +10,7 @@ import {
   type KubeObject,
   type Resource,
 } from "../object/index.ts";
+import type { Clients } from "./applier.ts";
 import type { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
 import { problemBehind, problemOf } from "./problems.ts";
@@ -22,11 +23,13 @@ const fluxPods = "app.kubernetes.io/part-of=flux";
 
 /** Takes objects out of one cluster, or our mark off them. */
 export class Remover {
+  readonly #own: KubeClient;
   readonly #client: KubeClient;
   readonly #kinds: Kinds;
   readonly #mirror: Mirror;
 
-  constructor(client: KubeClient, kinds: Kinds, mirror: Mirror) {
+  constructor({ own, client }: Clients, kinds: Kinds, mirror: Mirror) {
+    this.#own = own;
     this.#client = client;
     this.#kinds = kinds;
     this.#mirror = mirror;
@@ -141,7 +144,7 @@ export class Remover {
     } catch (error) {
       if (isConflict(error)) return { held: "changes all the time" };
       const what = ["RemovalBlocked", nameOf(id)] as const;
-      return { problem: await problemBehind(this.#client, what, error, signal) };
+      return { problem: await problemBehind(this.#own, what, error, signal) };
     }
   }
 
@@ -149,10 +152,10 @@ export class Remover {
   async #withoutKind(group: string, signal: AbortSignal): Promise<RemovalReply> {
     this.#kinds.forget();
     const list = (resource: Resource) =>
-      this.#client.list(resource, { metadataOnly: true, signal }).then(({ items }) => items);
+      this.#own.list(resource, { metadataOnly: true, signal }).then(({ items }) => items);
     const [definitions, services] = await Promise.all([
       list(coreResources.definition),
-      this.#client.list(coreResources.apiService, { signal }).then(({ items }) => items),
+      this.#own.list(coreResources.apiService, { signal }).then(({ items }) => items),
     ]);
     const isDefined = definitions.some(({ metadata }) => metadata.name.endsWith(`.${group}`));
     const isServedElsewhere = services.some((service) => isAggregated(service, group));

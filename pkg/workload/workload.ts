@@ -1,37 +1,17 @@
-import { asMap, asString } from "../json/index.ts";
-import { managedElsewhere, Mirror, type Live } from "../drift/index.ts";
-import type {
-  ApplyReply,
-  DesiredObject,
-  Inspection,
-  Problem,
-  RemovalReply,
-} from "../engine/index.ts";
+import { Mirror, type Live } from "../drift/index.ts";
+import type { Problem } from "../engine/index.ts";
 import { CapitanError, messageOf } from "../errors/index.ts";
-import type { Entry } from "../inventory/index.ts";
 import { ApiError, type KubeClient } from "../kube/index.ts";
-import {
-  idOf,
-  keyOf,
-  ownershipOf,
-  type Health,
-  type KubeObject,
-  type Resource,
-} from "../object/index.ts";
-import { Applier } from "./applier.ts";
+import type { Health, Resource } from "../object/index.ts";
 import { DriftWatch, kindKey } from "./drift-watch.ts";
 import { awaitEstablished } from "./establish.ts";
+import { Hands, kindOfKey, servedKinds, type Look } from "./hands.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { InventoryStore } from "./inventory-store.ts";
 import { Kinds } from "./kinds.ts";
-import { parallel } from "./parallel.ts";
 import { isConnectionLost, problemBehind } from "./problems.ts";
-import { Remover } from "./remover.ts";
 import { coreResources } from "./resources.ts";
-
-const width = 16;
-/** So many objects of one kind and namespace are listed rather than read one by one. */
-const listFrom = 40;
+import { TenantHealth } from "./tenant-health.ts";
 
 export type WorkloadOptions = {
   /** An object that somebody waits for changed its health. */
@@ -46,7 +26,11 @@ export type WorkloadOptions = {
   readonly inventory: string;
 };
 
-/** A connection to one workload cluster. Every method throws ApiError when the cluster cannot be reached. */
+/**
+ * A connection to one workload cluster: what is known of it, under the identity of the kubeconfig.
+ * What is done for a Fleet is done by `as`. Every method throws ApiError when the cluster cannot be
+ * reached.
+ */
 export class Workload {
   readonly kinds: Kinds;
   readonly inventory: InventoryStore;
@@ -54,8 +38,10 @@ export class Workload {
   readonly #mirror = new Mirror();
   readonly #health: HealthWatch;
   readonly #drift: DriftWatch;
-  readonly #applier: Applier;
-  readonly #remover: Remover;
+  readonly #tenantHealth: TenantHealth;
+  readonly #onNews: () => void;
+  /** By user; "" is the controller itself. */
+  readonly #hands = new Map<string, Hands>();
   #clusterId = "";
   #isCurrent = true;
 
@@ -64,9 +50,10 @@ export class Workload {
     this.#client = client;
     this.kinds = new Kinds(client);
     this.inventory = new InventoryStore(client, options);
-    this.#health = new HealthWatch(client, onHealthChange, random);
-    this.#applier = new Applier(client, this.kinds, this.#mirror, onDrift);
-    this.#remover = new Remover(client, this.kinds, this.#mirror);
+    this.#health = new HealthWatch(client, onHealthChange, { random });
+    this.#onNews = onDrift;
+    const watch = new HealthWatch(client, onHealthChange, { random, metadataOnly: true });
+    this.#tenantHealth = new TenantHealth(watch, this.kinds, this.#mirror);
     const troubled = () => {
       this.#isCurrent = false;
       onTrouble();
@@ -114,7 +101,7 @@ export class Workload {
   }
 
   async close(): Promise<void> {
-    this.#health.stop();
+    this.stopLooking();
     this.#drift.stop();
     await this.#client.close();
   }
@@ -146,56 +133,6 @@ export class Workload {
     return new Map(this.#mirror.all());
   }
 
-  /** What is there where we have never applied. Reads only. */
-  async inspect(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Inspection>> {
-    const groups = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
-    const found = await parallel([...groups.values()], width, (group) =>
-      group.length < listFrom ? this.#readEach(group, signal) : this.#readAll(group, signal),
-    );
-    const there = new Map(found.flat().map((object) => [keyOf(idOf(object)), object]));
-    return new Map(objects.map(({ key }) => [key, inspectionOf(there.get(key))]));
-  }
-
-  async #readEach(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
-    const found = await parallel(objects, width, async ({ object, id }) => {
-      const resource = await this.kinds.findServedAt(object.apiVersion, object.kind, signal);
-      if (resource === undefined) return undefined;
-      const live = await this.#client.get(resource, id, { metadataOnly: true, signal });
-      return live === undefined
-        ? undefined
-        : { ...live, apiVersion: object.apiVersion, kind: id.kind };
-    });
-    return found.filter((object) => object !== undefined);
-  }
-
-  async #readAll(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
-    const [first] = objects;
-    if (first === undefined) return [];
-    const { apiVersion, kind } = first.object;
-    const resource = await this.kinds.findServedAt(apiVersion, kind, signal);
-    if (resource === undefined) return [];
-    const namespace = first.id.namespace === "" ? undefined : first.id.namespace;
-    const list = await this.#client.list(resource, { namespace, metadataOnly: true, signal });
-    return list.items;
-  }
-
-  apply(
-    objects: readonly DesiredObject[],
-    asked: ReadonlyMap<string, readonly string[]>,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, ApplyReply>> {
-    return this.#applier.apply(objects, asked, signal);
-  }
-
   /** Waits, by watching, until CRDs are Established and Namespaces Active; says of each whether it is. */
   async establish(
     keys: readonly string[],
@@ -207,25 +144,29 @@ export class Workload {
     return new Map(keys.map((key) => [key, established.has(key)]));
   }
 
-  /** The health of objects, by key. Their kinds are watched from now on, until `stopLooking`. */
-  async look(
-    objects: readonly { readonly key: string; readonly live: Live }[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Health>> {
-    const kinds = new Set(objects.map(({ key }) => kindOfKey(key)));
-    const resources = await Promise.all(
-      [...kinds].map((kind) =>
-        this.kinds.findServed(
-          kind.slice(0, kind.indexOf("/")),
-          kind.slice(kind.indexOf("/") + 1),
-          signal,
-        ),
-      ),
-    );
-    await this.#health.follow(
-      resources.filter((r) => r !== undefined),
-      signal,
-    );
+  /** Who does something to objects here: the controller itself, or a user that is impersonated. */
+  as(user: string | undefined): Hands {
+    const key = user ?? "";
+    const held = this.#hands.get(key) ?? this.#handsOf(user);
+    this.#hands.set(key, held);
+    return held;
+  }
+
+  #handsOf(user: string | undefined): Hands {
+    const own = this.#client;
+    const client = user === undefined ? own : own.as(user);
+    const look: Look =
+      user === undefined
+        ? (objects, signal) => this.#look(objects, signal)
+        : this.#tenantHealth.lookAs(client);
+    const { kinds } = this;
+    return new Hands({ own, client, kinds, look, mirror: this.#mirror, onNews: this.#onNews });
+  }
+
+  /** The kinds of these objects are watched from now on, until `stopLooking`. */
+  async #look(...[objects, signal]: Parameters<Look>): ReturnType<Look> {
+    const keys = objects.map(({ key }) => key);
+    await this.#health.follow(await servedKinds(this.kinds, keys, signal), signal);
     return new Map(objects.map(({ key, live }) => [key, this.#lookAt(key, live)]));
   }
 
@@ -241,64 +182,8 @@ export class Workload {
   /** Nobody waits for anything: no watch of whole objects is kept. */
   stopLooking(): void {
     this.#health.stop();
+    this.#tenantHealth.stop();
   }
-
-  /** Takes our label off objects that stay. */
-  release(
-    entries: readonly Entry[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, RemovalReply>> {
-    return this.#remover.release(entries, signal);
-  }
-
-  /** Deletes objects, each after a quorum read and under its uid and resourceVersion. */
-  delete(
-    entries: readonly Entry[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, RemovalReply>> {
-    return this.#remover.delete(entries, signal);
-  }
-
-  /** Makes Flux harmless before its definitions go. Gives what is in the way. */
-  /** The data of a Secret, base64 by key; undefined when it does not exist. */
-  async secretData(
-    name: { readonly namespace: string; readonly name: string },
-    signal: AbortSignal,
-  ): Promise<Readonly<Record<string, string>> | undefined> {
-    const found = await this.#client.get(coreResources.secret, name, { signal });
-    if (found === undefined) return undefined;
-    const entries = Object.entries(asMap(found["data"])).map(
-      ([key, value]) => [key, asString(value) ?? ""] as const,
-    );
-    return Object.fromEntries(entries);
-  }
-
-  /** What the cluster's own Flux has applied last of its configuration; undefined when nothing. */
-  async appliedRevision(signal: AbortSignal): Promise<string | undefined> {
-    const kind = await this.kinds.findServed(
-      "kustomize.toolkit.fluxcd.io",
-      "Kustomization",
-      signal,
-    );
-    if (kind === undefined) return undefined;
-    const name = { namespace: "flux-system", name: "flux-system" };
-    const found = await this.#client.get(kind, name, { signal });
-    return asString(asMap(found?.["status"])["lastAppliedRevision"]);
-  }
-
-  disarmFlux(signal: AbortSignal): Promise<Problem | undefined> {
-    return this.#remover.disarmFlux(signal);
-  }
-}
-
-function inspectionOf(object: KubeObject | undefined): Inspection {
-  if (object === undefined) return { exists: false, ours: false };
-  const managedBy = managedElsewhere(object.metadata);
-  return { exists: true, ours: ownershipOf(object.metadata) !== "", managedBy };
-}
-
-function kindOfKey(key: string): string {
-  return key.split("/").slice(0, 2).join("/");
 }
 
 /** What says that the connection, not one kind, is in trouble. */

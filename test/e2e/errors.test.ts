@@ -88,7 +88,7 @@ type FleetCase = {
 const fleetCases: readonly FleetCase[] = [
   {
     code: "NamespaceNotAllowed",
-    message: /namespace default are refused/,
+    message: /names no serviceAccountName, and namespace default/,
     layers: () => [inline("l", [configMap("a")])],
     namespace: "default",
   },
@@ -774,7 +774,7 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
   let status: FleetMember["status"];
   const reconciler = new ClusterReconciler({
     hub: {
-      fleet: () => ({ spec: { layers: [] } }) as never,
+      fleet: () => ({ metadata: { namespace }, spec: { layers: [] } }) as never,
       fleetsBeside: () => [],
       freshMember: () => Promise.resolve(undefined),
       annotateMember: () => Promise.resolve(),
@@ -795,6 +795,7 @@ test("InternalError: what nobody foresaw reaches the status, without its stack",
       writeStatus: (_, written) => Promise.resolve((status = written) !== undefined),
       emit: () => Promise.resolve(),
     },
+    tenancy: { platformNamespaces: new Set([namespace]) },
     connections: {
       held: () => undefined,
       get: () => Promise.reject(new Error("unused")),

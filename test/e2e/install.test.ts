@@ -258,6 +258,16 @@ test("a layer waits for the one it depends on; removing it deletes what it creat
     "/ConfigMap/default/first",
     "apps/Deployment/default/first",
   ]);
+  // Server-side apply cannot empty a list of its own: it takes the list away, which is refused.
+  const emptied = applyFleet(hub, "ordered", "install-2", []);
+  await assert.rejects(emptied, /spec\.layers: Required value/);
+  const fleet = { namespace, name: "ordered" };
+  await hub.mergePatch(resources.fleet, fleet, { spec: { layers: [] } });
+  await until(async () => (await inventoryKeys(client)).length === 0, {
+    deadlineMs: 30_000,
+    what: "everything to be pruned",
+  });
+  assert.equal((await fleetReady(hub, "ordered")).status?.summary, "1/1");
   await client.close();
 });
 

@@ -16,7 +16,11 @@ import {
   controllerAccount,
   groundManifests,
   installManifests,
+  isInstalled,
+  receiverAccount,
   systemNamespace,
+  tenantManifests,
+  tokenSecretsDefault,
 } from "../../pkg/install/index.ts";
 import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
@@ -33,6 +37,7 @@ import {
   fleetOf,
   fleetReady,
   inline,
+  memberHas,
   memberOf,
   namespace,
   newCluster,
@@ -45,20 +50,38 @@ import {
   accountKubeconfig,
   startOwnController,
   startOwnHub,
+  startOwnReceiver,
   stopOwnHub,
   tellCluster,
   type OwnHub,
 } from "../harness/own-hub.ts";
+import {
+  covers,
+  definitionOf,
+  grantedBy,
+  ownKinds,
+  rightsOf,
+  textOf,
+  userOf,
+  type Right,
+  whatMay,
+} from "../harness/rights.ts";
 
 /** One production hub from `capitan install` to `capitan uninstall`; the tests build on each other. */
 const cluster = "prod-1";
 const image = `registry.example/capitan@sha256:${"a".repeat(64)}`;
 const controllerProcess = "controller-production";
-const user = `system:serviceaccount:${systemNamespace}:${controllerAccount}`;
+const receiverProcess = "receiver-production";
+
+const tenant = { namespace: "tenant", serviceAccount: "tenant", secrets: ["values"] };
+const tenantCluster = () => ({ cluster: "prod-2", workload: tenantWorkload });
 
 let lab: LabFile;
 let hub: OwnHub;
 let workload: KubeClient;
+/** The tenant's cluster. */
+let tenantWorkload: KubeClient;
+let tenantKubeconfig: string;
 let receiver: Server;
 /** The workload cluster's. */
 let kubeconfig: string;
@@ -84,18 +107,32 @@ before(async () => {
   const shared = await sharedHub();
   workload = (await newCluster(shared, cluster)).client;
   kubeconfig = await clusterKubeconfig(shared, { namespace, name: cluster });
+  tenantWorkload = (await newCluster(shared, "prod-2")).client;
+  tenantKubeconfig = await clusterKubeconfig(shared, { namespace, name: "prod-2" });
   await shared.close();
   hub = await startOwnHub(lab, "prodhub", lab.ports.lastWorkload - 4);
 });
 after(async () => {
   await stop(lab.dir, controllerProcess);
+  await stop(lab.dir, receiverProcess);
   await stopOwnHub(lab, hub);
   await workload.close();
+  await tenantWorkload.close();
   receiver.closeAllConnections();
   receiver.close();
 });
 
 const cli = (...args: readonly string[]) => capitan(args, hub.kubeconfigFile);
+
+/** What the command line installs, as data. */
+const installed = () => ({
+  image,
+  platformNamespaces: [namespace],
+  replicas: 2,
+  eventsAddress,
+  tokenSecrets: tokenSecretsDefault,
+  management: false,
+});
 
 /** The block of a page that begins with this line. */
 async function inDocs(page: string, firstLine: string): Promise<string> {
@@ -107,37 +144,42 @@ async function inDocs(page: string, firstLine: string): Promise<string> {
 }
 
 /** What the Deployment on the hub would run. */
-async function podTemplate(): Promise<KubeObject> {
-  const live = await hub.client.get(resources.deployment, {
-    namespace: systemNamespace,
-    name: controllerAccount,
-  });
+async function podTemplate(name: string): Promise<KubeObject> {
+  const live = await hub.client.get(resources.deployment, { namespace: systemNamespace, name });
   return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
 }
 
-async function startController(...more: readonly string[]): Promise<string> {
-  const [container] = asList(asMap((await podTemplate())["spec"])["containers"]).map(asMap);
+/** The process that a Deployment would run, with the rights of its account. */
+async function asInstalled(name: string, process: string, more: readonly string[] = []) {
+  const [container] = asList(asMap((await podTemplate(name))["spec"])["containers"]).map(asMap);
   const [node, main] = asList(container?.["command"]).map(String);
   assert.equal(node, "node");
   const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String), ...more];
-  const account = { namespace: systemNamespace, name: controllerAccount };
-  const kubeconfig = await accountKubeconfig(lab, hub, account);
-  return startOwnController(lab, { process: controllerProcess, kubeconfig, args });
+  const kubeconfig = await accountKubeconfig(lab, hub, { namespace: systemNamespace, name });
+  return { process, kubeconfig, args };
+}
+
+async function startController(...more: readonly string[]): Promise<string> {
+  return startOwnController(lab, await asInstalled(controllerAccount, controllerProcess, more));
 }
 
 test("capitan install --export prints what capitan install applies, and the API server takes all of it", async () => {
   const exported = await cli(...installArgs, "--export");
   assert.deepEqual([exported.code, exported.stderr], [0, ""]);
   assert.equal((await cli(...installArgs, "--export")).stdout, exported.stdout);
-  const options = {
-    image,
-    platformNamespaces: [namespace],
-    replicas: 2,
-    eventsAddress,
-    management: false,
-  };
   const printed = parseManifests(exported.stdout, "export");
-  assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(options))));
+  assert.deepEqual(printed, JSON.parse(JSON.stringify(installManifests(installed()))));
+  const without = await cli(...installArgs, "--export", "--no-receiver");
+  const ours = parseManifests(without.stdout, "export");
+  assert.ok(ours.length > 0 && !ours.some(({ metadata }) => metadata.name === receiverAccount));
+  const tokens = ["--receiver-token", "b", "--receiver-token", "a"];
+  const named = parseManifests((await cli(...installArgs, "--export", ...tokens)).stdout, "export");
+  const [role] = named.filter((o) => o.kind === "Role" && o.metadata.name === receiverAccount);
+  const ofSecrets = asList(role?.["rules"]).map(asMap).at(-1);
+  assert.deepEqual(
+    [ofSecrets?.["resources"], ofSecrets?.["resourceNames"]],
+    [["secrets"], ["a", "b"]],
+  );
   const first = await cli(...installArgs);
   assert.equal(first.code, 0, first.stderr);
   assert.equal(first.stdout, await inDocs("install.md", "Namespace/capitan-system created"));
@@ -157,8 +199,12 @@ test("capitan install --export prints what capitan install applies, and the API 
 });
 
 /** The Pod that the Deployment would make, changed. */
-async function tryPod(name: string, change: (spec: PodSpec) => void): Promise<void> {
-  const template = structuredClone(await podTemplate());
+async function tryPod(
+  account: string,
+  name: string,
+  change: (spec: PodSpec) => void,
+): Promise<void> {
+  const template = structuredClone(await podTemplate(account));
   const spec = template["spec"];
   change(spec as PodSpec);
   const metadata = { ...template.metadata, name, namespace: systemNamespace };
@@ -184,59 +230,82 @@ const relaxations: Readonly<Record<string, (spec: PodSpec) => void>> = {
   "host-path": ({ volumes }) => volumes.push({ name: "h", hostPath: { path: "/" } }),
 };
 
-test("M1 the Deployment's pod is accepted where `restricted` is enforced, and every relaxation of it is refused", async () => {
-  await tryPod("as-it-is", () => undefined);
-  for (const [name, relax] of Object.entries(relaxations)) {
-    await assert.rejects(
-      tryPod(name, relax),
-      { message: /violates PodSecurity "restricted/ },
-      name,
-    );
+test("M1 each Deployment's pod is accepted where `restricted` is enforced, and every relaxation of it is refused", async () => {
+  for (const account of [controllerAccount, receiverAccount]) {
+    await tryPod(account, "as-it-is", () => undefined);
+    for (const [name, relax] of Object.entries(relaxations)) {
+      await assert.rejects(
+        tryPod(account, name, relax),
+        { message: /violates PodSecurity "restricted/ },
+        `${account} ${name}`,
+      );
+    }
   }
 });
 
-type Right = { readonly verb: string; readonly resource: string; readonly namespace: string };
-type Rules = readonly { apiGroups: string[]; resources: string[]; verbs: string[] }[];
-
-/** What the roles grant, one line for each verb on each resource; namespace "" is the whole hub. */
-function granted(): readonly Right[] {
-  return groundManifests({ platformNamespaces: [namespace], management: true }).flatMap(
-    ({ kind, metadata, rules }) =>
-      /^(?:Cluster)?Role$/.test(kind)
-        ? (rules as Rules).flatMap(({ apiGroups: [group = ""], resources, verbs }) =>
-            resources.flatMap((resource) =>
-              verbs.map((verb) => ({
-                verb,
-                resource: `${group}/${resource}`,
-                namespace: metadata.namespace ?? "",
-              })),
-            ),
-          )
-        : [],
+test("the controller's rights have no wildcard and no write on Clusters; the API server agrees", async () => {
+  const rules = groundManifests({ platformNamespaces: [namespace], management: false }).flatMap(
+    (o) => (o["rules"] ?? []) as { apiGroups: string[]; resources: string[]; verbs: string[] }[],
   );
-}
+  for (const rule of rules) {
+    assert.ok(
+      ![...rule.apiGroups, ...rule.resources, ...rule.verbs].includes("*"),
+      JSON.stringify(rule),
+    );
+    const writes = rule.verbs.filter((verb) => !["get", "list", "watch"].includes(verb));
+    if (rule.apiGroups.includes("cluster.x-k8s.io")) assert.deepEqual(writes, []);
+  }
+  const may = whatMay(hub.client, controllerAccount);
+  assert.equal(await may("list", "cluster.x-k8s.io", "clusters"), true);
+  assert.equal(await may("patch", "cluster.x-k8s.io", "clusters"), false);
+  assert.equal(await may("get", "", "secrets", namespace), true);
+  assert.equal(await may("get", "", "secrets", "default"), false);
+  assert.equal(await may("list", "", "secrets"), false);
+  // Identities of clusters are made, never written again.
+  assert.equal(await may("create", "", "secrets", namespace), true);
+  assert.equal(await may("create", "", "secrets", "default"), false);
+  for (const verb of ["update", "patch", "delete"])
+    assert.equal(await may(verb, "", "secrets", namespace), false);
+  assert.equal(await may("update", "", "secrets"), false);
+  assert.equal(await may("create", "apps", "deployments"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers", namespace), true);
+  assert.equal(await may("patch", "capitan.dev", "fleetmembers", "default"), false);
+  assert.equal(await may("patch", "capitan.dev", "fleets", "default"), false);
+});
 
-/** The rights that a request needs: an apply that makes an object needs to create it too. */
-function rightsOf({ verb, group, resource, subresource, ...entry }: AuditEntry): readonly Right[] {
-  const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
-  const right = { verb, resource: name, namespace: entry.namespace };
-  return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
-}
-
-const covers = (grant: Right, need: Right) =>
-  grant.verb === need.verb &&
-  grant.resource === need.resource &&
-  (grant.namespace === "" || grant.namespace === need.namespace);
-const textOf = ({ verb, resource, namespace }: Right) =>
-  `${verb} ${resource} in ${namespace || "all"}`;
+/** What the roles of both processes grant, a tenant's among them. */
+const granted = () =>
+  grantedBy([
+    ...groundManifests({ platformNamespaces: [namespace], management: true }),
+    ...tenantManifests(tenant),
+  ]);
 
 /** Where the controller serves metrics and health. */
 let endpoint: string;
 
+/** Where Fleets are, what they select, and how their objects look. */
+type Ground = {
+  readonly namespace: string;
+  readonly cluster: string;
+  readonly workload: KubeClient;
+  /** The namespace on the cluster. */
+  readonly at: string;
+  readonly spec: object;
+  readonly more: readonly object[];
+};
+
+/** A layer whose object changes with `n`. */
 const set = (n: number) => [inline("l", [configMap("kept", { n: String(n) })])];
 
-/** Uses every right: a Fleet that changes often, loses a member and a cluster, and goes. */
-async function useEveryRight(): Promise<void> {
+/** Uses every right on Fleets: one that changes often, loses a member and a cluster, and goes. */
+async function useOwnKinds({
+  namespace,
+  cluster,
+  workload,
+  at,
+  spec,
+  more,
+}: Ground): Promise<void> {
   const { client } = hub;
   const gone = { namespace, name: "gone" };
   await client.apply(
@@ -249,27 +318,52 @@ async function useEveryRight(): Promise<void> {
     },
     { manager: "test" },
   );
-  await applyFleet(client, "rights", cluster, set(0));
-  const kept = { namespace: "default", name: "kept" };
+  const apply = (n: number) =>
+    applyFleet(
+      client,
+      "rights",
+      cluster,
+      [inline("l", [configMap("kept", { n: String(n) }, at)]), ...more],
+      spec,
+      namespace,
+    );
+  await apply(0);
+  const kept = { namespace: at, name: "kept" };
   const isAt = async (n: number) =>
     asMap((await workload.get(resources.configMap, kept))?.["data"])["n"] === String(n);
   // More revisions than are kept.
   for (let n = 0; n < 9; n++) {
-    await applyFleet(client, "rights", cluster, set(n));
+    await apply(n);
     await until(() => isAt(n), { deadlineMs: 20_000, what: `revision ${n}` });
   }
   await deleteNow(client, resources.cluster, gone);
-  await until(async () => (await memberOf(client, "rights", "gone")) === undefined, {
+  await until(async () => (await memberOf(client, "rights", "gone", namespace)) === undefined, {
     deadlineMs: 20_000,
     what: "the member of the deleted Cluster to go",
   });
-  await fleetReady(client, "rights");
+  await fleetReady(client, "rights", 60_000, namespace);
+}
+
+/** The rights of a platform namespace, and of a tenant's. */
+async function useEveryRight(): Promise<void> {
+  await useOwnKinds({ namespace, cluster, workload, at: "default", spec: {}, more: [] });
   await useInputs();
-  for (const name of ["rights", "inputs"]) {
-    await deleteNow(client, resources.fleet, { namespace, name });
-    await until(async () => (await fleetOf(client, name)) === undefined, {
+  const { namespace: home, serviceAccount: serviceAccountName } = tenant;
+  const spec = { serviceAccountName };
+  await putValues(home, home);
+  const more = [valuesLayer()];
+  await useOwnKinds({ namespace: home, ...tenantCluster(), at: home, spec, more });
+  await useManagement();
+  for (const name of [
+    { namespace, name: "rights" },
+    { namespace, name: "inputs" },
+    { namespace, name: "management" },
+    { namespace: home, name: "rights" },
+  ]) {
+    await deleteNow(hub.client, resources.fleet, name);
+    await until(async () => (await fleetOf(hub.client, name.name, name.namespace)) === undefined, {
       deadlineMs: 30_000,
-      what: `Fleet ${name} to go`,
+      what: `Fleet ${name.namespace}/${name.name} to go`,
     });
   }
 }
@@ -285,16 +379,41 @@ const lostRotation: KubeObject = {
     decryption: { secretRef: { name: "none" } },
   },
 };
+/** Sets the tenant up as `capitan create tenant` does, here and on its cluster. */
+async function setUpTenant(): Promise<void> {
+  const { namespace: home } = tenant;
+  const made = await cli("create", "tenant", home, "--secret", "values");
+  assert.equal(made.code, 0, made.stderr);
+  await tellCluster(
+    hub.client,
+    { namespace: home, name: tenantCluster().cluster },
+    tenantKubeconfig,
+  );
+  const args = ["--secret", "values", "--cluster", tenantCluster().cluster];
+  const both = await cli("create", "tenant", home, ...args, "--cluster-role", "cluster-admin");
+  assert.equal(both.code, 0, both.stderr);
+}
+
+/** Values for a layer's template: where its object is to be. */
+async function putValues(inNamespace: string, at: string): Promise<void> {
+  const values = configMap("rights-values", { "values.yaml": `at: ${at}\n` }, inNamespace);
+  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+}
+
+const valuesLayer = () => ({
+  name: "values",
+  oci: { url: `oci://${lab.registry}/rights/values`, insecure: true, ref: { tag: "v2.9.4" } },
+  valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
+});
 
 /** A ConfigMap with values, and an identity for a cluster whose Flux decrypts; nobody serves Flux's kinds there. */
 async function useInputs(): Promise<void> {
   const url = (name: string) => `oci://${lab.registry}/rights/${name}`;
   await pushFiles(`${url("flux")}:v2.9.4`, { "a.json": JSON.stringify(configMap("flux")) });
   const template =
-    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values}\ndata:\n  a: {{quote values.a}}\n";
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: values\n  namespace: {{values.at}}\n";
   await pushFiles(`${url("values")}:v2.9.4`, { "a.yaml.hbs": template });
-  const values = { ...configMap("rights-values", { "values.yaml": "a: b\n" }, namespace) };
-  await hub.client.apply(resources.configMap, values as KubeObject, { manager: "test" });
+  await putValues(namespace, "default");
   const sync = {
     git: { url: "https://git.example/fleet" },
     follow: "Tag",
@@ -303,11 +422,7 @@ async function useInputs(): Promise<void> {
   const artifact = { url: url("flux"), insecure: true };
   await applyFleet(hub.client, "inputs", cluster, [
     { name: "flux", flux: { version: "2.9.4", artifact, sync } },
-    {
-      name: "values",
-      oci: { url: url("values"), insecure: true, ref: { tag: "v2.9.4" } },
-      valuesFrom: [{ kind: "ConfigMap", name: "rights-values" }],
-    },
+    valuesLayer(),
   ]);
   await hub.client.apply(resources.keyRotation, lostRotation, { manager: "test" });
   const identity = { namespace, name: `${cluster}-age-1` };
@@ -317,17 +432,113 @@ async function useInputs(): Promise<void> {
   });
 }
 
-test("M2 the controller is granted what it uses and uses what it is granted; no wildcard, no impersonation", async () => {
+/** A delivery that wakes up a Fleet. */
+async function useReceiver(): Promise<void> {
+  const own = await asInstalled(receiverAccount, receiverProcess);
+  const url = await startOwnReceiver(lab, own);
+  const token = "a-token-of-16-bytes-or-more";
+  const [name] = tokenSecretsDefault;
+  const metadata = { namespace, name: name ?? "" };
+  const secret = { apiVersion: "v1", kind: "Secret", metadata, stringData: { token } };
+  await hub.client.apply(resources.secret, secret, { manager: "test" });
+  const spec = {
+    type: "generic",
+    secretRef: { name },
+    resources: [{ kind: "Fleet", matchLabels: {} }],
+  };
+  const receiver = {
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "Receiver",
+    metadata: { namespace, name: "rights" },
+    spec,
+  };
+  await hub.client.apply(resources.receiver, receiver, { manager: "test" });
+  await applyFleet(hub.client, "woken", "nobody", set(0));
+  const posted = async () => {
+    const live = await hub.client.get(resources.receiver, receiver.metadata);
+    const path = asString(asMap(live?.["status"])["webhookPath"]);
+    const reply = await fetch(`${url}${path}`, { method: "POST" });
+    return (await reply.text()) === "1 Fleet is woken\n";
+  };
+  await until(posted, { deadlineMs: 20_000, what: "a delivery to be accepted" });
+  const asked = async () =>
+    (await fleetOf(hub.client, "woken"))?.status?.lastHandledReconcileAt !== undefined;
+  await until(asked, { deadlineMs: 10_000, what: "the Fleet to be asked" });
+  await stop(lab.dir, receiverProcess);
+  await deleteNow(hub.client, resources.fleet, { namespace, name: "woken" });
+}
+
+/** A Fleet that brings to the hub all that it may bring there, Capitan itself too, and takes away what it may. */
+async function useManagement(): Promise<void> {
+  const { client } = hub;
+  const own = installManifests({ ...installed(), management: true });
+  const more = own
+    .filter(({ kind }) => kind !== "Namespace" && kind !== "CustomResourceDefinition")
+    .map((object) => {
+      const metadata = { ...object.metadata, name: `${object.metadata.name}-more` };
+      return { ...object, metadata };
+    });
+  const others = [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "rights-more" } },
+    definitionOf("things", "rights.example"),
+  ];
+  const place = { namespace, name: "rights-more" };
+  const going = [
+    configMap("rights-more", {}, namespace),
+    { apiVersion: "v1", kind: "Secret", metadata: place },
+    { ...inlineFleet({ never: "" }), metadata: place },
+    ...ownKinds(place),
+    { apiVersion: "cluster.x-k8s.io/v1beta2", kind: "Cluster", metadata: place, spec: {} },
+  ];
+  const deliver = (...objects: readonly object[]) => {
+    const layers = [inline("hub", objects, { wait: false })];
+    const spec = { target: "Management", layers };
+    const fleet = { apiVersion: "capitan.dev/v1alpha1", kind: "Fleet", spec };
+    const metadata = { namespace, name: "management" };
+    return client.apply(resources.fleet, { ...fleet, metadata }, { manager: "test" });
+  };
+  const kept = [...own, ...more, ...others];
+  await deliver(...kept, ...going);
+  await fleetReady(client, "management");
+  await client.mergePatch(resources.fleet, place, { metadata: { labels: { drift: "1" } } });
+  await deliver(...kept);
+  await memberHas(client, "management", "management", "RemovalNeedsApproval");
+  assert.equal((await cli("approve", "member", "management", "--yes")).code, 0);
+  await fleetReady(client, "management");
+  assert.equal(await client.get(resources.cluster, place), undefined);
+  // What it has made stays: to take it away again nobody has the right.
+  await client.mergePatch(
+    resources.fleet,
+    { namespace, name: "management" },
+    { spec: { deletionPolicy: "Orphan" } },
+  );
+  await fleetReady(client, "management");
+}
+
+const inlineFleet = (matchLabels: object) => ({
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "Fleet",
+  spec: { clusterSelector: { matchLabels }, layers: set(0) },
+});
+
+test("M2 controller and receiver are granted what they use and use what they are granted; no wildcard, and to act only as a tenant's account", async () => {
   await tellCluster(hub.client, { namespace, name: cluster }, kubeconfig);
+  assert.equal((await cli(...installArgs, "--management")).code, 0);
+  await setUpTenant();
   endpoint = await startController();
   await useEveryRight();
+  await useReceiver();
   const grants = granted();
+  const users = new Set([controllerAccount, receiverAccount].map(userOf));
   let requests: readonly AuditEntry[] = [];
   // The Lease is renewed every two seconds, whatever the scenario does.
   const isAllUsed = async () => {
     const all = await auditOf(lab.dir, hub.name).since(0);
-    requests = all.filter((entry) => entry.user === user && entry.resource !== "");
-    const used = requests.flatMap(rightsOf);
+    requests = all.filter((entry) => users.has(entry.user) && entry.resource !== "");
+    // Who delivers the receiver's Role must have what is in it.
+    const given = grants.filter(({ user }) => user === userOf(receiverAccount));
+    const handedOn = given.map((right) => ({ ...right, user: userOf(controllerAccount) }));
+    const used = [...requests.flatMap(rightsOf), ...handedOn];
     const unused = grants.filter((grant) => !used.some((need) => covers(grant, need)));
     assert.deepEqual(unused.map(textOf), [], "granted and not used");
     return true;
@@ -340,9 +551,28 @@ test("M2 the controller is granted what it uses and uses what it is granted; no 
     requests.filter(({ code }) => code === 403),
     [],
   );
-  assert.ok(!grants.some((grant) => /\*|impersonate|escalate|bind/.test(textOf(grant))));
+  assert.ok(!grants.some(({ verb, resource }) => /\*/.test(`${verb}${resource}`)));
+  assert.ok(!grants.some(({ verb }) => /escalate|bind/.test(verb)));
+  const acts = grants.filter(({ verb }) => verb === "impersonate").map(textOf);
+  assert.equal(acts.length, 1, acts.join());
+  assert.match(acts[0] ?? "", /impersonate \/serviceaccounts in tenant$/);
   const secrets = grants.filter(({ resource }) => resource === "/secrets");
-  assert.deepEqual([...new Set(secrets.map((right) => right.namespace))], [namespace]);
+  const isForAll = (right: Right) => right.namespace === "";
+  assert.deepEqual(
+    secrets.filter(isForAll).map(({ verb }) => verb),
+    ["list", "watch"],
+  );
+  const writes = secrets.filter(({ verb }) => /patch|delete|update/.test(verb));
+  assert.deepEqual([...new Set(writes.map((right) => right.namespace))], [namespace]);
+  const management = groundManifests({ platformNamespaces: [namespace], management: true }).filter(
+    ({ metadata }) => metadata.name.includes("-management"),
+  );
+  const discovery = new Discovery(hub.client);
+  for (const object of [...management, ...tenantManifests(tenant).filter(isInstalled)]) {
+    const resource = await discovery.find(object.apiVersion, object.kind);
+    assert.ok(resource !== undefined);
+    await deleteNow(hub.client, resource, object.metadata);
+  }
 });
 
 /** The value of one series; undefined when there is none. */
@@ -379,7 +609,8 @@ test("every documented metric is served; clusters are named by gauges only, and 
   const repaired = async () => (valueOf(await scrape(), "capitan_repaired_objects_total") ?? 0) > 0;
   await until(repaired, { deadlineMs: 10_000, what: "a repair to be counted" });
   const text = await scrape();
-  for (const name of Object.keys(metricSpecs)) assert.ok(text.includes(`# HELP ${name} `), name);
+  for (const [name, spec] of Object.entries(metricSpecs))
+    assert.equal(text.includes(`# HELP ${name} `), !("by" in spec) || spec.by === "both", name);
   assert.equal(valueOf(text, "capitan_leader"), 1);
   assert.equal(valueOf(text, "capitan_cluster_connected", ...of), 1);
   assert.equal(valueOf(text, "capitan_connected_clusters"), 1);
@@ -453,7 +684,7 @@ test("the same events reach --events-addr in the schema of Flux, success include
   ]);
   assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
   const sameEvents = async () => {
-    const { items } = await hub.client.list(resources.event, { namespace });
+    const { items } = await hub.client.list(resources.event);
     const sent = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
     assert.deepEqual(
       told.map(({ message }) => message).sort(),
@@ -538,14 +769,7 @@ async function comesBackDuring(...args: readonly string[]): Promise<void> {
     const held = proxy.on({ method: "PATCH", path: /\/fleets\// }).hold();
     const command = capitan(args, file);
     await until(() => held.waiting > 0, { deadlineMs: 30_000, what: "the finalizer's patch" });
-    const options = {
-      image,
-      platformNamespaces: [namespace],
-      replicas: 2,
-      eventsAddress,
-      management: false,
-    };
-    const deployment = installManifests(options).find(({ kind }) => kind === "Deployment");
+    const deployment = installManifests(installed()).find(({ kind }) => kind === "Deployment");
     assert.ok(deployment !== undefined);
     await hub.client.apply(resources.deployment, deployment, { manager: "gitops" });
     held.release();

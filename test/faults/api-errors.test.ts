@@ -6,7 +6,6 @@ import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { killServer, restartServer } from "../../hack/lab/faults.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf, type FleetMember } from "../../pkg/api/index.ts";
-import { decodeInventory, type Inventory } from "../../pkg/inventory/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
@@ -38,6 +37,7 @@ import {
   swapKubeconfig,
   type AuditEntry,
   type LoggedRequest,
+  inventoryOf,
 } from "./harness/index.ts";
 import { MemberHub } from "./harness/member-hub.ts";
 
@@ -101,16 +101,6 @@ async function requestsAbout(
 
 const countOf = (entries: readonly AuditEntry[], verb: string) =>
   entries.filter((entry) => entry.verb === verb).length;
-
-/** The inventory as it is in a workload cluster. */
-async function inventoryOf(client: KubeClient): Promise<Inventory> {
-  const { items } = await client.list(resources.configMap, { namespace: "capitan-system" });
-  const documents = items.map(({ metadata, ...object }) => ({
-    name: metadata.name,
-    data: asMap(object["data"]) as Record<string, string>,
-  }));
-  return decodeInventory(documents).inventory;
-}
 
 const customResource = (kind: string, version = "v1"): Resource => ({
   group: "apie.example.com",

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
-import { decodeInventory } from "../../pkg/inventory/index.ts";
-import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { idOf, keyOf, labels, type KubeObject, type Resource } from "../../pkg/object/index.ts";
 import {
@@ -15,7 +13,7 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
-import { ApiProxy, auditOf, lives, type Audit } from "./harness/index.ts";
+import { ApiProxy, auditOf, inventoryOf, lives, type Audit } from "./harness/index.ts";
 import { MemberHub, type Wish } from "./harness/member-hub.ts";
 
 const cluster = { namespace: "fleet", name: "crash" };
@@ -105,15 +103,6 @@ async function clean(): Promise<void> {
   }
 }
 
-async function inventoryKeys(): Promise<readonly string[]> {
-  const { items } = await workload.list(resources.configMap, { namespace: "capitan-system" });
-  const documents = items.map(({ metadata, ...object }) => ({
-    name: metadata.name,
-    data: asMap(object["data"]) as Record<string, string>,
-  }));
-  return [...decodeInventory(documents).inventory.keys()].sort();
-}
-
 /** One controller's life until there is nothing more to do, or until the link is cut under it. */
 async function live(members: MemberHub): Promise<void> {
   const controller = members.start();
@@ -168,7 +157,10 @@ async function play([, first, then]: Story, crash: { n: number; lose: boolean } 
   const entries = (await audit.since(mark)).filter((e) => e.userAgent === "capitan-controller");
   const own = entries.filter((entry) => entry.namespace !== "capitan-system");
   const found = await ours();
-  assert.deepEqual(await inventoryKeys(), found.map((object) => keyOf(idOf(object))).sort());
+  assert.deepEqual(
+    [...(await inventoryOf(workload)).keys()].sort(),
+    found.map((object) => keyOf(idOf(object))).sort(),
+  );
   return {
     writes: proxy.writes - writes,
     isCut,

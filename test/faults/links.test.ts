@@ -14,7 +14,6 @@ import { pidOf, signal } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
-import { decodeInventory, inventoryNamespace } from "../../pkg/inventory/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseWorkloadKubeconfig } from "../../pkg/kubeconfig/index.ts";
@@ -47,6 +46,7 @@ import {
   TcpProxy,
   writes,
   type AuditEntry,
+  inventoryOf,
 } from "./harness/index.ts";
 
 /** A real workload cluster of these tests. */
@@ -434,15 +434,6 @@ test("R5 a rejected token on every watch at once: with the new kubeconfig all is
   }
 });
 
-async function inventoryOf({ client }: Site): Promise<readonly string[]> {
-  const { items } = await client.list(resources.configMap, { namespace: inventoryNamespace });
-  const documents = items.map((item) => ({
-    name: item.metadata.name,
-    data: asMap(item["data"]) as Readonly<Record<string, string>>,
-  }));
-  return [...decodeInventory(documents).inventory.keys()].sort();
-}
-
 test("R6 a kubeconfig rotated in the middle of an apply: it goes on with the new one, each object made once, inventory exact", async (t) => {
   for (const n of [1, 7, 23]) {
     const fleet = `links-r6-${n}`;
@@ -466,7 +457,7 @@ test("R6 a kubeconfig rotated in the middle of an apply: it goes on with the new
       names.map((name) => [`create configmaps default/${name}`, 1]).sort(),
     );
     assert.deepEqual(
-      (await inventoryOf(one)).filter((key) => key.includes("/r6-")),
+      [...(await inventoryOf(one.client)).keys()].filter((key) => key.includes("/r6-")),
       names.map((name) => `/ConfigMap/default/${name}`).sort(),
     );
     assert.equal((await memberOf(hub, fleet, "links-1"))?.status?.objects, names.length);

@@ -11,14 +11,18 @@ import { startController } from "../../hack/lab/controller.ts";
 import { startLab, stopLab } from "../../hack/lab/lab.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
+import { inventoryName, inventoryNamespace } from "../../pkg/inventory/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
+import { idOf, keyOf, labels, ownershipOf } from "../../pkg/object/index.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import {
   auditOf,
+  inventoryOf,
   isLease,
   requestsSince,
   writesSince,
   type Audit,
+  type AuditEntry,
   type Mark,
 } from "./harness/index.ts";
 import {
@@ -69,16 +73,66 @@ test("200 repairs of each kind of drift: every one is put back (p50 and p99 are 
   ]);
   await applyFleet(hub, "drifting", "drifting", layers);
   await fleetReady(hub, "drifting");
+  const audits = [auditOf(lab.dir, "hub"), auditOf(lab.dir, "drifting")] as const;
+  const [hubMark = 0, mark = 0] = await settled(audits);
+  const startedMs = performance.now();
   for (const act of acts) {
     const times = await repairTimes(client, act, "default", names(act.resource.kind));
     assert.equal(times.length, 200);
     const ms = (p: number) => rounded(percentile(times, p), 1);
     t.diagnostic(`${act.name}: p50 ${ms(50)} ms, p99 ${ms(99)} ms`);
   }
+  const [last] = acts.slice(-1);
+  assert.ok(last !== undefined);
+  const lastMs = Date.now();
+  await repairTimes(client, last, "default", names(last.resource.kind).slice(0, 1));
+  await until(async () => (await appliedMs("drifting")) >= lastMs, {
+    deadlineMs: 5_000,
+    what: "the status to tell of the last repair",
+  });
+  await until(() => isWrittenDown(client), {
+    deadlineMs: 5_000,
+    what: "the inventory to say what the API server says",
+  });
+  const seconds = (performance.now() - startedMs) / 1_000;
+  const asked = await requestsSince(audits[0], hubMark);
+  const told = asked.filter(({ subresource }) => subresource === "status");
+  t.diagnostic(`${told.length} statuses in ${Math.round(seconds)} s`);
+  assert.ok(told.length <= seconds + 1, "a cluster that drifts waits for the hub");
+  const ofFleets = asked.filter(({ resource }) => /^fleet(s|revisions)$/.test(resource));
+  assert.ok(ofFleets.length < 10, "Fleets are asked to decide about repairs");
+  const written = (await requestsSince(audits[1], mark)).filter(isShard).length;
+  const deletions = acts.filter(({ name }) => name === "object deleted").length * 200;
+  t.diagnostic(`${written} writes of the inventory's four parts, ${deletions} of deleted objects`);
+  assert.ok(written <= deletions + 4 * (seconds + 1), "the inventory is written for each repair");
   const member = await memberOf(hub, "drifting", "drifting");
   assert.equal(member?.status?.conditions?.[0]?.status, "True");
   await client.close();
 });
+
+const isShard = ({ verb, namespace, name }: AuditEntry) =>
+  verb === "update" && namespace === inventoryNamespace && name !== inventoryName;
+
+/** Whether the inventory has what the API server says of every owned object: a restart would then apply none. */
+async function isWrittenDown(client: KubeClient): Promise<boolean> {
+  const inventory = await inventoryOf(client);
+  const options = { labelSelector: labels.owner, metadataOnly: true };
+  const lists = await Promise.all(
+    [resources.configMap, resources.secret].map((kind) => client.list(kind, options)),
+  );
+  const found = lists.flatMap(({ items }) => items);
+  assert.equal(found.length, inventory.size);
+  return found.every((object) => {
+    const entry = inventory.get(keyOf(idOf(object)));
+    return entry?.uid === object.metadata.uid && entry?.own === ownershipOf(object.metadata);
+  });
+}
+
+/** When the status of the Fleet's one member says that something was last applied. */
+async function appliedMs(name: string): Promise<number> {
+  const member = await memberOf(hub, name, name);
+  return Date.parse(member?.status?.lastAppliedTime ?? "");
+}
 
 test("ten thousand objects in one member: applied, exact, repaired, and a restart writes nothing", async (t) => {
   const count = 10_000;

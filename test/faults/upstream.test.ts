@@ -12,7 +12,7 @@ import { assertAlive, relaunch, stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import type { FleetMember } from "../../pkg/api/index.ts";
-import { decodeInventory, inventoryNamespace } from "../../pkg/inventory/index.ts";
+import { controllerAccount } from "../../pkg/install/index.ts";
 import { asList, asMap, asString, encodeJson, parseJson } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type KubeObject, type Resource } from "../../pkg/object/index.ts";
@@ -44,6 +44,7 @@ import {
   writes,
   type Audit,
   type AuditEntry,
+  inventoryOf,
 } from "./harness/index.ts";
 
 /** A real workload cluster of these tests. */
@@ -147,7 +148,7 @@ async function behindProxy(t: TestContext): Promise<Upstream> {
   const proxy = await ApiProxy.start({ kubeconfig: await readFile(own.hubKubeconfig, "utf8") });
   t.after(() => proxy.close());
   // With the rights of its own token, which the proxy forwards.
-  const file = join(dir, "controller", "kubeconfig");
+  const file = join(dir, controllerAccount, "kubeconfig");
   const [user] = asList(asMap(parseJson(await readFile(file, "utf8")))["users"]);
   const token = asString(asMap(asMap(user)["user"])["token"]) ?? "";
   await writeFile(file, proxy.kubeconfig({ token }));
@@ -527,15 +528,6 @@ async function denyDelete({ client }: Site, prefix: string): Promise<() => Promi
   };
 }
 
-async function inventoryHas({ client }: Site, key: string): Promise<boolean> {
-  const { items } = await client.list(resources.configMap, { namespace: inventoryNamespace });
-  const documents = items.map((item) => ({
-    name: item.metadata.name,
-    data: asMap(item["data"]) as Readonly<Record<string, string>>,
-  }));
-  return decodeInventory(documents).inventory.has(key);
-}
-
 test("kustomize-controller#1664 a broken artifact, then one that lacks an object whose DELETE is denied: it stays in the inventory, and goes when it may", async (t) => {
   t.after(() => withdrawn("up-kc"));
   const url = `oci://${lab.registry}/up/kc`;
@@ -545,11 +537,11 @@ test("kustomize-controller#1664 a broken artifact, then one that lacks an object
   const layers = [{ name: "l", oci: { url, insecure: true } }];
   await applyFleet(hub, "up-kc", "up-1", layers, { interval: "1s" });
   await fleetReady(hub, "up-kc");
-  assert.ok(await inventoryHas(one, key));
+  assert.ok((await inventoryOf(one.client)).has(key));
   const allow = await denyDelete(one, "up-kc-old");
   await pushFiles(url, { "a.yaml": yaml("up-kc-a", "2"), "old.yaml": "data: [" });
   await fleetHas(hub, "up-kc", "ManifestInvalid");
-  assert.ok(await inventoryHas(one, key));
+  assert.ok((await inventoryOf(one.client)).has(key));
   assert.equal(await valueOf(one, "up-kc-a"), "1", "nothing of the broken one was applied");
   await pushFiles(url, { "a.yaml": yaml("up-kc-a", "3") });
   const member = await memberHas(hub, "up-kc", "up-1", "RemovalBlocked");
@@ -561,11 +553,11 @@ test("kustomize-controller#1664 a broken artifact, then one that lacks an object
   await pushFiles(url, { "a.yaml": yaml("up-kc-a", "4") });
   await becomes(one, "up-kc-a", "4");
   await memberHas(hub, "up-kc", "up-1", "RemovalBlocked");
-  assert.ok(await inventoryHas(one, key));
+  assert.ok((await inventoryOf(one.client)).has(key));
   assert.equal(await valueOf(one, "up-kc-old"), "1");
   await allow();
   await becomes(one, "up-kc-old", undefined);
   await fleetReady(hub, "up-kc");
-  assert.equal(await inventoryHas(one, key), false);
+  assert.equal((await inventoryOf(one.client)).has(key), false);
   assert.equal((await memberOf(hub, "up-kc", "up-1"))?.status?.objects, 1);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
-import type { FleetMember, FleetRevision, KeyRotation } from "../../pkg/api/index.ts";
+import type { Fleet, FleetMember, FleetRevision, KeyRotation } from "../../pkg/api/index.ts";
 import {
   Identities,
   RotationReconciler,
@@ -131,13 +131,13 @@ class World {
     };
     return new Identities(
       {
-        identitySecrets: ({ name }) =>
+        identitySecrets: (_, { name }) =>
           Promise.resolve(
             [...this.secrets.values()].filter(
               ({ metadata }) => metadata.labels?.["cluster.x-k8s.io/cluster-name"] === name,
             ),
           ),
-        createSecret: (secret) =>
+        createSecret: (_, secret) =>
           isController ? this.write(() => create(secret)) : Promise.resolve(create(secret)),
       },
       () => generateIdentity(randomBytes),
@@ -186,6 +186,7 @@ function controllerOf(world: World): RotationReconciler {
         controlPlaneInitialized: true,
         context: { namespace, name: name.name } as never,
       }),
+      fleet,
       membersOn: ({ name }) => [memberOf(name, world)],
       revision: (_, __) => Promise.resolve(revisionOf(world)),
       revisionsOf: () => Promise.resolve([]),
@@ -205,17 +206,19 @@ function controllerOf(world: World): RotationReconciler {
         const name = key.split("/")[1] ?? "";
         return {
           clusterId: name,
-          secretData: ({ name: secret }) => Promise.resolve(secretOn(world, name, secret)),
-          appliedRevision: () => Promise.resolve(world.applied.get(name)),
+          as: () => ({
+            secretData: ({ name: secret }) => Promise.resolve(secretOn(world, name, secret)),
+            appliedRevision: () => Promise.resolve(world.applied.get(name)),
+          }),
         };
       },
     },
-    secrets: { secret: ({ name }) => Promise.resolve(world.secrets.get(name)) },
+    secrets: { secretAs: (_, { name }) => Promise.resolve(world.secrets.get(name)) },
     identities: world.identities(true),
     gitWriters: open,
     gitRepositories: (location, access) => new GitRepository(location, { ...access, cache }),
     repositories: () => assert.fail("no registry here"),
-    platformNamespaces: new Set([namespace]),
+    tenancy: { platformNamespaces: new Set([namespace]) },
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), random: Math.random },
     log: quiet,
   };
@@ -227,6 +230,13 @@ function secretOn(world: World, cluster: string, secret: string) {
   const word = world.words.get(cluster);
   return word === undefined ? undefined : { word: base64(word) };
 }
+
+const fleet = (name: { readonly namespace: string; readonly name: string }): Fleet => ({
+  apiVersion: "",
+  kind: "Fleet",
+  metadata: name,
+  spec: { layers: [] } as never,
+});
 
 const memberOf = (name: string, { pinned }: World): FleetMember => ({
   apiVersion: "",
@@ -279,7 +289,11 @@ async function live(world: World): Promise<void> {
   world.pinned = tip.commit;
   for (const name of names) {
     const before = world.planted.get(name);
-    const keys = await world.identities(false).of({ namespace, name }, before, signal());
+    const keys = await world.identities(false).of(
+      { namespace, name },
+      { as: undefined, planted: before },
+      signal(),
+    );
     world.planted.set(name, keys.data);
     const held = await identitiesIn(Object.values(keys.data));
     for (const [path, bytes] of tip.files) {

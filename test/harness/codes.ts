@@ -56,12 +56,27 @@ const commandCodes: readonly Code[] = [
 
 /** What only who writes Git is told; `test/git/publish.test.ts` and `test/e2e/bootstrap.test.ts` make them true. */
 const publishCodes: readonly Code[] = ["GitConflict", "GitIdentityMissing", "GitPushRejected"];
+/** The codes of Receivers; `test/e2e/receiver.test.ts` makes them true. */
+const receiverCodes: readonly Code[] = ["ReceiverTokenInvalid", "ReceiverTokenRefused"];
+
+/** The codes of clusters through Git; `test/git/clusters.test.ts` and `test/e2e/templates.test.ts` make them true. */
+const clusterCommandCodes: readonly Code[] = [
+  "ClusterTemplateInvalid",
+  "FileEdited",
+  "LayersLeft",
+  "NameInvalid",
+  "ParameterInvalid",
+  "SecretExposed",
+  "VersionRefused",
+];
 
 /** `test/e2e/identity.test.ts` makes it true. */
 const identityCodes: readonly Code[] = ["IdentityLost"];
 
 /** `test/e2e/rotation.test.ts` and `pkg/rotation` make them true. */
 const rotationCodes: readonly Code[] = ["KeyRetired", "RecipientUnknown", "RotationUnsafe"];
+/** The codes about Fleets that act as a ServiceAccount; `test/e2e/tenancy.test.ts` makes them true. */
+const tenancyCodes: readonly Code[] = ["AccessDenied", "ImpersonationRefused"];
 
 /** What no condition shows for long; `pkg/render/render.test.ts` makes it true. */
 const passingCodes: readonly Code[] = ["RendererBusy"];
@@ -74,7 +89,10 @@ export const codesOfOtherTests: readonly Code[] = [
   ...publishCodes,
   ...identityCodes,
   ...rotationCodes,
+  ...receiverCodes,
+  ...tenancyCodes,
   ...commandCodes,
+  ...clusterCommandCodes,
   ...passingCodes,
 ];
 

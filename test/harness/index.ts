@@ -141,8 +141,9 @@ export async function memberOf(
   hub: KubeClient,
   fleet: string,
   cluster: string,
+  inNamespace = namespace,
 ): Promise<FleetMember | undefined> {
-  const { items } = await hub.list(resources.fleetMember, { namespace });
+  const { items } = await hub.list(resources.fleetMember, { namespace: inNamespace });
   return (items as unknown as readonly FleetMember[]).find(
     ({ spec }) => spec.fleetRef.name === fleet && spec.clusterRef.name === cluster,
   );
@@ -155,11 +156,12 @@ export function memberHas(
   cluster: string,
   reason: string,
   deadlineMs = readyMs,
+  inNamespace = namespace,
 ): Promise<FleetMember> {
   let last = "";
   return until(
     async () => {
-      const member = await memberOf(hub, fleet, cluster);
+      const member = await memberOf(hub, fleet, cluster, inNamespace);
       const ready = conditionOf(member?.status?.conditions, "Ready");
       last = `${ready?.reason ?? "no condition"}: ${ready?.message ?? ""}`;
       if (ready?.reason !== reason) throw new Error(`it is ${last}`);
@@ -176,10 +178,11 @@ export async function fleetReady(
   hub: KubeClient,
   fleet: string,
   deadlineMs = readyMs,
+  inNamespace = namespace,
 ): Promise<Fleet> {
   return until(
     async () => {
-      const found = await fleetOf(hub, fleet);
+      const found = await fleetOf(hub, fleet, inNamespace);
       const ready = conditionOf(found?.status?.conditions, "Ready");
       if (ready?.reason !== "ReconciliationSucceeded")
         throw new Error(`it is ${ready?.reason ?? "without condition"}: ${ready?.message ?? ""}`);

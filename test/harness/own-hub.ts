@@ -118,31 +118,38 @@ function clusterDefinition() {
   };
 }
 
+type OwnProcess = {
+  readonly process: string;
+  readonly kubeconfig: string;
+  readonly args: readonly string[];
+};
+
 /** Starts a controller of this hub as a process, waits until it leads, and gives the address of its endpoint. */
-export async function startOwnController(
+export function startOwnController(lab: LabFile, own: OwnProcess): Promise<string> {
+  const places = ["--metrics-address=127.0.0.1:0", `--cache-dir=${join(lab.dir, own.process)}`];
+  return startOwn(lab, { ...own, args: [...own.args, ...places] }, '"leading"');
+}
+
+/** Starts a receiver of this hub as a process, and gives the address to which providers post. */
+export function startOwnReceiver(lab: LabFile, own: OwnProcess): Promise<string> {
+  const places = ["--metrics-address=127.0.0.1:0", "--address=127.0.0.1:0"];
+  return startOwn(lab, { ...own, args: [...own.args, ...places] }, '"receiving"');
+}
+
+/** Starts a process, waits until its log has the words, and gives the address of the port in it. */
+async function startOwn(
   lab: LabFile,
-  {
-    process: name,
-    kubeconfig,
-    args,
-  }: {
-    readonly process: string;
-    readonly kubeconfig: string;
-    readonly args: readonly string[];
-  },
+  { process: name, kubeconfig, args }: OwnProcess,
+  words: string,
 ): Promise<string> {
   const logFile = join(lab.dir, "log", `${name}.log`);
   const before = (await readFile(logFile, "utf8").catch(() => "")).length;
-  await launch(lab.dir, {
-    name,
-    command: process.execPath,
-    args: [...args, "--metrics-address=127.0.0.1:0", `--cache-dir=${join(lab.dir, name)}`],
-    env: { KUBECONFIG: kubeconfig },
-  });
+  const env = { KUBECONFIG: kubeconfig };
+  await launch(lab.dir, { name, command: process.execPath, args, env });
   const log = async () => (await readFile(logFile, "utf8").catch(() => "")).slice(before);
-  await until(async () => (await log()).includes('"leading"'), {
+  await until(async () => (await log()).includes(words), {
     deadlineMs: 30_000,
-    what: `${name} to lead`,
+    what: `${name} to say ${words}`,
   });
   const port = /"port":(\d+)/.exec(await log())?.[1] ?? "";
   return `http://127.0.0.1:${port}`;

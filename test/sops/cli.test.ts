@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import {
   chmod,
   mkdir,
@@ -18,6 +19,7 @@ import { silent } from "../../hack/lab/progress.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { ensureTool } from "../../hack/lab/tools.ts";
 import { until } from "../../hack/lab/wait.ts";
+import { generateIdentity } from "../../pkg/sops/index.ts";
 import { run } from "../harness/cli.ts";
 
 const main = join(root, "cmd", "capitan", "main.ts");
@@ -115,6 +117,34 @@ test("a whole tree is encrypted by its rules, verified, inspected and printed as
     SOPS_AGE_KEY_FILE: "",
   });
   assert.deepEqual((JSON.parse(seen.stdout) as { groups: unknown }[])[0]?.groups, [[recipient]]);
+});
+
+test("without a key CI sees what is in plaintext, what was forged clumsily, and who is not in .sops.yaml", async () => {
+  await tree();
+  const keyless = { SOPS_AGE_KEY_FILE: "" };
+  const verify = () => capitan(["secrets", "verify", "--without-key", file("a")], keyless);
+  const plain = await verify();
+  assert.match(plain.stdout, /✗ .*one\.sops\.yaml: SopsFileInvalid: .*not encrypted/);
+  assert.equal(plain.code, 1);
+  await capitan(["secrets", "encrypt", "-i", file("a")]);
+  const whole = await verify();
+  const both = `✔ ${file("a/one.sops.yaml")}\n✔ ${file("a/two.env")}\n`;
+  assert.deepEqual([whole.code, whole.stdout], [0, both], whole.stderr);
+  const one = await read("a/one.sops.yaml");
+  const stranger = one.replace(recipient, generateIdentity(randomBytes).recipient);
+  const opened = one.replace(/token: ENC\[.*/, "token: plain");
+  const unsigned = one.replace(/^ *mac: .*\n/m, "");
+  for (const [text, code, says] of [
+    [stranger, 1, /SopsConfigInvalid: its recipients/],
+    [opened, 25, /SopsTampered: .*"(string)?[dD]ata:token:" is in cleartext/],
+    [unsigned, 51, /SopsTampered: the file has no MAC/],
+  ] as const) {
+    assert.notEqual(text, one);
+    await writeFile(file("a/one.sops.yaml"), text);
+    const ran = await verify();
+    assert.match(ran.stdout, says);
+    assert.equal(ran.code, code);
+  }
 });
 
 test("exit codes are those of sops, and no message has a value or a key", async () => {

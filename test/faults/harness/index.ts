@@ -14,6 +14,7 @@ export {
   type Mark,
 } from "../../../hack/lab/audit.ts";
 export { ofTheLab, swapKubeconfig } from "./control.ts";
+export { inventoryOf } from "./inventory.ts";
 export type { LoggedRequest } from "./exchange.ts";
 export type { EventRule, Fault, Hold } from "./fault.ts";
 export type { Answer, EventRewrite, Match, RequestFacts, Rule, WatchLine } from "./rules.ts";

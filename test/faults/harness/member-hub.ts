@@ -140,8 +140,8 @@ export class MemberHub {
       connections,
       clock,
       sources: new Sources({
-        secrets: { secret: nothing },
-        configMaps: { configMap: nothing },
+        secrets: { secretAs: nothing },
+        configMaps: { configMapAs: nothing },
         repositories: () => unused("registry"),
         gitRepositories: () => unused("repository"),
         renderer: { render: () => unused("template") },
@@ -150,6 +150,7 @@ export class MemberHub {
         { identitySecrets: () => unused("identity"), createSecret: () => unused("identity") },
         () => unused("identity"),
       ),
+      tenancy: { platformNamespaces: new Set([namespace]) },
       log: {
         info: ignore,
         warn: ignore,
