@@ -28,7 +28,7 @@ import { personOf, signerOf } from "./git-person.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { canHubRead, ensureSourceSecret, hubSourceOf, type SourceArguments } from "./hub-source.ts";
 import { installOptions, processFlags, wrongArgument, type ProcessArguments } from "./install.ts";
-import { findManagerKey, freshManagerKey, managerSecret } from "./manager-key.ts";
+import { findManagerKey, freshManagerKey, managerSecret, type FoundKey } from "./manager-key.ts";
 import { repeatable } from "./repeatable.ts";
 import { checkServed } from "./served-namespaces.ts";
 import { clean, outputOption, printed } from "./text.ts";
@@ -173,11 +173,12 @@ async function perform(hub: KubeClient, work: Work, args: Arguments): Promise<vo
   const { namespace } = ground.settings;
   await checkServed(hub, ground.install);
   await install(hub, ground.install, report);
-  const recipient = await ensureManager(hub, work, args);
+  const manager = await ensureManager(hub, work, args);
+  const { recipient } = manager;
   const key = await ensureSourceSecret(hub, namespace, ground.source, args);
   if (ground.source.secret !== undefined)
     report.told(`Secret ${namespace}/${ground.source.secret}`, key.isNew ? "created" : "unchanged");
-  const commit = await publish(work, { ...ground, recipient });
+  const commit = await publish(work, { ...ground, recipient }, manager);
   await closeLoop(hub, work);
   const accepted = await canHubRead(hub, namespace, ground.source, repository.settings.branch);
   const result = {
@@ -197,7 +198,7 @@ async function ensureManager(
   hub: KubeClient,
   { repository, tip, ground, report }: Work,
   { out }: Arguments,
-): Promise<string> {
+): Promise<FoundKey> {
   const { namespace } = ground.settings;
   const found = await findManagerKey(hub, { namespace, out });
   if (found === undefined && tip?.files.has(sopsPath) === true)
@@ -206,7 +207,7 @@ async function ensureManager(
       `${sopsPath} of ${repository.url} names a manager whose key is neither in Secret ${namespace}/${managerSecret} nor in ${out}: name the offline copy with --out`,
     );
   const key = found ?? (await freshManagerKey(hub, { namespace, out }));
-  checkManager(tip, key.recipient);
+  checkManager(tip, key);
   await key.store();
   const outcomes = {
     hub: "unchanged",
@@ -214,7 +215,7 @@ async function ensureManager(
     new: `created; offline copy ${out}`,
   };
   report.told(`Secret ${namespace}/${managerSecret}`, outcomes[key.from]);
-  return key.recipient;
+  return key;
 }
 
 /** One line for all objects: which they are, `capitan install` says. */
@@ -231,11 +232,11 @@ async function install(
   report.told("Capitan", told.join(", "));
 }
 
-async function publish({ repository, tip, report }: Work, layout: Layout) {
+async function publish({ repository, tip, report }: Work, layout: Layout, manager: FoundKey) {
   const step = `${repository.url} ${repository.branch}`;
   const files = fleetFiles(layout);
   const pushed = await repository.publish((at) => {
-    checkManager(at, layout.recipient);
+    checkManager(at, manager);
     const edits = files.filter(({ path }) => at?.files.has(path) !== true);
     return { edits, message: "Bootstrap the fleet\n\nMade by capitan bootstrap." };
   });
@@ -245,9 +246,9 @@ async function publish({ repository, tip, report }: Work, layout: Layout) {
 }
 
 /** What the hub could not open, nobody should be told to write. */
-function checkManager(tip: Tip | undefined, recipient: string): void {
+function checkManager(tip: Tip | undefined, { recipient, recipients }: FoundKey): void {
   const sops = tip?.files.get(sopsPath)?.toString("utf8");
-  if (sops === undefined || sops.includes(recipient)) return;
+  if (sops === undefined || recipients.some((each) => sops.includes(each))) return;
   throw new CapitanError(
     "SopsConfigInvalid",
     `${sopsPath} of the repository does not name the hub's manager, ${recipient}: put back the key that it names, or write this one into every rule`,

@@ -147,11 +147,7 @@ export async function fleetRepository(
 ): Promise<FleetRepository> {
   const local = await localSettings();
   const url = args.repo ?? local?.url;
-  if (url === undefined)
-    throw new CapitanError(
-      "FileInvalid",
-      `there is no ${repositoryFile} here or above; go into a clone of the fleet repository, or say --repo URL`,
-    );
+  if (url === undefined) throw noRepository();
   const repository = await OwnRepository.open(url, args);
   const isHere = local !== undefined && isSame(local.url, repository.location);
   const settings = isHere ? local : await remoteSettings(repository, beginning);
@@ -166,7 +162,15 @@ export async function fleetRepository(
   };
 }
 
-async function localSettings(): Promise<RepositorySettings | undefined> {
+/** Nothing says which repository is meant. */
+export const noRepository = () =>
+  new CapitanError(
+    "FileInvalid",
+    `there is no ${repositoryFile} here or above; go into a clone of the fleet repository, or say --repo URL`,
+  );
+
+/** The `.capitan.yaml` here or above. Throws FileInvalid, ManifestInvalid. */
+export async function localSettings(): Promise<RepositorySettings | undefined> {
   const path = await nearestFile(repositoryFile);
   if (path === undefined) return undefined;
   const text = await readFile(path, "utf8").catch((error: unknown) => {

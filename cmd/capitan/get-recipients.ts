@@ -2,16 +2,17 @@ import type { CommandModule } from "yargs";
 import { stringify } from "yaml";
 import { hubResources } from "../../pkg/api/index.ts";
 import { clusterNameLabel } from "../../pkg/capi/index.ts";
-import { generationsIn, identitiesIn } from "../../pkg/controllers/index.ts";
+import { generationsIn, newestActive, type AgeGeneration } from "../../pkg/controllers/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels, type KubeObject } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
+import { managerKeysOf, managerOptions } from "./manager-key.ts";
 import { ago, formatted, table } from "./text.ts";
 
 type Arguments = {
   readonly kubeconfig?: string | undefined;
   readonly namespace: string;
-  readonly manager: string;
+  readonly "manager-secret": string;
   readonly output: string;
 };
 
@@ -19,11 +20,13 @@ type Arguments = {
 type Recipient = {
   /** Undefined for the manager. */
   readonly cluster?: string | undefined;
-  readonly generation?: number | undefined;
+  readonly generation: number;
   readonly recipient: string;
-  readonly created?: string | undefined;
-  /** Of a cluster's key: ending and retired ones are not encrypted to any more. */
-  readonly state?: "active" | "ending" | "retired" | undefined;
+  readonly created: string;
+  /** Ending and retired ones are not encrypted to any more. */
+  readonly state: AgeGeneration["state"];
+  /** Whether one encrypts to it now. */
+  readonly isUsed: boolean;
 };
 
 /** `capitan get recipients [-o sops]` */
@@ -40,11 +43,7 @@ export const getRecipients: CommandModule<object, Arguments> = {
         default: "fleet",
         describe: "The namespace of the Clusters",
       },
-      manager: {
-        type: "string",
-        default: "manager-key",
-        describe: "The Secret with the manager's identity, of: capitan init keys",
-      },
+      ...managerOptions,
       output: {
         alias: "o",
         choices: ["table", "json", "yaml", "sops"],
@@ -59,19 +58,16 @@ export const getRecipients: CommandModule<object, Arguments> = {
     }),
 };
 
-async function managers(
-  hub: KubeClient,
-  { namespace, manager: name }: Arguments,
-): Promise<readonly Recipient[]> {
-  const secret = await hub.get(hubResources.secret, { namespace, name });
-  if (secret === undefined) return [];
-  const created = secret.metadata.creationTimestamp;
-  const identities = await identitiesIn(secret);
-  return identities.map(({ recipient }) => ({ recipient, created }));
+async function managers(hub: KubeClient, args: Arguments): Promise<readonly Recipient[]> {
+  const { namespace, "manager-secret": name } = args;
+  const keys = await managerKeysOf(hub, { namespace, name });
+  if (keys === undefined) return [];
+  const newest = new Set(newestActive(keys));
+  return keys.generations.map((each) => recipientOf(each, undefined, newest.has(each)));
 }
 
 async function clusters(hub: KubeClient, { namespace }: Arguments): Promise<readonly Recipient[]> {
-  const options = { namespace, labelSelector: labels.ageGeneration };
+  const options = { namespace, labelSelector: `${clusterNameLabel},${labels.ageGeneration}` };
   const { items } = await hub.list(hubResources.secret, options);
   const byCluster = Map.groupBy(items, ({ metadata }) => metadata.labels?.[clusterNameLabel] ?? "");
   const found = await Promise.all(
@@ -86,21 +82,31 @@ async function recipientsOf(
   secrets: readonly KubeObject[],
 ): Promise<readonly Recipient[]> {
   const generations = await generationsIn(secrets, { name: cluster });
-  return generations.map(({ generation, identity: { recipient }, state, createdMs }) => {
-    const created = new Date(createdMs).toISOString().replace(/\.\d+/, "");
-    return { cluster, generation, recipient, created, state };
-  });
+  return generations.map((each) => recipientOf(each, cluster, each.state === "active"));
+}
+
+function recipientOf(
+  { generation, identity: { recipient }, state, createdMs }: AgeGeneration,
+  cluster: string | undefined,
+  isUsed: boolean,
+): Recipient {
+  const created = new Date(createdMs).toISOString().replace(/\.\d+/, "");
+  return { cluster, generation, recipient, created, state, isUsed };
 }
 
 function textOf(recipients: readonly Recipient[], output: string): string {
   if (output === "sops") return stringify(rulesFor(recipients), { lineWidth: 0 });
-  if (output === "json" || output === "yaml") return formatted(recipients, output);
+  if (output === "json" || output === "yaml")
+    return formatted(
+      recipients.map(({ isUsed: _, ...shown }) => shown),
+      output,
+    );
   const now = new Date();
   const rows = recipients.map(({ cluster, generation, recipient, created, state }) => [
     cluster ?? "(manager)",
-    generation === undefined ? "-" : String(generation),
+    String(generation),
     ago(created, now),
-    state ?? "-",
+    state,
     recipient,
   ]);
   return table(["cluster", "generation", "age", "state", "recipient"], rows);
@@ -113,8 +119,8 @@ const valuesOnly = "^(data|stringData)$";
  * everything else for the manager alone. No file is for two clusters.
  */
 function rulesFor(recipients: readonly Recipient[]): object {
-  const manager = recipients.filter(({ cluster }) => cluster === undefined);
-  const used = recipients.filter(({ state = "active" }) => state === "active");
+  const used = recipients.filter(({ isUsed }) => isUsed);
+  const manager = used.filter(({ cluster }) => cluster === undefined);
   const names = [...new Set(used.flatMap(({ cluster }) => cluster ?? []))];
   const ageOf = (of: readonly Recipient[]) => of.map(({ recipient }) => recipient).join(",");
   const own = names.map((name) => ({

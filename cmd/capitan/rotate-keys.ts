@@ -3,11 +3,16 @@ import { parseGitUrl } from "../../pkg/gitdata/index.ts";
 import { hubResources, type FleetMember, type KeyRotation } from "../../pkg/api/index.ts";
 import { clusterNameLabel, clusterResource } from "../../pkg/capi/index.ts";
 import { clusterOf } from "../../pkg/cluster/index.ts";
+import { configurationRoot } from "../../pkg/clustertemplate/index.ts";
 import { generationsIn } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels } from "../../pkg/object/index.ts";
+import { managerName } from "../../pkg/rotation/index.ts";
+import { localSettings, noRepository } from "./fleet-repository.ts";
 import { hubOptions, withHub } from "./hub.ts";
+import { managerKeysOf, managerOptions, storeNextKey } from "./manager-key.ts";
+import { repositoryFile } from "./repository-file.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
@@ -17,12 +22,14 @@ type Arguments = WaitArguments & {
   readonly cluster?: readonly string[] | undefined;
   readonly fleet?: string | undefined;
   readonly selector?: string | undefined;
-  readonly repo: string;
-  readonly branch: string;
+  readonly manager: boolean;
+  readonly out?: string | undefined;
+  readonly repo?: string | undefined;
+  readonly branch?: string | undefined;
   readonly secret: string;
   readonly path?: string | undefined;
   readonly delivery: "Push" | "Branch";
-  readonly manager: string;
+  readonly "manager-secret": string;
   readonly reason: "scheduled" | "compromise";
   readonly immediate: boolean;
   readonly plan: boolean;
@@ -47,12 +54,23 @@ export const rotateKeys: CommandModule<object, Arguments> = {
         cluster: { type: "string", array: true, describe: "Clusters by name" },
         fleet: { type: "string", describe: "All clusters of this Fleet" },
         selector: { alias: "l", type: "string", describe: "Clusters with these labels" },
+        manager: {
+          type: "boolean",
+          default: false,
+          describe: "The manager's own key, over all files",
+        },
+        out: {
+          type: "string",
+          describe: "File for the offline copy of the manager's new key, which must not exist",
+        },
         repo: {
           type: "string",
-          demandOption: true,
-          describe: "URL of the Git repository with the encrypted files",
+          describe: `URL of the Git repository with the encrypted files; the one of the nearest ${repositoryFile} when not set`,
         },
-        branch: { type: "string", default: "main", describe: "Branch that is released from" },
+        branch: {
+          type: "string",
+          describe: `Branch that is released from; the one of ${repositoryFile}, else main`,
+        },
         secret: {
           type: "string",
           default: "git-write",
@@ -60,18 +78,14 @@ export const rotateKeys: CommandModule<object, Arguments> = {
         },
         path: {
           type: "string",
-          describe: "Directory of the repository that CI pushes as an artifact",
+          describe: `Directory of the repository that CI pushes as an artifact; where there is a ${repositoryFile}: ./${configurationRoot}`,
         },
         delivery: {
           choices: ["Push", "Branch"] as const,
           default: "Push" as const,
           describe: "Branch: propose branches, for a protected branch",
         },
-        manager: {
-          type: "string",
-          default: "manager-key",
-          describe: "Secret that opens every file",
-        },
+        ...managerOptions,
         reason: {
           choices: ["scheduled", "compromise"] as const,
           default: "scheduled" as const,
@@ -88,26 +102,78 @@ export const rotateKeys: CommandModule<object, Arguments> = {
           describe: "Show what would be done, to which files, and change nothing",
         },
       })
-      .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`)
-      .example("$0 rotate keys --cluster prod-eu-1 --repo https://git.example/fleet", "One cluster")
+      .check(({ timeout, out, manager, plan }) => {
+        if (!isDuration(timeout)) return `--timeout ${timeout} is no duration`;
+        return out === undefined || (manager && !plan) || "--out is for --manager, without --plan";
+      })
+      .example("$0 rotate keys --cluster prod-eu-1", "One cluster, in a clone of the repository")
       .example(
         "$0 rotate keys --selector env=prod --repo https://git.example/fleet --plan",
         "What would happen",
       )
+      .example("$0 rotate keys --manager --out manager-2.agekey", "The manager's key, and a copy")
       .example("$0 rotate status", "How far every cluster has come"),
   handler: (args) => withHub(args.kubeconfig, (hub) => rotate(hub, args)),
 };
 
 async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
-  parseGitUrl(args.repo, undefined);
-  const targets = await targetsOf(hub, args);
-  const object = rotationOf(args, targets);
+  const repository = await repositoryOf(args);
+  const clusters = await targetsOf(hub, args);
+  const manager = args.manager ? await managerTarget(hub, args) : undefined;
+  const object = rotationOf(args, { repository, clusters, manager });
+  if (manager !== undefined && args.out !== undefined)
+    await storeNextKey(hub, { ...managerOf(args), out: args.out }, manager.ends + 1);
   await hub.create(hubResources.keyRotation, object, {});
   const { name } = object.metadata;
-  const names = targets.map((target) => `${target.name} (generation ${target.ends})`).join(", ");
+  const all = manager === undefined ? clusters : [...clusters, { name: managerName, ...manager }];
+  const names = all.map((target) => `${target.name} (generation ${target.ends})`).join(", ");
   if (args.plan) return showPlan(hub, { namespace: args.namespace, name }, args.timeout);
-  process.stdout.write(`KeyRotation ${args.namespace}/${name}: ${names}\n`);
+  process.stdout.write(`KeyRotation ${args.namespace}/${name}: ${names}\n${copyText(args)}`);
   if (args.wait) await rotationDone(hub, { namespace: args.namespace, name }, args.timeout);
+}
+
+/** What a person should know of offline copies. */
+function copyText({ manager, out }: Arguments): string {
+  if (!manager) return "";
+  const now =
+    out === undefined
+      ? "  → the new key is on the hub only: keep a copy of its Secret where the hub cannot lose it\n"
+      : `  → ${out} is the new offline copy: put it where the hub cannot lose it\n`;
+  return `${now}  → an older copy opens the history of Git only, once the rotation is complete\n`;
+}
+
+type Repository = Pick<KeyRotation["spec"]["repository"], "url" | "branch" | "path">;
+
+/** The repository that is named, or else the one that we are in a clone of. Throws FileInvalid, RefInvalid. */
+async function repositoryOf({ repo, branch, path }: Arguments): Promise<Repository> {
+  const local = repo === undefined ? await localSettings() : undefined;
+  const url = repo ?? local?.url;
+  if (url === undefined) throw noRepository();
+  parseGitUrl(url, undefined);
+  const directory = path ?? (local === undefined ? undefined : `./${configurationRoot}`);
+  return {
+    url,
+    branch: branch ?? local?.branch ?? "main",
+    ...(directory === undefined ? {} : { path: directory }),
+  };
+}
+
+const managerOf = (args: Arguments) => ({
+  namespace: args.namespace,
+  name: args["manager-secret"],
+});
+
+/** The newest generation that the manager has: that one is to end. Throws SecretNotFound. */
+async function managerTarget(
+  hub: KubeClient,
+  args: Arguments,
+): Promise<NonNullable<KeyRotation["spec"]["manager"]>> {
+  const { namespace, name } = managerOf(args);
+  const keys = await managerKeysOf(hub, { namespace, name });
+  const newest = keys?.generations.at(-1);
+  if (newest !== undefined) return { ends: newest.generation };
+  const message = `Secret ${namespace}/${name} does not exist: there is nothing to rotate`;
+  throw new CapitanError("SecretNotFound", message);
 }
 
 /** Which clusters, and for each the newest generation that it has: that one is to end. */
@@ -131,7 +197,7 @@ async function targetsOf(
 
 async function clusterNames(
   hub: KubeClient,
-  { namespace, cluster, fleet, selector }: Arguments,
+  { namespace, cluster, fleet, selector, manager }: Arguments,
 ): Promise<readonly string[]> {
   const { items } = await hub.list(clusterResource, { namespace });
   const missing = cluster?.find((name) => items.every(({ metadata }) => metadata.name !== name));
@@ -142,8 +208,9 @@ async function clusterNames(
   const matching = selector === undefined ? [] : (await hub.list(clusterResource, options)).items;
   const selected = matching.map(({ metadata }) => metadata.name);
   const names = new Set([...(cluster ?? []), ...ofFleet, ...selected]);
-  if (names.size > 0) return [...names].sort();
-  throw new CapitanError("NotFound", "no Cluster is meant: name --cluster, --fleet or --selector");
+  if (names.size > 0 || manager) return [...names].sort();
+  const message = "nobody's key is meant: name --cluster, --fleet, --selector or --manager";
+  throw new CapitanError("NotFound", message);
 }
 
 async function clustersOfFleet(
@@ -158,9 +225,15 @@ async function clustersOfFleet(
     .map((member) => clusterOf(member).name);
 }
 
-function rotationOf(args: Arguments, clusters: KeyRotation["spec"]["clusters"]) {
-  const path = args.path === undefined ? {} : { path: args.path };
-  const { repo: url, branch, secret, delivery } = args;
+function rotationOf(
+  args: Arguments,
+  {
+    repository,
+    clusters,
+    manager,
+  }: Pick<KeyRotation["spec"], "clusters" | "manager"> & { readonly repository: Repository },
+) {
+  const { secret, delivery } = args;
   const time = new Date().toISOString().replace(/\D/g, "").slice(0, 17);
   return {
     apiVersion: "capitan.dev/v1alpha1",
@@ -168,8 +241,9 @@ function rotationOf(args: Arguments, clusters: KeyRotation["spec"]["clusters"]) 
     metadata: { name: `keys-${time}`, namespace: args.namespace },
     spec: {
       clusters,
-      repository: { url, branch, secretRef: { name: secret }, delivery, ...path },
-      decryption: { secretRef: { name: args.manager } },
+      ...(manager === undefined ? {} : { manager }),
+      repository: { ...repository, secretRef: { name: secret }, delivery },
+      decryption: { secretRef: { name: args["manager-secret"] } },
       ...(args.plan ? { dryRun: true } : {}),
       rollout: args.immediate ? "Immediate" : "Proven",
       reason: args.reason === "compromise" ? "Compromise" : "Scheduled",

@@ -38,14 +38,17 @@ const repository = object(
   { description: "The Git repository with the encrypted files and .sops.yaml." },
 );
 
+const generation = (whose: string) =>
+  integer({
+    description: `${whose} age identity, and all before it, are to end.`,
+    minimum: 1,
+    maximum: 999_999_999,
+  });
+
 const target = object({
   required: {
     name: objectName("A Cluster of this namespace."),
-    ends: integer({
-      description: "This generation of its age identity, and all before it, are to end.",
-      minimum: 1,
-      maximum: 999_999_999,
-    }),
+    ends: generation("This generation of its"),
   },
 });
 
@@ -54,7 +57,7 @@ const spec = object(
     required: {
       clusters: list(target, {
         description: "Whose keys are rotated; capitan rotate keys writes the list.",
-        minItems: 1,
+        default: [],
         maxItems: 1000,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
@@ -63,7 +66,9 @@ const spec = object(
       decryption: object(
         {
           required: {
-            secretRef: secretRef("The manager's identity: a Secret with keys that end in .agekey."),
+            secretRef: secretRef(
+              "The manager's identity: a Secret with keys that end in .agekey. Later generations are beside it.",
+            ),
           },
         },
         { description: "What opens every file." },
@@ -83,8 +88,22 @@ const spec = object(
         default: "Scheduled",
       }),
     },
+    optional: {
+      manager: object(
+        { required: { ends: generation("This generation of the manager's") } },
+        { description: "The manager's own key, over all files, is rotated too." },
+      ),
+    },
   },
-  { rules: [{ rule: "self == oldSelf", message: "a KeyRotation is immutable: make another one" }] },
+  {
+    rules: [
+      { rule: "self == oldSelf", message: "a KeyRotation is immutable: make another one" },
+      {
+        rule: "size(self.clusters) > 0 || has(self.manager)",
+        message: "clusters, manager or both say whose keys are rotated",
+      },
+    ],
+  },
 );
 
 const proof = object({
@@ -98,7 +117,7 @@ const proof = object({
 
 const clusterStatus = object({
   required: {
-    name: string(),
+    name: string({ description: "A Cluster, or (manager)." }),
     state: oneOf(["Working", "Waiting", "Stalled", "Done", "Gone"]),
   },
   optional: {
@@ -120,14 +139,14 @@ const plan = object(
             name: string(),
             ends: integer(),
             generation: integer({ description: "The generation that is used then." }),
-            files: integer({ description: "How many files are for the cluster." }),
+            files: integer({ description: "How many files it opens." }),
             expires: list(string(), {
               description: "Revisions that cannot be gone back to afterwards.",
               maxItems: 100,
             }),
           },
         }),
-        { maxItems: 1000 },
+        { maxItems: 1001 },
       ),
       files: list(
         object({
@@ -146,7 +165,7 @@ const status = object({
   optional: {
     summary: string({ description: "How many clusters have come how far: 37/40 proven, 30 done." }),
     clusters: list(clusterStatus, {
-      maxItems: 1000,
+      maxItems: 1001,
       "x-kubernetes-list-type": "map",
       "x-kubernetes-list-map-keys": ["name"],
     }),

@@ -13,7 +13,7 @@ import { clusterKey } from "../cluster/index.ts";
 import { canonicalJson, sha256Hex, type JsonMap } from "../json/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
-import { decryptFile, formatOf, isEncrypted, type Identity } from "../sops/index.ts";
+import { decryptFile, formatOf, isEncrypted, recipientsOf, type Identity } from "../sops/index.ts";
 import {
   bareCluster,
   compileTemplate,
@@ -26,9 +26,10 @@ import {
   type Shape,
 } from "../template/index.ts";
 import type { Actor, Named, Reader, RendererPort, Secrets } from "./ports.ts";
-import type { AgeKeys } from "./identities.ts";
+import type { AgeGeneration, AgeKeys } from "./identities.ts";
 import { Kept } from "./kept.ts";
-import { existingSecret, identitiesIn, secretText } from "./secrets.ts";
+import { managerKeys } from "./manager-keys.ts";
+import { existingSecret, secretText } from "./secrets.ts";
 
 /** Characters of JSON that kept objects may have together. */
 const objectsMax = 96 * 1024 * 1024;
@@ -73,7 +74,17 @@ type Job = {
   readonly audience: Audience;
 };
 
-type Opened = { readonly identities: readonly Identity[]; readonly version: string };
+/** What a layer's files are opened with. */
+type Opened = {
+  readonly identities: readonly Identity[];
+  /** Recipients of identities that are there and not used any more. */
+  readonly ended: readonly string[];
+  /** The same for the same identities. */
+  readonly version: string;
+};
+
+/** `pinned` is what members have already; what they are to be pinned to must open without keys that end. */
+type Use = "pinned" | "new";
 
 /** Makes the objects of a layer from its files: opened and rendered for one cluster. */
 export class Content {
@@ -101,7 +112,7 @@ export class Content {
   ): Promise<Made> {
     const directory = pathFor(layer.path ?? "./", "path", audience);
     const sorted = await this.#sort(source, directory);
-    const opened = await this.#identities(layer, readerOf(audience), signal);
+    const opened = await this.#opened(layer, readerOf(audience), "pinned", signal);
     const fixed = digestOf([source.key, directory, opened?.version]);
     const still = this.#fixed.of(fixed, () => stillObjects(sorted, opened));
     if (sorted.templates.size === 0) return { made: fixed, objects: await still };
@@ -132,7 +143,7 @@ export class Content {
     if (isTemplate(path)) return { objects: [], isAll: false };
     const sorted = await this.#sort(source, path);
     await this.#checkTemplates(sorted.templates, clusterKey(of.fleet));
-    const opened = await this.#identities(layer, readerOf(of), signal);
+    const opened = await this.#opened(layer, readerOf(of), "new", signal);
     const fixed = digestOf([source.key, path, opened?.version]);
     const objects = await this.#fixed.of(fixed, () => stillObjects(sorted, opened));
     const isAll = sorted.templates.size === 0;
@@ -209,16 +220,25 @@ export class Content {
     return parseValues(secretText(found, key), `Secret ${namespace}/${name}, key ${key}`);
   }
 
-  /** The identities that open a layer's files, and which state of their Secret they are from. */
-  async #identities(
+  /** The manager's identities that open a layer's files. */
+  async #opened(
     { decryption }: RevisionLayer,
     reader: Reader,
+    use: Use,
     signal: AbortSignal,
   ): Promise<Opened | undefined> {
     if (decryption === undefined) return undefined;
-    const secret = await existingSecret(this.#secrets, reader, decryption.secretRef.name, signal);
-    const { uid = "", resourceVersion = "" } = secret.metadata;
-    return { identities: await identitiesIn(secret), version: `${uid} ${resourceVersion}` };
+    const { name } = decryption.secretRef;
+    const { generations } = await managerKeys(this.#secrets, reader, name, signal);
+    const isUsed = ({ state }: AgeGeneration) =>
+      state === "active" || (state === "ending" && use === "pinned");
+    const identities = generations.filter(isUsed).map(({ identity }) => identity);
+    const ended = generations.filter((each) => !isUsed(each));
+    return {
+      identities,
+      ended: ended.map(({ identity }) => identity.recipient),
+      version: identities.map(({ recipient }) => recipient).join(" "),
+    };
   }
 }
 
@@ -291,15 +311,29 @@ async function valuesIn(
   return values;
 }
 
-/** Opens one file. Throws DecryptionMissing where the layer has nothing to open it with, and what `decryptFile` does. */
+/**
+ * Opens one file. Throws DecryptionMissing where the layer has nothing to open it with, KeyRetired where
+ * it had, and what `decryptFile` does.
+ */
 async function open(content: Buffer, path: string, opened: Opened | undefined): Promise<Buffer> {
   if (opened === undefined)
     throw new CapitanError("DecryptionMissing", `${path} is encrypted with SOPS`);
-  const { identities } = opened;
+  const { identities, ended } = opened;
+  const format = formatOf(path);
   try {
-    return (await decryptFile(content, { format: formatOf(path), identities })).plaintext;
+    return (await decryptFile(content, { format, identities })).plaintext;
   } catch (error) {
-    throw isCapitanError(error) ? error.within(path) : error;
+    if (!isCapitanError(error)) throw error;
+    const isMissing = error.code === "SopsKeyMissing";
+    if (
+      !isMissing ||
+      !recipientsOf(content, format)
+        .groups.flat()
+        .some((name) => ended.includes(name))
+    )
+      throw error.within(path);
+    const message = `${path} opens with retired keys of the manager only`;
+    throw new CapitanError("KeyRetired", message);
   }
 }
 

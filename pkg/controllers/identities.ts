@@ -1,8 +1,9 @@
+import { clusterNameLabel } from "../capi/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
 import { annotations, labels, type KubeObject } from "../object/index.ts";
 import { parseIdentities, type Identity, type NewIdentity } from "../sops/index.ts";
-import type { Actor, Named } from "./ports.ts";
+import type { Actor, Holder, Named, Secrets } from "./ports.ts";
 import { nameOfSecret, secretText } from "./secrets.ts";
 
 /** A cluster's age identities as its Flux gets them: base64 by key, and which state of the hub's Secrets that is. */
@@ -13,9 +14,7 @@ export type AgeKeys = {
   readonly recipients: { readonly used: readonly string[]; readonly ended: readonly string[] };
 };
 
-export type IdentityHub = {
-  /** The Secrets with the cluster's label for age identities, from the API server itself, as this user. */
-  identitySecrets(as: Actor, cluster: Named, signal: AbortSignal): Promise<readonly KubeObject[]>;
+export type IdentityHub = Pick<Secrets, "identitySecrets"> & {
   /** False when one of this name is there already. */
   createSecret(as: Actor, secret: KubeObject, signal: AbortSignal): Promise<boolean>;
 };
@@ -28,9 +27,11 @@ export const plantedName = { namespace: "flux-system", name: "sops-age" } as con
 
 /** The key of an identity's Secret. */
 const identityKey = "identity";
+
 /**
  * The age identities of clusters: one immutable Secret `<cluster>-age-<generation>` each, beside the
- * Cluster, without an owner, never overwritten and never deleted by us.
+ * Cluster, without an owner, never overwritten and never deleted by us. Those of the manager are kept
+ * in the same way, but for the first.
  */
 export class Identities {
   readonly #hub: IdentityHub;
@@ -46,23 +47,22 @@ export class Identities {
     return generationsIn(await this.#hub.identitySecrets(undefined, cluster, signal), cluster);
   }
 
-  /** Makes a generation; when somebody was faster, theirs counts. */
-  async create(cluster: Named, generation: number, signal: AbortSignal): Promise<void> {
-    await this.#hub.createSecret(
-      undefined,
-      identitySecret(cluster, generation, this.#newIdentity()),
-      signal,
-    );
+  /** Makes a generation; when somebody was faster, theirs counts. Throws SecretInvalid. */
+  create(holder: Holder, generation: number, signal: AbortSignal): Promise<void> {
+    return this.#store(holder, identitySecret(holder, generation, this.#newIdentity()), signal);
   }
 
-  /** Says for good what has become of a generation. Its Secret stays as it is. */
-  async mark(
-    cluster: Named,
-    generation: number,
-    state: AgeMark,
-    signal: AbortSignal,
-  ): Promise<void> {
-    await this.#hub.createSecret(undefined, markSecret(cluster, generation, state), signal);
+  /** Says for good what has become of a generation. Its Secret stays as it is. Throws SecretInvalid. */
+  mark(holder: Holder, generation: number, state: AgeMark, signal: AbortSignal): Promise<void> {
+    return this.#store(holder, markSecret(holder, generation, state), signal);
+  }
+
+  /** Creates a Secret; one of its name that is none of the holder's is in the way. */
+  async #store(holder: Holder, secret: KubeObject, signal: AbortSignal): Promise<void> {
+    if (await this.#hub.createSecret(undefined, secret, signal)) return;
+    const held = await this.#hub.identitySecrets(undefined, holder, signal);
+    if (held.some(({ metadata }) => metadata.name === secret.metadata.name)) return;
+    throw inTheWay(secret.metadata.name, holder);
   }
 
   /**
@@ -88,11 +88,15 @@ export class Identities {
     await this.#hub.createSecret(as, identitySecret(cluster, first, this.#newIdentity()), signal);
     const keys = await ageKeysOf(await this.#hub.identitySecrets(as, cluster, signal), cluster);
     if (Object.keys(keys.data).length > 0) return keys;
-    const name = `${cluster.namespace}/${cluster.name}-age-${first}`;
-    const message = `Secret ${name} is there, but without the labels of an age identity`;
-    throw new CapitanError("SecretInvalid", message);
+    throw inTheWay(`${cluster.name}-age-${first}`, cluster);
   }
 }
+
+const inTheWay = (name: string, { namespace, name: whose }: Holder) =>
+  new CapitanError(
+    "SecretInvalid",
+    `Secret ${namespace}/${name} is there, but without the labels of an age identity of ${whose}`,
+  );
 
 /** Refuses to withdraw or replace an identity that only the cluster has. Throws IdentityLost. */
 async function refuseLost(
@@ -118,59 +122,79 @@ async function isIdentity(base64: string): Promise<boolean> {
   );
 }
 
+/** The label that says whose identity a Secret holds. */
+const holderLabel = ({ isManager = false }: Pick<Holder, "isManager">) =>
+  isManager ? labels.managerKey : clusterNameLabel;
+
 /** The Secret of one generation. */
 export function identitySecret(
-  { namespace, name }: Named,
+  holder: Holder,
   generation: number,
   { identity, recipient }: NewIdentity,
 ): KubeObject {
+  const name = `${holder.name}-age-${generation}`;
+  const data = { [identityKey]: Buffer.from(`${identity}\n`).toString("base64") };
+  return secretOf(holder, generation, {
+    name,
+    annotations: { [annotations.recipient]: recipient },
+    data,
+  });
+}
+
+function secretOf(
+  holder: Holder,
+  generation: number,
+  { name, annotations: noted, data }: Noted,
+): KubeObject {
   const metadata = {
-    namespace,
-    name: `${name}-age-${generation}`,
+    namespace: holder.namespace,
+    name,
     labels: {
-      "cluster.x-k8s.io/cluster-name": name,
+      [holderLabel(holder)]: holder.name,
       [labels.ageGeneration]: String(generation),
       "clusterctl.cluster.x-k8s.io/move": "",
     },
-    annotations: { [annotations.recipient]: recipient },
+    annotations: noted,
   };
-  const data = { [identityKey]: Buffer.from(`${identity}\n`).toString("base64") };
   return { apiVersion: "v1", kind: "Secret", type: "Opaque", immutable: true, metadata, data };
 }
+
+type Noted = {
+  readonly name: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly data: Readonly<Record<string, string>>;
+};
 
 /** What has become of a generation that is not used as before. */
 export type AgeMark = "ending" | "retired";
 type Marks = ReadonlyMap<number, AgeMark>;
 
 /** The Secret that marks a generation. Another one, so that nobody needs the right to write on the first. */
-function markSecret({ namespace, name }: Named, generation: number, state: AgeMark): KubeObject {
-  const metadata = {
-    namespace,
-    name: `${name}-age-${generation}-${state}`,
-    labels: {
-      "cluster.x-k8s.io/cluster-name": name,
-      [labels.ageGeneration]: String(generation),
-      "clusterctl.cluster.x-k8s.io/move": "",
-    },
+const markSecret = (holder: Holder, generation: number, state: AgeMark): KubeObject =>
+  secretOf(holder, generation, {
+    name: `${holder.name}-age-${generation}-${state}`,
     annotations: { [annotations.ageState]: state },
-  };
-  return { apiVersion: "v1", kind: "Secret", type: "Opaque", immutable: true, metadata, data: {} };
-}
+    data: {},
+  });
 
-/** The marks among a cluster's Secrets; retired is the last word. */
-function marksIn(secrets: readonly KubeObject[], { name }: { readonly name: string }): Marks {
+/** The marks among a holder's Secrets; retired is the last word. */
+export function marksIn(secrets: readonly KubeObject[], holder: Whose): Marks {
   const marks = new Map<number, AgeMark>();
   for (const { metadata } of secrets) {
     const state = metadata.annotations?.[annotations.ageState];
     const generation = Number(metadata.labels?.[labels.ageGeneration]);
     if (state !== "ending" && state !== "retired") continue;
-    if (metadata.name !== `${name}-age-${generation}-${state}`) continue;
+    if (metadata.labels?.[holderLabel(holder)] !== holder.name) continue;
+    if (metadata.name !== `${holder.name}-age-${generation}-${state}`) continue;
     if (marks.get(generation) !== "retired") marks.set(generation, state);
   }
   return marks;
 }
 
-/** One generation of a cluster's identity. */
+/** Whose identities are meant, where the namespace is known. */
+type Whose = Omit<Holder, "namespace">;
+
+/** One generation of a holder's identity. */
 export type AgeGeneration = {
   readonly generation: number;
   readonly identity: Identity;
@@ -178,34 +202,36 @@ export type AgeGeneration = {
   readonly createdMs: number;
 };
 
-/** The generations in a cluster's Secrets, oldest first. Throws SecretInvalid, IdentityInvalid. */
+/** The generations in a holder's Secrets, oldest first. Throws SecretInvalid, IdentityInvalid. */
 export async function generationsIn(
   secrets: readonly KubeObject[],
-  cluster: { readonly name: string },
+  holder: Whose,
 ): Promise<readonly AgeGeneration[]> {
-  const marks = marksIn(secrets, cluster);
+  const marks = marksIn(secrets, holder);
   const found = secrets.map(async (secret): Promise<readonly AgeGeneration[]> => {
-    const generation = generationOf(secret, cluster);
+    const generation = generationOf(secret, holder);
     if (generation === undefined) return [];
     const state = marks.get(generation) ?? "active";
-    const createdMs = Date.parse(secret.metadata.creationTimestamp ?? "") || 0;
+    const createdMs = createdMsOf(secret);
     const identities = await identitiesOf(secret);
     return identities.map((identity) => ({ generation, identity, state, createdMs }));
   });
   return (await Promise.all(found)).flat().sort((a, b) => a.generation - b.generation);
 }
 
-/** The generation of an identity's Secret; undefined when it is none of this cluster. */
-export function generationOf(
-  { metadata }: KubeObject,
-  { name }: { readonly name: string },
-): number | undefined {
-  const said = metadata.labels?.[labels.ageGeneration] ?? "";
+/** When a Secret was made; 0 where nobody says. */
+export const createdMsOf = ({ metadata }: KubeObject): number =>
+  Date.parse(metadata.creationTimestamp ?? "") || 0;
+
+/** The generation of an identity's Secret; undefined when it is none of this holder. */
+export function generationOf({ metadata }: KubeObject, holder: Whose): number | undefined {
+  const { [labels.ageGeneration]: said = "", [holderLabel(holder)]: whose } = metadata.labels ?? {};
   const generation = /^[1-9][0-9]{0,8}$/.test(said) ? Number(said) : undefined;
-  return metadata.name === `${name}-age-${said}` ? generation : undefined;
+  const isOwn = whose === holder.name && metadata.name === `${holder.name}-age-${said}`;
+  return isOwn ? generation : undefined;
 }
 
-/** The identities in one Secret of a cluster. Throws SecretInvalid, IdentityInvalid. */
+/** The identities in one Secret of a generation. Throws SecretInvalid, IdentityInvalid. */
 export function identitiesOf(secret: KubeObject): Promise<readonly Identity[]> {
   return parseIdentities(secretText(secret, identityKey), nameOfSecret(secret));
 }

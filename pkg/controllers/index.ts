@@ -10,8 +10,9 @@ export {
   generationsIn,
   identitiesOf,
   identitySecret,
+  type AgeGeneration,
 } from "./identities.ts";
-export { identitiesIn } from "./secrets.ts";
+export { managerKeys, newestActive, type ManagerKeys } from "./manager-keys.ts";
 export { changesIn, droppedBy, type Change, type Dropped } from "./dropped.ts";
 export { WorkQueue } from "./work-queue.ts";
 export type {
@@ -20,6 +21,7 @@ export type {
   GitAccess,
   GitRepositories,
   GitWriters,
+  Holder,
   Log,
   Metrics,
   RendererPort,

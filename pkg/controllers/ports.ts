@@ -26,6 +26,9 @@ import type { LayerContext } from "../template/index.ts";
 
 export type Named = { readonly namespace: string; readonly name: string };
 
+/** Whose age identities: a cluster's, or the manager's by the name of the Secret that holds the first one. */
+export type Holder = Named & { readonly isManager?: boolean };
+
 /** The user that is impersonated for a Fleet; undefined when the controller acts with its own rights. */
 export type Actor = string | undefined;
 
@@ -278,6 +281,11 @@ export type GitWriters = (location: GitLocation, access: GitAccess) => GitWriter
 /** Secrets that Fleets name, each read now and as the Fleet's user. */
 export type Secrets = {
   secretAs(as: Actor, name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+  /**
+   * The Secrets with a holder's label for age identities. Of the manager's, those that this user may
+   * not read are left out.
+   */
+  identitySecrets(as: Actor, holder: Holder, signal: AbortSignal): Promise<readonly KubeObject[]>;
 };
 
 /** ConfigMaps that Fleets name, each read now and as the Fleet's user. */

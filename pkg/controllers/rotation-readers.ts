@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import type { FleetMember, RevisionLayer } from "../api/index.ts";
+import type { Fleet, FleetMember, RevisionLayer } from "../api/index.ts";
 import { clusterKey, type ClusterFacts } from "../cluster/index.ts";
 import { isCapitanError } from "../errors/index.ts";
 import { userOf, type Tenancy } from "../fleet/index.ts";
@@ -42,7 +42,7 @@ type HeldWorkload = Pick<WorkloadPort, "clusterId"> & {
 
 export type ReadersOptions = {
   readonly hub: Pick<ClusterHub, "cluster" | "fleet" | "membersOn" | "revision"> &
-    Pick<FleetHub, "revisionsOf">;
+    Pick<FleetHub, "revisionsOf" | "membersOf"> & { fleets(): readonly Fleet[] };
   readonly tenancy: Tenancy;
   readonly secrets: Secrets;
   readonly connections: {
@@ -175,13 +175,11 @@ export class RotationReaders {
     uses.set(await this.#versionOf(asked, sync, signal), "pinned");
     const source = sourceName(sync);
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(asked, sync, name, signal).catch(
-        (error: unknown) => {
-          // What the source has no more, nobody goes back to.
-          if (use === "kept" && isCapitanError(error)) return undefined;
-          throw error;
-        },
-      );
+      const files = await this.#fetch(asked, sync, name, signal).catch((error: unknown) => {
+        // What the source has no more, nobody goes back to.
+        if (use === "kept" && isCapitanError(error)) return undefined;
+        throw error;
+      });
       if (files === undefined) return [];
       return [{ name, source, use, files: await this.#files.copies(files, own) }];
     });
@@ -204,8 +202,7 @@ export class RotationReaders {
   async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
     const [pinned] = pinnedVersions(sync);
     if (pinned !== undefined) return pinned;
-    if (sync.git !== undefined)
-      return (await this.#git.resolve(of, sync.git, signal)).commit;
+    if (sync.git !== undefined) return (await this.#git.resolve(of, sync.git, signal)).commit;
     const { ref, ...access } = sync.oci ?? { url: "" };
     return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
   }
@@ -259,14 +256,20 @@ function goneReader({ cluster, generations }: Asked): Reader {
   };
 }
 
-const generationOf = ({ generation, identity, state, createdMs }: AgeGeneration): Generation => ({
+export const generationOf = ({
+  generation,
+  identity,
+  state,
+  createdMs,
+}: AgeGeneration): Generation => ({
   generation,
   recipient: identity.recipient,
   state,
   createdMs,
 });
 
-const usable = (generations: readonly AgeGeneration[]): ReadonlySet<string> =>
+/** The recipients of all that are not retired. */
+export const usable = (generations: readonly AgeGeneration[]): ReadonlySet<string> =>
   new Set(
     generations.flatMap(({ identity, state }) => (state === "retired" ? [] : [identity.recipient])),
   );

@@ -7,18 +7,20 @@ import {
   contentsOf,
   exposedTo,
   filesOnEndedKeys,
+  managerName,
   planOf,
   refusalOf,
   step,
   type Commit,
   type HubWrite,
   type Proof,
+  type Reader,
   type RotationFacts,
 } from "../rotation/index.ts";
-import type { Identity } from "../sops/index.ts";
-import { rotationStatus, type RotationOutcome } from "../status/index.ts";
-import { identitiesIn, existingSecret, nameOfSecret } from "./secrets.ts";
+import { rotationStatus, targetsOf, type RotationOutcome } from "../status/index.ts";
+import { existingSecret, nameOfSecret } from "./secrets.ts";
 import type { AgeGeneration, Identities } from "./identities.ts";
+import { managerKeys } from "./manager-keys.ts";
 import type {
   Clock,
   EventNote,
@@ -26,14 +28,15 @@ import type {
   GitTip,
   GitWriter,
   GitWriters,
+  Holder,
   Log,
   Named,
-  Secrets,
 } from "./ports.ts";
 import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
 import { identitiesFor, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
-import { RotationReaders, type ReadersOptions } from "./rotation-readers.ts";
+import { RotationManager } from "./rotation-manager.ts";
+import { generationOf, RotationReaders, usable, type ReadersOptions } from "./rotation-readers.ts";
 
 export type RotationHub = {
   keyRotation(name: Named): KeyRotation | undefined;
@@ -49,7 +52,6 @@ export type RotationHub = {
 
 export type RotationOptions = ReadersOptions & {
   readonly rotations: RotationHub;
-  readonly secrets: Secrets;
   readonly identities: Identities;
   readonly gitWriters: GitWriters;
   readonly clock: Clock;
@@ -75,10 +77,12 @@ export class RotationReconciler {
   readonly #options: RotationOptions;
   readonly #files = new RotationFiles();
   readonly #readers: RotationReaders;
+  readonly #manager: RotationManager;
 
   constructor(options: RotationOptions) {
     this.#options = options;
     this.#readers = new RotationReaders(options, this.#files);
+    this.#manager = new RotationManager(options, this.#files);
   }
 
   /** One look at the KeyRotation of this key (`namespace/name`), and what it leads to. */
@@ -127,18 +131,21 @@ export class RotationReconciler {
 
   async #look(rotation: KeyRotation, signal: AbortSignal): Promise<Seen> {
     const { namespace = "" } = rotation.metadata;
-    const { repository, clusters, rollout, decryption } = rotation.spec;
+    const { repository, clusters, rollout } = rotation.spec;
     const { secrets, clock } = this.#options;
     const writer = await this.#open(rotation, signal);
     const tip = await writer.tip(repository.branch, signal);
     if (tip === undefined)
       throw new CapitanError("GitNotFound", `${repository.url} has no branch ${repository.branch}`);
-    const { name } = decryption.secretRef;
-    const manager = await identitiesIn(
-      await existingSecret(secrets, { namespace, as: undefined }, name, signal),
-    );
+    const { name: secret } = managerOf(rotation);
+    const manager = await managerKeys(secrets, { namespace, as: undefined }, secret, signal);
     const generations = await this.#generations(rotation, signal);
-    const keyring = keyringOf(manager, generations);
+    const keyring = keyringOf(manager.generations, generations);
+    const tree = await this.#files.tree(tip.files, keyring);
+    const targets = targetsOf(rotation.spec);
+    const asked = { namespace, secret, keys: manager, tree, commit: tip.commit };
+    const isTarget = targets.has(managerName);
+    const proofs = proofsOf(rotation, managerName);
     const named = await Promise.all(
       clusters.map((target) =>
         this.#readers.reader(
@@ -154,10 +161,14 @@ export class RotationReconciler {
       ),
     );
     const facts: RotationFacts = {
-      targets: new Map(clusters.map((target) => [target.name, target.ends])),
+      targets,
       rollout,
-      readers: [managerReader(manager), ...named, ...bystanders(generations, clusters)],
-      tree: await this.#files.tree(tip.files, keyring),
+      readers: [
+        await this.#manager.reader({ ...asked, isTarget, proofs }, signal),
+        ...named,
+        ...bystanders(generations, targets),
+      ],
+      tree,
       proposals: undefined,
       nowMs: clock.now().getTime(),
     };
@@ -190,19 +201,21 @@ export class RotationReconciler {
   }
 
   async #writeToHub(
-    { metadata: { namespace = "" } }: KeyRotation,
+    rotation: KeyRotation,
     write: HubWrite,
     facts: RotationFacts,
     signal: AbortSignal,
   ): Promise<void> {
     refuseUnsafe(refusalOf(facts, write));
     const { identities, log } = this.#options;
-    const cluster = { namespace, name: write.reader };
+    const { namespace = "" } = rotation.metadata;
+    const holder =
+      write.reader === managerName ? managerOf(rotation) : { namespace, name: write.reader };
     log.info({ cluster: write.reader, write: write.kind }, "rotation");
-    if (write.kind === "create") return identities.create(cluster, write.generation, signal);
+    if (write.kind === "create") return identities.create(holder, write.generation, signal);
     const state = write.kind === "end" ? "ending" : "retired";
     for (const generation of write.generations)
-      await identities.mark(cluster, generation, state, signal);
+      await identities.mark(holder, generation, state, signal);
   }
 
   /** Commits, on whatever tip is there by then: what is to be done is decided again on each. */
@@ -263,8 +276,16 @@ export class RotationReconciler {
   }
 }
 
+/** Whose first identity is in the Secret that opens every file. */
+const managerOf = ({ metadata: { namespace = "" }, spec }: KeyRotation): Holder => ({
+  namespace,
+  name: spec.decryption.secretRef.name,
+  isManager: true,
+});
+
+/** Retired ones too: it has to be known what they still open. */
 function keyringOf(
-  manager: readonly Identity[],
+  manager: readonly AgeGeneration[],
   generations: ReadonlyMap<string, readonly AgeGeneration[]>,
 ): Keyring {
   const byRecipient = new Map(
@@ -273,37 +294,27 @@ function keyringOf(
       return identities.map(({ recipient }) => [recipient, identities] as const);
     }),
   );
-  return { manager, ofReaderWith: (recipient) => byRecipient.get(recipient) ?? [] };
+  return {
+    manager: manager.map(({ identity }) => identity),
+    ofReaderWith: (recipient) => byRecipient.get(recipient) ?? [],
+  };
 }
-
-/** The hub itself, which opens every file and whose key is not rotated here. */
-const managerReader = (manager: readonly Identity[]) => ({
-  name: "(manager)",
-  uid: "",
-  presence: "reachable" as const,
-  generations: manager.map(({ recipient }, i) => ({
-    generation: i + 1,
-    recipient,
-    state: "active" as const,
-    createdMs: 0,
-  })),
-  planted: new Set(manager.map(({ recipient }) => recipient)),
-  revisions: [],
-  proofs: [],
-  canary: undefined,
-});
 
 /** Clusters that files may name and that nobody rotates now. */
 function bystanders(
   generations: ReadonlyMap<string, readonly AgeGeneration[]>,
-  targets: KeyRotation["spec"]["clusters"],
-) {
-  const others = [...generations].filter(([name]) => targets.every((each) => each.name !== name));
+  targets: ReadonlyMap<string, number>,
+): readonly Reader[] {
+  const others = [...generations].filter(([name]) => !targets.has(name));
   return others.map(([name, own]) => ({
-    ...managerReader([]),
     name,
-    generations: own.map(({ identity: { recipient }, ...rest }) => ({ ...rest, recipient })),
-    planted: new Set(own.map(({ identity }) => identity.recipient)),
+    uid: "",
+    presence: "reachable",
+    generations: own.map(generationOf),
+    planted: usable(own),
+    revisions: [],
+    proofs: [],
+    canary: undefined,
   }));
 }
 

@@ -39,7 +39,10 @@ function world(secrets: Readonly<Record<string, KubeObject>> = {}, isDown = fals
     close: () => Promise.resolve(),
   };
   const sources = new Sources({
-    secrets: { secretAs: (_, { name }) => Promise.resolve(secrets[name]) },
+    secrets: {
+      secretAs: (_, { name }) => Promise.resolve(secrets[name]),
+      identitySecrets: () => Promise.resolve([]),
+    },
     configMaps: { configMapAs: () => Promise.resolve(undefined) },
     renderer: { render: () => Promise.reject(new Error("there is no template here")) },
     repositories: () => registry,

@@ -80,7 +80,7 @@ export const secretCodes = {
   KeyRetired: {
     retry: "backoff",
     meaning:
-      "What the cluster is to run has a file that only a retired key of it opens. It keeps running what it has.",
+      "What the cluster is to run has a file that only a retired key opens, of the cluster or of the manager. It keeps running what it has.",
     remedy:
       "Publish a state of the files from after the rotation: what was published before it cannot be gone back to.",
   },

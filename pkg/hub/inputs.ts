@@ -1,13 +1,18 @@
 import { clusterNameLabel } from "../capi/index.ts";
-import { CapitanError } from "../errors/index.ts";
+import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { hubResources } from "../api/index.ts";
 import { isConflict, type Informer, type KubeClient } from "../kube/index.ts";
-import { labels, type KubeObject, type Resource } from "../object/index.ts";
+import { annotations, labels, type KubeObject, type Resource } from "../object/index.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
+/** Whose age identities: a cluster's, or the manager's by the name of its first Secret. */
+type Holder = Named & { readonly isManager?: boolean };
 
 export type InputHandlers = {
-  /** A Secret beside Fleets came, changed or went. `cluster` is the Cluster that it belongs to, if any. */
+  /**
+   * A Secret beside Fleets came, changed or went; a later one of the manager goes by the name of its
+   * first. `cluster` is the Cluster that it belongs to, if any.
+   */
   readonly secretChanged: (secret: Named, cluster: Named | undefined) => void;
   /** A ConfigMap beside Fleets came, changed or went. */
   readonly configMapChanged: (configMap: Named) => void;
@@ -51,7 +56,7 @@ export class Inputs {
       return {
         secrets: watch(
           hubResources.secret,
-          (object) => handlers.secretChanged(named(object), clusterOf(object)),
+          (object) => handlers.secretChanged(asFleetsName(object), clusterOf(object)),
           options,
         ),
         configMaps: watch(
@@ -121,19 +126,28 @@ export class Inputs {
   }
 
   /**
-   * The Secrets with a Cluster's label for age identities, from the API server itself. For a user that
-   * is impersonated only which there are is looked up by the controller; each is read as that user.
+   * The Secrets with a holder's label for age identities, from the API server itself. For a user that
+   * is impersonated only which there are is looked up by the controller; each is read as that user, but
+   * for marks, in which there is nothing. What it may not read of the manager's is left out: its Fleets
+   * go on with the older key, and the rotation waits.
    */
   async identitySecrets(
     as: string | undefined,
-    { namespace, name }: Named,
+    { namespace, name, isManager = false }: Holder,
     signal: AbortSignal,
   ): Promise<readonly KubeObject[]> {
-    const labelSelector = `${clusterNameLabel}=${name},${labels.ageGeneration}`;
+    const label = isManager ? labels.managerKey : clusterNameLabel;
+    const labelSelector = `${label}=${name},${labels.ageGeneration}`;
     const options = { namespace, labelSelector, metadataOnly: as !== undefined, signal };
     const { items } = await this.#client.list(hubResources.secret, options);
     if (as === undefined) return items;
-    const read = items.map(({ metadata }) => this.secretAs(as, { namespace, ...metadata }, signal));
+    const read = items.map(async (item): Promise<KubeObject | undefined> => {
+      if (item.metadata.annotations?.[annotations.ageState] !== undefined) return item;
+      return this.secretAs(as, { namespace, ...item.metadata }, signal).catch((error: unknown) => {
+        if (isManager && isCapitanError(error) && error.code === "AccessDenied") return undefined;
+        throw error;
+      });
+    });
     return (await Promise.all(read)).filter((secret) => secret !== undefined);
   }
 
@@ -183,6 +197,12 @@ const named = ({ metadata }: KubeObject) => ({
   namespace: metadata.namespace ?? "",
   name: metadata.name,
 });
+
+/** Fleets name the manager's first Secret, and mean all. */
+function asFleetsName({ metadata }: KubeObject): Named {
+  const { namespace = "", name } = metadata;
+  return { namespace, name: metadata.labels?.[labels.managerKey] ?? name };
+}
 
 type AgeKey = Named & {
   readonly cluster: string;

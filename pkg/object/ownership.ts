@@ -11,8 +11,10 @@ export const labels = {
   /** On FleetMembers and FleetRevisions. */
   fleet: "capitan.dev/fleet",
   cluster: "capitan.dev/cluster",
-  /** On the Secret of an age identity: which one of its cluster's. */
+  /** On the Secret of an age identity: which one of its holder's. */
   ageGeneration: "capitan.dev/age-generation",
+  /** On the Secret of an age identity of the manager: the name of the Secret that holds the first one. */
+  managerKey: "capitan.dev/manager-key",
 } as const;
 
 /** Annotations that Capitan reads. */

@@ -139,6 +139,9 @@ export type HubWrite =
 
 export type Write = Commit | HubWrite;
 
+/** What the manager is called among readers; no cluster can have that name. */
+export const managerName = "(manager)";
+
 /** All recipients that a file names. */
 export const namesOf = ({ groups }: FileCopy): ReadonlySet<string> => new Set(groups.flat());
 

@@ -5,7 +5,7 @@ export { exposedTo, filesOnEndedKeys, planOf, type Plan } from "./plan.ts";
 export { canaryName, contentsOf, type Content } from "./contents.ts";
 export { rewriteFile, type RewriteOptions } from "./rewrite.ts";
 export { editRules } from "./rules.ts";
-export { wantedGeneration } from "./facts.ts";
+export { managerName, wantedGeneration } from "./facts.ts";
 export type {
   CanaryEdit,
   Commit,

@@ -1,7 +1,13 @@
 import type { ClusterRotation, KeyRotation, KeyRotationStatus } from "../api/index.ts";
 import type { Problem } from "../engine/index.ts";
 import { applyConditions, readyConditions, type Decided } from "./conditions.ts";
-import { wantedGeneration, type Plan, type Reader, type Standing } from "../rotation/index.ts";
+import {
+  managerName,
+  wantedGeneration,
+  type Plan,
+  type Reader,
+  type Standing,
+} from "../rotation/index.ts";
 
 export type RotationOutcome = {
   readonly standings?: readonly Standing[];
@@ -14,6 +20,12 @@ export type RotationOutcome = {
   readonly problem?: Problem;
 };
 
+/** Whose keys a KeyRotation is to rotate: by name of a reader, the generation that ends. */
+export function targetsOf({ clusters, manager }: KeyRotation["spec"]): ReadonlyMap<string, number> {
+  const own = clusters.map(({ name, ends }) => [name, ends] as const);
+  return new Map(manager === undefined ? own : [...own, [managerName, manager.ends]]);
+}
+
 /** The status of a KeyRotation, from one look. What a failed look did not tell stays as it was. */
 export function rotationStatus(
   { metadata, spec, status: before }: KeyRotation,
@@ -21,10 +33,11 @@ export function rotationStatus(
   now: string,
 ): KeyRotationStatus {
   const { standings, done = false } = outcome;
-  const seen = standings?.map((standing) => clusterStatus(standing, spec, before));
+  const targets = targetsOf(spec);
+  const seen = standings?.map((standing) => clusterStatus(standing, targets, before));
   const clusters = seen ?? before?.clusters ?? [];
   const { generation = 0 } = metadata;
-  const summary = summaryOf(clusters, spec.clusters.length);
+  const summary = summaryOf(clusters, targets.size);
   const ready = readyOf(clusters, outcome, summary);
   const decided = readyConditions(ready, done ? "none" : progressOf(ready));
   return {
@@ -66,10 +79,10 @@ const progressOf = ({ status }: Decided) => (status === "False" ? "stalled" : "r
 
 function clusterStatus(
   { reader, stage }: Standing,
-  { clusters }: KeyRotation["spec"],
+  targets: ReadonlyMap<string, number>,
   before: KeyRotationStatus | undefined,
 ): ClusterRotation {
-  const ends = clusters.find(({ name }) => name === reader.name)?.ends ?? 0;
+  const ends = targets.get(reader.name) ?? 0;
   const wanted = wantedGeneration(reader, ends)?.generation;
   const old = before?.clusters?.find(({ name }) => name === reader.name);
   const proof = proofOf(reader, wanted) ?? old?.proof;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { fluxManifests, fluxVersion } from "../../hack/flux-manifests.ts";
@@ -35,7 +35,7 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
-import { encrypted } from "../harness/secrets.ts";
+import { encrypted, sopsStatuses } from "../harness/secrets.ts";
 
 const cluster = "rotate-1";
 const repository = "fleet.git";
@@ -114,23 +114,11 @@ async function recipient(generation: number): Promise<string> {
 }
 
 /** What the real sops says to each encrypted file at the tip with one identity: its exit status. */
-async function sopsStatuses(key: string): Promise<Readonly<Record<string, number>>> {
-  const tip = await reader.tip("main", AbortSignal.timeout(30_000));
-  const sops = await ensureTool("sops", silent);
-  const statuses: Record<string, number> = {};
-  for (const [path, bytes] of tip?.files ?? []) {
-    if (!path.endsWith(".sops.yaml") || path === ".sops.yaml") continue;
-    const file = join(dir, "tree", path);
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, bytes);
-    const env = { PATH: process.env["PATH"], HOME: dir, SOPS_AGE_KEY: key };
-    statuses[path] = await new Promise((resolve) => {
-      execFile(sops, ["decrypt", file], { env }, (error) =>
-        resolve(error === null ? 0 : Number(error.code)),
-      );
-    });
-  }
-  return statuses;
+async function sopsAtTip(key: string): Promise<Readonly<Record<string, number>>> {
+  const files = Object.entries(await tipFiles()).filter(
+    ([path]) => path.endsWith(".sops.yaml") && path !== ".sops.yaml",
+  );
+  return sopsStatuses(key, Object.fromEntries(files), dir);
 }
 
 const word = async () => {
@@ -181,7 +169,7 @@ async function commitOnMain(files: Readonly<Record<string, string>>): Promise<st
 
 /** Asks for a rotation and does not wait; gives its name. */
 async function rotate(name: string, ...more: readonly string[]): Promise<string> {
-  const where = ["--repo", urlOf(), "--manager", "rotate-manager", "--wait=false"];
+  const where = ["--repo", urlOf(), "--manager-secret", "rotate-manager", "--wait=false"];
   const args = ["rotate", "keys", "--cluster", name, ...where, ...more];
   const { code, stdout, stderr } = await capitan(args);
   assert.equal(code, 0, stderr);
@@ -229,7 +217,7 @@ test("a plan shows files, recipients and generations, and changes nothing", asyn
     [shared]: await encrypted(manifest("shared"), shared, [managers]),
   });
   const before = await git.git(repository, ["rev-parse", "main"]);
-  const where = ["--repo", urlOf(), "--manager", "rotate-manager"];
+  const where = ["--repo", urlOf(), "--manager-secret", "rotate-manager"];
   const { stdout, stderr } = await capitan([
     "rotate",
     "keys",
@@ -264,9 +252,9 @@ test("S7 a leaked key: a new one is made, planted, proven by the cluster's own F
   assert.deepEqual(await decryption(), []);
 
   const all = { [encryptedPath]: 128, [shared]: 128, [canary]: 128 };
-  assert.deepEqual(await sopsStatuses(await identity(1)), all);
+  assert.deepEqual(await sopsAtTip(await identity(1)), all);
   const open = { ...all, [encryptedPath]: 0, [canary]: 0 };
-  assert.deepEqual(await sopsStatuses(await identity(2)), open);
+  assert.deepEqual(await sopsAtTip(await identity(2)), open);
   const config = (await tipFiles())[".sops.yaml"];
   assert.equal(config, rules.replace(await recipient(1), await recipient(2)));
   const copy = await workload.get(resources.secret, { namespace: "flux-system", name: "sops-age" });
@@ -315,8 +303,8 @@ test("S9 behind a protected branch: each commit is proposed, and merges with wha
   await git.git("work", ["merge", "-q", "--ff-only", `origin/${second}`]);
   await git.git("work", ["push", "-q", "origin", "main"]);
   await complete(name);
-  assert.equal((await sopsStatuses(await identity(2)))[encryptedPath], 128);
-  assert.equal((await sopsStatuses(await identity(3)))[encryptedPath], 0);
+  assert.equal((await sopsAtTip(await identity(2)))[encryptedPath], 128);
+  assert.equal((await sopsAtTip(await identity(3)))[encryptedPath], 0);
   const deadline = { deadlineMs: waitMs, what: "the changed word to arrive" };
   await until(async () => ((await word()) === "changed" ? true : undefined), deadline);
 });

@@ -8,8 +8,11 @@ import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
 import type { Fleet, FleetMember, FleetRevision, KeyRotation } from "../../pkg/api/index.ts";
 import {
   Identities,
+  managerKeys,
   RotationReconciler,
   type GitWriters,
+  type Holder,
+  type ManagerKeys,
   type RotationOptions,
 } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
@@ -34,6 +37,7 @@ class Crash extends Error {}
 
 const namespace = "fleet";
 const names = ["one", "two"] as const;
+const shared = "shared/values.sops.yaml";
 const manager = generateIdentity(randomBytes);
 const first = new Map(names.map((name) => [name as string, generateIdentity(randomBytes)]));
 const base64 = (text: string) => Buffer.from(text).toString("base64");
@@ -59,7 +63,8 @@ before(async () => {
       files[path] = await encrypted(text, path, [manager.recipient, recipient]);
     }
   }
-  files[".sops.yaml"] = `creation_rules:\n${rules.join("")}`;
+  files[".sops.yaml"] = `creation_rules:\n${rules.join("")}  - age: ${manager.recipient}\n`;
+  files[shared] = await encrypted("word: w\n", shared, [manager.recipient]);
   await git.commitFiles("template.git", files);
 });
 after(async () => {
@@ -68,7 +73,7 @@ after(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** What is left when a controller dies: a real Git repository, and in memory the hub's Secrets and two clusters. */
+/** What is left when a controller dies: a real Git repository, and in memory the hub's Secrets and two clusters. The manager's own key is rotated with theirs. */
 class World {
   readonly secrets = new Map<string, KubeObject>();
   /** By cluster: the age identities that it has, what its Flux has applied, the canary's word. */
@@ -123,6 +128,16 @@ class World {
     this.#crash = undefined;
   }
 
+  /** The Secrets with a holder's label. */
+  readonly identitySecrets = (_: unknown, { name, isManager = false }: Holder) => {
+    const label = isManager ? "capitan.dev/manager-key" : "cluster.x-k8s.io/cluster-name";
+    const all = [...this.secrets.values()];
+    return Promise.resolve(all.filter(({ metadata }) => metadata.labels?.[label] === name));
+  };
+
+  readonly secretAs = (_: unknown, { name }: { readonly name: string }) =>
+    Promise.resolve(this.secrets.get(name));
+
   identities(isController: boolean): Identities {
     const create = (secret: KubeObject) => {
       if (this.secrets.has(secret.metadata.name)) return false;
@@ -131,12 +146,7 @@ class World {
     };
     return new Identities(
       {
-        identitySecrets: (_, { name }) =>
-          Promise.resolve(
-            [...this.secrets.values()].filter(
-              ({ metadata }) => metadata.labels?.["cluster.x-k8s.io/cluster-name"] === name,
-            ),
-          ),
+        identitySecrets: this.identitySecrets,
         createSecret: (_, secret) =>
           isController ? this.write(() => create(secret)) : Promise.resolve(create(secret)),
       },
@@ -148,6 +158,7 @@ class World {
 function rotationOf(url: string, rollout: "Proven" | "Immediate"): KeyRotation {
   const spec = {
     clusters: names.map((name) => ({ name, ends: 1 })),
+    manager: { ends: 1 },
     repository: { url, branch: "main", secretRef: { name: "git" }, delivery: "Push" },
     decryption: { secretRef: { name: "manager" } },
     rollout,
@@ -187,6 +198,8 @@ function controllerOf(world: World): RotationReconciler {
         context: { namespace, name: name.name } as never,
       }),
       fleet,
+      fleets: () => [fleet({ namespace, name: "fleet" })],
+      membersOf: () => names.map((name) => memberOf(name, world)),
       membersOn: ({ name }) => [memberOf(name, world)],
       revision: (_, __) => Promise.resolve(revisionOf(world)),
       revisionsOf: () => Promise.resolve([]),
@@ -213,7 +226,7 @@ function controllerOf(world: World): RotationReconciler {
         };
       },
     },
-    secrets: { secretAs: (_, { name }) => Promise.resolve(world.secrets.get(name)) },
+    secrets: world,
     identities: world.identities(true),
     gitWriters: open,
     gitRepositories: (location, access) => new GitRepository(location, { ...access, cache }),
@@ -277,23 +290,34 @@ const revisionOf = (world: World): FleetRevision => ({
           },
         },
       },
+      {
+        name: "shared",
+        wait: false,
+        timeout: "1m",
+        deletionPolicy: "Orphan",
+        dependsOn: [],
+        git: { url: `${server.url}/${world.repository}`, commit: world.pinned, revision: "" },
+        path: "./shared",
+        decryption: { provider: "sops", secretRef: { name: "manager" } },
+      },
     ],
   },
 });
 
-/** What Fleets, clusters and their Flux do meanwhile. Fails when a cluster cannot read what it is to run. */
+/** What Fleets, clusters and their Flux do meanwhile. Fails when a cluster, or the hub for it, cannot read what it is to run. */
 async function live(world: World): Promise<void> {
   const repository = repositoryOf(world);
   const tip = await repository.tip("main", signal());
   assert.ok(tip);
   world.pinned = tip.commit;
+  const opening = (await managerOf(world)).filter(({ state }) => state !== "retired");
+  const identities = opening.map(({ identity }) => identity);
+  await decryptFile(tip.files.get(shared) ?? Buffer.alloc(0), { format: "yaml", identities });
   for (const name of names) {
     const before = world.planted.get(name);
-    const keys = await world.identities(false).of(
-      { namespace, name },
-      { as: undefined, planted: before },
-      signal(),
-    );
+    const keys = await world
+      .identities(false)
+      .of({ namespace, name }, { as: undefined, planted: before }, signal());
     world.planted.set(name, keys.data);
     const held = await identitiesIn(Object.values(keys.data));
     for (const [path, bytes] of tip.files) {
@@ -305,6 +329,11 @@ async function live(world: World): Promise<void> {
     }
     world.applied.set(name, `main@sha1:${tip.commit}`);
   }
+}
+
+async function managerOf(world: World): Promise<ManagerKeys["generations"]> {
+  const reader = { namespace, as: undefined };
+  return (await managerKeys(world, reader, "manager", signal())).generations;
 }
 
 const repositoryOf = ({ repository }: World) =>
@@ -357,6 +386,16 @@ async function assertRotated(world: World): Promise<void> {
     }
     assert.deepEqual(Object.keys(world.planted.get(name) ?? {}), ["2.agekey"]);
     assert.ok(!world.secrets.has(`${name}-age-3`));
+  }
+  const managers = await managerOf(world);
+  const states = managers.map(({ generation, state }) => `${generation} ${state}`);
+  assert.deepEqual(states, ["1 retired", "2 active"]);
+  const identities = managers.map(({ identity }) => identity);
+  const now = managers.at(-1)?.identity.recipient;
+  for (const [path, bytes] of tip?.files ?? []) {
+    if (path.endsWith("capitan-canary.sops.yaml") || !isEncrypted(bytes, formatOf(path))) continue;
+    const { opens } = await inspectFile(bytes, { format: "yaml", identities, keysOnly: true });
+    assert.deepEqual(opens, [now], path);
   }
 }
 

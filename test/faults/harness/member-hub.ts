@@ -140,7 +140,7 @@ export class MemberHub {
       connections,
       clock,
       sources: new Sources({
-        secrets: { secretAs: nothing },
+        secrets: { secretAs: nothing, identitySecrets: () => Promise.resolve([]) },
         configMaps: { configMapAs: nothing },
         repositories: () => unused("registry"),
         gitRepositories: () => unused("repository"),
