@@ -1,4 +1,4 @@
-import type { CommandModule } from "yargs";
+import type { CommandModule, Options } from "yargs";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
 import { hubResources, type FleetMember, type KeyRotation } from "../../pkg/api/index.ts";
 import { clusterNameLabel, clusterResource } from "../../pkg/capi/index.ts";
@@ -35,6 +35,48 @@ type Arguments = WaitArguments & {
   readonly plan: boolean;
 };
 
+/** Whose keys. */
+const whoseOptions = {
+  cluster: { type: "string", array: true, describe: "Clusters by name" },
+  fleet: { type: "string", describe: "All clusters of this Fleet" },
+  selector: { alias: "l", type: "string", describe: "Clusters with these labels" },
+  manager: {
+    type: "boolean",
+    default: false,
+    describe: "The manager's own key, over all files",
+  },
+  out: {
+    type: "string",
+    describe: "File for the offline copy of the manager's new key, which must not exist",
+  },
+} as const satisfies Record<string, Options>;
+
+/** Where the files are, and how they are written. */
+const repositoryOptions = {
+  repo: {
+    type: "string",
+    describe: `URL of the Git repository with the encrypted files; the one of the nearest ${repositoryFile} when not set`,
+  },
+  branch: {
+    type: "string",
+    describe: `Branch that is released from; the one of ${repositoryFile}, else main`,
+  },
+  secret: {
+    type: "string",
+    default: "git-write",
+    describe: "Secret with a login that may write to the repository",
+  },
+  path: {
+    type: "string",
+    describe: `Directory of the repository that CI pushes as an artifact; where there is a ${repositoryFile}: ./${configurationRoot}`,
+  },
+  delivery: {
+    choices: ["Push", "Branch"] as const,
+    default: "Push" as const,
+    describe: "Branch: propose branches, for a protected branch",
+  },
+} as const satisfies Record<string, Options>;
+
 /** `capitan rotate keys` */
 export const rotateKeys: CommandModule<object, Arguments> = {
   command: "keys",
@@ -51,40 +93,8 @@ export const rotateKeys: CommandModule<object, Arguments> = {
           default: "fleet",
           describe: "The namespace of the Clusters",
         },
-        cluster: { type: "string", array: true, describe: "Clusters by name" },
-        fleet: { type: "string", describe: "All clusters of this Fleet" },
-        selector: { alias: "l", type: "string", describe: "Clusters with these labels" },
-        manager: {
-          type: "boolean",
-          default: false,
-          describe: "The manager's own key, over all files",
-        },
-        out: {
-          type: "string",
-          describe: "File for the offline copy of the manager's new key, which must not exist",
-        },
-        repo: {
-          type: "string",
-          describe: `URL of the Git repository with the encrypted files; the one of the nearest ${repositoryFile} when not set`,
-        },
-        branch: {
-          type: "string",
-          describe: `Branch that is released from; the one of ${repositoryFile}, else main`,
-        },
-        secret: {
-          type: "string",
-          default: "git-write",
-          describe: "Secret with a login that may write to the repository",
-        },
-        path: {
-          type: "string",
-          describe: `Directory of the repository that CI pushes as an artifact; where there is a ${repositoryFile}: ./${configurationRoot}`,
-        },
-        delivery: {
-          choices: ["Push", "Branch"] as const,
-          default: "Push" as const,
-          describe: "Branch: propose branches, for a protected branch",
-        },
+        ...whoseOptions,
+        ...repositoryOptions,
         ...managerOptions,
         reason: {
           choices: ["scheduled", "compromise"] as const,
@@ -147,15 +157,12 @@ type Repository = Pick<KeyRotation["spec"]["repository"], "url" | "branch" | "pa
 /** The repository that is named, or else the one that we are in a clone of. Throws FileInvalid, RefInvalid. */
 async function repositoryOf({ repo, branch, path }: Arguments): Promise<Repository> {
   const local = repo === undefined ? await localSettings() : undefined;
-  const url = repo ?? local?.url;
+  const given = local === undefined ? undefined : `./${configurationRoot}`;
+  const { url = repo, branch: own = "main" } = local ?? {};
   if (url === undefined) throw noRepository();
   parseGitUrl(url, undefined);
-  const directory = path ?? (local === undefined ? undefined : `./${configurationRoot}`);
-  return {
-    url,
-    branch: branch ?? local?.branch ?? "main",
-    ...(directory === undefined ? {} : { path: directory }),
-  };
+  const directory = path ?? given;
+  return { url, branch: branch ?? own, ...(directory === undefined ? {} : { path: directory }) };
 }
 
 const managerOf = (args: Arguments) => ({

@@ -142,7 +142,13 @@ function watchFleets(): () => Promise<readonly string[]> {
 }
 
 const rotationArgs = (...more: readonly string[]) => [
-  ...["rotate", "keys", "--manager", "--manager-secret", secretName, "--secret", "turn-git"],
+  "rotate",
+  "keys",
+  "--manager",
+  "--manager-secret",
+  secretName,
+  "--secret",
+  "turn-git",
   ...more,
 ];
 
@@ -257,8 +263,10 @@ test("S7 the manager's key over a whole tree: what the hub opens goes on at ever
   digests.push(await release());
   // The next one is from before the old key went: taking it away would lock the hub out.
   await waitsForRelease(name, digests[1] ?? "");
-  const running = await rotationIs(name, "to be proven", ({ clusters }) =>
-    clusters?.[0]?.proof?.generation === 2 ? true : false,
+  const running = await rotationIs(
+    name,
+    "to be proven",
+    ({ clusters }) => clusters?.[0]?.proof?.generation === 2,
   );
   assert.equal(running.summary, "1/1 proven, 0 done");
   digests.push(await release());

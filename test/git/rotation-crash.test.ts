@@ -387,12 +387,19 @@ async function assertRotated(world: World): Promise<void> {
     assert.deepEqual(Object.keys(world.planted.get(name) ?? {}), ["2.agekey"]);
     assert.ok(!world.secrets.has(`${name}-age-3`));
   }
+  await assertManagerRotated(world, tip?.files ?? new Map<string, Buffer>());
+}
+
+async function assertManagerRotated(
+  world: World,
+  files: ReadonlyMap<string, Buffer>,
+): Promise<void> {
   const managers = await managerOf(world);
   const states = managers.map(({ generation, state }) => `${generation} ${state}`);
   assert.deepEqual(states, ["1 retired", "2 active"]);
   const identities = managers.map(({ identity }) => identity);
   const now = managers.at(-1)?.identity.recipient;
-  for (const [path, bytes] of tip?.files ?? []) {
+  for (const [path, bytes] of files) {
     if (path.endsWith("capitan-canary.sops.yaml") || !isEncrypted(bytes, formatOf(path))) continue;
     const { opens } = await inspectFile(bytes, { format: "yaml", identities, keysOnly: true });
     assert.deepEqual(opens, [now], path);
