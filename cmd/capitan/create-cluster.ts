@@ -197,6 +197,9 @@ async function refuseTakenOnHub(cluster: Cluster, { kubeconfig }: Arguments): Pr
 /** The cluster's first identity. Its private half is nowhere but in the Secret, which is encrypted at once. */
 function newIdentity(cluster: Cluster) {
   const made = generateIdentity(chance.random);
-  const secret = identitySecret(cluster, 1, made) as unknown as JsonMap;
+  const secret = identitySecret(cluster, 1, {
+    ...made,
+    created: chance.now(),
+  }) as unknown as JsonMap;
   return { recipient: made.recipient, secret };
 }

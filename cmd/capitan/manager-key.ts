@@ -113,7 +113,8 @@ export async function storeNextKey(
   generation: number,
 ): Promise<void> {
   const made = generateIdentity(chance.random);
-  const secret = identitySecret({ ...holder, isManager: true }, generation, made);
+  const created = chance.now();
+  const secret = identitySecret({ ...holder, isManager: true }, generation, { ...made, created });
   await storeKey(hub, { secret, out, file: fileText(made) });
 }
 

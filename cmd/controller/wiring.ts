@@ -6,6 +6,7 @@ import {
   FleetReconciler,
   Identities,
   RotationReconciler,
+  RotationSchedule,
   Sources,
   WorkQueue,
   type Clock,
@@ -64,9 +65,11 @@ export function buildControllers(parts: Parts) {
   const repositories = repositoriesOf(parts);
   const inputs = { secrets: hub.inputs, configMaps: hub.inputs };
   const sources = new Sources({ ...inputs, ...repositories, renderer: parts.renderer });
-  const identities = new Identities(hub.inputs, () => generateIdentity(randomBytes));
+  const newIdentity = () => ({ ...generateIdentity(randomBytes), created: clock.now() });
+  const identities = new Identities(hub.inputs, newIdentity);
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
-  const fleets = new FleetReconciler({ hub, sources, clock, log, tenancy, checkHub });
+  const schedule = new RotationSchedule({ hub, tenancy, clock, log });
+  const fleets = new FleetReconciler({ hub, sources, clock, log, tenancy, checkHub, schedule });
   const clusters = new ClusterReconciler({
     hub,
     connections,

@@ -21,15 +21,21 @@ export const objectName = (description: string): Schema<string> =>
 
 /** A Kubernetes duration such as 10m or 1h30m, at least one second. */
 export const duration = (description: string, otherwise: string): Schema<string> =>
+  durationFrom("1s", { description, default: otherwise });
+
+/** A Kubernetes duration of at least so much. */
+export const durationFrom = (
+  least: string,
+  extra: { readonly description: string; readonly default?: string },
+): Schema<string> =>
   string({
-    description,
-    default: otherwise,
+    ...extra,
     maxLength: 32,
     pattern: "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
     rules: [
       {
-        rule: "duration(self) >= duration('1s') && duration(self) <= duration('8760h')",
-        message: "must be between 1s and 8760h",
+        rule: `duration(self) >= duration('${least}') && duration(self) <= duration('8760h')`,
+        message: `must be between ${least} and 8760h`,
       },
     ],
   });

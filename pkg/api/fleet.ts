@@ -2,6 +2,7 @@ import type { ObjectMeta } from "../object/index.ts";
 import {
   deletionPolicyWords,
   duration,
+  durationFrom,
   gitRef,
   gitUrl,
   label,
@@ -12,6 +13,7 @@ import {
 } from "./common.ts";
 import { conditions } from "./conditions.ts";
 import { ref, sync } from "./flux-sync.ts";
+import { rotatedDecryption, rotatedRepository } from "./key-rotation.ts";
 import { perCluster, valuesFrom } from "./per-cluster.ts";
 import { anyObject, boolean, integer, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
@@ -144,6 +146,22 @@ const layer = object(
   },
 );
 
+const rotation = object(
+  {
+    required: {
+      rotateEvery: durationFrom("1h", {
+        description: "The age at which a cluster's age identity is rotated: 2160h.",
+      }),
+      repository: rotatedRepository,
+      decryption: rotatedDecryption,
+    },
+  },
+  {
+    description:
+      "Rotates the age identities of the Fleet's clusters as they grow old: a KeyRotation is made for those that are due.",
+  },
+);
+
 const spec = object(
   {
     required: {
@@ -174,6 +192,7 @@ const spec = object(
       serviceAccountName: objectName(
         "A ServiceAccount of this namespace, as which everything is read and written for the Fleet, on the hub and on its clusters. Needed outside the platform namespaces.",
       ),
+      rotation,
     },
   },
   {
@@ -185,6 +204,11 @@ const spec = object(
       {
         rule: "!has(self.target) || self.layers.all(layer, !has(layer.flux))",
         message: "target: Management takes oci, git and inline layers",
+      },
+      {
+        rule: "!has(self.rotation) || !(has(self.target) || has(self.serviceAccountName))",
+        message:
+          "rotation writes with the controller's rights, for clusters: it takes neither target nor serviceAccountName",
       },
     ],
   },

@@ -3,7 +3,8 @@ import { gitUrl, objectName, secretRef } from "./common.ts";
 import { conditions } from "./conditions.ts";
 import { boolean, integer, list, object, oneOf, string, type TypeOf } from "./schema.ts";
 
-const repository = object(
+/** The repository of a rotation; the same for one that a Fleet asks for. */
+export const rotatedRepository = object(
   {
     required: {
       url: gitUrl,
@@ -38,6 +39,18 @@ const repository = object(
   { description: "The Git repository with the encrypted files and .sops.yaml." },
 );
 
+/** What opens the files of a rotation; the same for one that a Fleet asks for. */
+export const rotatedDecryption = object(
+  {
+    required: {
+      secretRef: secretRef(
+        "The manager's identity: a Secret with keys that end in .agekey. Later generations are beside it.",
+      ),
+    },
+  },
+  { description: "What opens every file." },
+);
+
 const generation = (whose: string) =>
   integer({
     description: `${whose} age identity, and all before it, are to end.`,
@@ -62,17 +75,8 @@ const spec = object(
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
       }),
-      repository,
-      decryption: object(
-        {
-          required: {
-            secretRef: secretRef(
-              "The manager's identity: a Secret with keys that end in .agekey. Later generations are beside it.",
-            ),
-          },
-        },
-        { description: "What opens every file." },
-      ),
+      repository: rotatedRepository,
+      decryption: rotatedDecryption,
       dryRun: boolean({
         description: "Write nothing: only the plan, into the status.",
         default: false,

@@ -29,6 +29,7 @@ import { annotations } from "../object/index.ts";
 import { changesIn, droppedBy, type Dropped } from "./dropped.ts";
 import type { Actor, Clock, FleetHub, Log, Named } from "./ports.ts";
 import { report, timestamp } from "./report.ts";
+import type { RotationSchedule } from "./rotation-schedule.ts";
 import type { Sources } from "./sources.ts";
 
 /** Revisions that no member is pinned to and that are kept all the same. */
@@ -45,6 +46,7 @@ export type FleetReconcilerOptions = {
   readonly tenancy: Tenancy;
   /** Throws CapiVersionUnsupported when the hub's Cluster API is too old. */
   readonly checkHub: (signal: AbortSignal) => Promise<void>;
+  readonly schedule: Pick<RotationSchedule, "look">;
 };
 
 type Resolved = {
@@ -81,7 +83,11 @@ export class FleetReconciler {
     await this.#report(fleet, { problem, resolved, leaving: acted.leaving }, signal);
     if (unresolved !== undefined) return retry;
     if (resolved !== undefined) await this.#collectRevisions(fleet, resolved.revision, signal);
-    return { kind: "after", ms: this.#untilNextMs(fleet, resolved) };
+    const dueMs = await this.#options.schedule.look(fleet, signal);
+    return {
+      kind: "after",
+      ms: Math.min(this.#untilNextMs(fleet, resolved), Math.max(1_000, dueMs)),
+    };
   }
 
   /** A deleted Fleet is let go when its last member has withdrawn. */

@@ -1,7 +1,7 @@
 import { clusterNameLabel } from "../capi/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { asMap, asString } from "../json/index.ts";
-import { annotations, labels, type KubeObject } from "../object/index.ts";
+import { annotations, createdMsOf, labels, type KubeObject } from "../object/index.ts";
 import { parseIdentities, type Identity, type NewIdentity } from "../sops/index.ts";
 import type { Actor, Holder, Named, Secrets } from "./ports.ts";
 import { nameOfSecret, secretText } from "./secrets.ts";
@@ -35,9 +35,9 @@ const identityKey = "identity";
  */
 export class Identities {
   readonly #hub: IdentityHub;
-  readonly #newIdentity: () => NewIdentity;
+  readonly #newIdentity: () => MadeIdentity;
 
-  constructor(hub: IdentityHub, newIdentity: () => NewIdentity) {
+  constructor(hub: IdentityHub, newIdentity: () => MadeIdentity) {
     this.#hub = hub;
     this.#newIdentity = newIdentity;
   }
@@ -122,6 +122,9 @@ async function isIdentity(base64: string): Promise<boolean> {
   );
 }
 
+/** A new identity, and when it was made. */
+export type MadeIdentity = NewIdentity & { readonly created: Date };
+
 /** The label that says whose identity a Secret holds. */
 const holderLabel = ({ isManager = false }: Pick<Holder, "isManager">) =>
   isManager ? labels.managerKey : clusterNameLabel;
@@ -130,13 +133,16 @@ const holderLabel = ({ isManager = false }: Pick<Holder, "isManager">) =>
 export function identitySecret(
   holder: Holder,
   generation: number,
-  { identity, recipient }: NewIdentity,
+  { identity, recipient, created }: MadeIdentity,
 ): KubeObject {
   const name = `${holder.name}-age-${generation}`;
   const data = { [identityKey]: Buffer.from(`${identity}\n`).toString("base64") };
   return secretOf(holder, generation, {
     name,
-    annotations: { [annotations.recipient]: recipient },
+    annotations: {
+      [annotations.recipient]: recipient,
+      [annotations.created]: created.toISOString().replace(/\.\d+/, ""),
+    },
     data,
   });
 }
@@ -212,16 +218,12 @@ export async function generationsIn(
     const generation = generationOf(secret, holder);
     if (generation === undefined) return [];
     const state = marks.get(generation) ?? "active";
-    const createdMs = createdMsOf(secret);
+    const createdMs = createdMsOf(secret.metadata);
     const identities = await identitiesOf(secret);
     return identities.map((identity) => ({ generation, identity, state, createdMs }));
   });
   return (await Promise.all(found)).flat().sort((a, b) => a.generation - b.generation);
 }
-
-/** When a Secret was made; 0 where nobody says. */
-export const createdMsOf = ({ metadata }: KubeObject): number =>
-  Date.parse(metadata.creationTimestamp ?? "") || 0;
 
 /** The generation of an identity's Secret; undefined when it is none of this holder. */
 export function generationOf({ metadata }: KubeObject, holder: Whose): number | undefined {

@@ -1,5 +1,6 @@
 import { identitiesIn, existingSecret } from "./secrets.ts";
-import { createdMsOf, generationsIn, marksIn, type AgeGeneration } from "./identities.ts";
+import { createdMsOf } from "../object/index.ts";
+import { generationsIn, marksIn, type AgeGeneration } from "./identities.ts";
 import type { Reader, Secrets } from "./ports.ts";
 
 /** The manager's identities. */
@@ -34,7 +35,7 @@ export async function managerKeys(
     secrets.identitySecrets(as, holder, signal),
   ]);
   const marks = marksIn(beside, holder);
-  const createdMs = createdMsOf(first);
+  const createdMs = createdMsOf(first.metadata);
   const own = (await identitiesIn(first)).map((identity): AgeGeneration => {
     const state = marks.get(1) ?? "active";
     return { generation: 1, identity, state, createdMs };

@@ -28,6 +28,11 @@ export function revisionName(fleet: string, spec: FleetRevisionSpec): string {
   return hashed(fleet, shortHash(canonicalJson(spec)));
 }
 
+/** `<fleet>-<8 hex of whose keys end>`: the same ones are never rotated twice. */
+export function rotationName(fleet: Named, targets: readonly object[]): string {
+  return hashed(fleet.name, shortHash(canonicalJson([fleet.namespace, fleet.name, targets])));
+}
+
 /** The owner label's value: from names that survive a move of the hub, never from a UID. */
 export function ownerOf(fleet: Named): string {
   return sha256Hex(`${fleet.namespace}/${fleet.name}`).slice(0, 16);

@@ -15,7 +15,7 @@ import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { targetsManagement } from "../fleet/index.ts";
-import { ApiError, Informer, isNotFound, type KubeClient } from "../kube/index.ts";
+import { ApiError, Informer, isConflict, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
@@ -130,6 +130,27 @@ export class Hub {
   openRotations(): readonly KeyRotation[] {
     const rotations = this.#rotations.items().filter(isRotation) as unknown as KeyRotation[];
     return rotations.filter(({ status }) => status?.completedTime === undefined);
+  }
+
+  /** Creates a KeyRotation; false when there is one of this name, whatever it says. */
+  async createRotation(
+    { metadata, spec }: Pick<KeyRotation, "metadata"> & { readonly spec: object },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { keyRotation } = hubResources;
+    const object = { apiVersion, kind: keyRotation.kind, metadata, spec };
+    try {
+      await this.#client.create(keyRotation, object, { signal });
+      return true;
+    } catch (error) {
+      if (isConflict(error)) return false;
+      throw error;
+    }
+  }
+
+  /** The newest age key of each cluster, as far as the watch has seen. */
+  ageKeys(): ReturnType<Inputs["ageKeys"]> {
+    return this.inputs.ageKeys();
   }
 
   /** Clusters of a namespace that have age identities. */

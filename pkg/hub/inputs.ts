@@ -2,7 +2,13 @@ import { clusterNameLabel } from "../capi/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { hubResources } from "../api/index.ts";
 import { isConflict, type Informer, type KubeClient } from "../kube/index.ts";
-import { annotations, labels, type KubeObject, type Resource } from "../object/index.ts";
+import {
+  annotations,
+  createdMsOf,
+  labels,
+  type KubeObject,
+  type Resource,
+} from "../object/index.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 /** Whose age identities: a cluster's, or the manager's by the name of its first Secret. */
@@ -213,11 +219,11 @@ type AgeKey = Named & {
 /** None for other Secrets, and for the marks of ended generations, which have longer names. */
 function ageKeyOf(secret: KubeObject): readonly AgeKey[] {
   const { namespace, name } = named(secret);
-  const { labels: all = {}, creationTimestamp = "" } = secret.metadata;
+  const { labels: all = {} } = secret.metadata;
   const cluster = all[clusterNameLabel] ?? "";
   const generation = all[labels.ageGeneration] ?? "";
   if (generation === "" || name !== `${cluster}-age-${generation}`) return [];
-  const createdMs = Date.parse(creationTimestamp);
+  const createdMs = createdMsOf(secret.metadata);
   return [{ namespace, name, cluster, generation: Number(generation), createdMs }];
 }
 
@@ -226,8 +232,10 @@ function clusterOf({ metadata }: KubeObject): Named | undefined {
   return name === undefined ? undefined : { namespace: metadata.namespace ?? "", name };
 }
 
-/** Of what is only watched for changes: which one, and which state of it. */
+/** Of what is only watched for changes: which one, which state of it, and how old. */
 function versionOnly({ metadata, ...object }: KubeObject): KubeObject {
-  const { managedFields: _fields, annotations: _annotations, ...kept } = metadata;
-  return { apiVersion: object.apiVersion, kind: object.kind, metadata: kept };
+  const { managedFields: _fields, annotations: noted, ...kept } = metadata;
+  const created = noted?.[annotations.created];
+  const age = created === undefined ? {} : { annotations: { [annotations.created]: created } };
+  return { apiVersion: object.apiVersion, kind: object.kind, metadata: { ...kept, ...age } };
 }

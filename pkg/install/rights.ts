@@ -40,6 +40,8 @@ export const ownRules: readonly Rule[] = [
 /** In each platform namespace. */
 const platformRules: readonly Rule[] = [
   ...ownRules,
+  // For Fleets whose keys are to be rotated every so often.
+  rule(group, ["keyrotations"], ["create"]),
   // Kubeconfigs and what Fleets refer to are Secrets of any name; RBAC cannot select by label.
   // The identities of clusters, and the marks of ended ones, are made once, never written again, never deleted.
   rule("", ["secrets"], ["get", "list", "watch", "create"]),

@@ -34,12 +34,24 @@ export const annotations = {
   blockMove: "clusterctl.cluster.x-k8s.io/block-move",
   /** On the Secret that marks an age identity: what has become of it, ending or retired. */
   ageState: "capitan.dev/age-state",
+  /** On the Secret of an age identity: when it was made (RFC 3339). A move or a restore makes Secrets anew. */
+  created: "capitan.dev/created",
   /** On the Secret of an age identity: its recipient, which is public. */
   recipient: "capitan.dev/recipient",
   /** On a Cluster: the name of the ClusterTemplate that it was made from, for people. */
   template: "capitan.dev/template",
   requestedAt: "reconcile.fluxcd.io/requestedAt",
 } as const;
+
+/** When what a Secret holds was made: as it says itself, or when the Secret was; 0 where nobody says. */
+export function createdMsOf({
+  annotations: noted = {},
+  creationTimestamp = "",
+}: ObjectMeta): number {
+  const stored = Date.parse(creationTimestamp) || 0;
+  const said = Date.parse(noted[annotations.created] ?? "");
+  return said < stored || stored === 0 ? said || 0 : stored;
+}
 
 /** The Apply entry of our field manager, or undefined: there is at most one. */
 export function ownEntry(metadata: ObjectMeta): ManagedField | undefined {

@@ -235,9 +235,34 @@ test("a KeyRotation says how to deliver and prove by default, and cannot be chan
   await assert.rejects(hub.apply(resources.keyRotation, rotation(0), options), {
     message: /clusters\[0\]\.ends/,
   });
+  const nobodys = { ...asMap(rotation(1)["spec"]), clusters: [] };
+  const nobody = { ...rotation(1), metadata: { namespace, name: "crd-nobody" }, spec: nobodys };
+  await assert.rejects(hub.apply(resources.keyRotation, nobody, options), {
+    message: /clusters, manager or both/,
+  });
+  const managers = { ...nobody, spec: { ...nobodys, manager: { ends: 1 } } };
+  await hub.apply(resources.keyRotation, managers, { ...options, dryRun: true });
   const live = await hub.get(resources.keyRotation, { namespace, name: "crd-rotation" });
   assert.ok(live);
   await hub.delete(resources.keyRotation, live);
+});
+
+test("a Fleet rotates keys at the age of an hour or more, with the controller's rights", async () => {
+  const wanted = (rotateEvery: string, more: object = {}) => {
+    const secretRef = { name: "none" };
+    const repository = { url: "https://git.example/fleet", secretRef };
+    const rotation = { rotateEvery, repository, decryption: { secretRef } };
+    return fleet({ clusterSelector: {}, layers: [], rotation, ...more });
+  };
+  const options = { manager: "test", dryRun: true };
+  await hub.apply(resources.fleet, wanted("2160h"), options);
+  await assert.rejects(hub.apply(resources.fleet, wanted("59m"), options), {
+    message: /between 1h and 8760h/,
+  });
+  const owned = wanted("1h", { serviceAccountName: "team" });
+  await assert.rejects(hub.apply(resources.fleet, owned, options), {
+    message: /neither target nor serviceAccountName/,
+  });
 });
 
 test("kubectl get shows the columns that people need", async () => {

@@ -61,6 +61,7 @@ import {
   grantedBy,
   ownKinds,
   rightsOf,
+  rotatedWhenOld,
   textOf,
   userOf,
   type Right,
@@ -90,6 +91,7 @@ const told: FluxEvent[] = [];
 /** The arguments that every installation here has. */
 let installArgs: readonly string[];
 let eventsAddress: string;
+let rotation: string;
 
 before(async () => {
   receiver = createServer((request, response) => {
@@ -368,17 +370,6 @@ async function useEveryRight(): Promise<void> {
   }
 }
 
-/** A rotation that cannot begin, since its Secret is not there: that is said in its status. */
-const lostRotation: KubeObject = {
-  apiVersion: "capitan.dev/v1alpha1",
-  kind: "KeyRotation",
-  metadata: { name: "rights", namespace },
-  spec: {
-    clusters: [{ name: cluster, ends: 1 }],
-    repository: { url: "https://git.example/fleet", secretRef: { name: "none" } },
-    decryption: { secretRef: { name: "none" } },
-  },
-};
 /** Sets the tenant up as `capitan create tenant` does, here and on its cluster. */
 async function setUpTenant(): Promise<void> {
   const { namespace: home } = tenant;
@@ -424,12 +415,8 @@ async function useInputs(): Promise<void> {
     { name: "flux", flux: { version: "2.9.4", artifact, sync } },
     valuesLayer(),
   ]);
-  await hub.client.apply(resources.keyRotation, lostRotation, { manager: "test" });
   const identity = { namespace, name: `${cluster}-age-1` };
-  await until(() => hub.client.get(resources.secret, identity), {
-    deadlineMs: 20_000,
-    what: "an identity to be made",
-  });
+  rotation = await rotatedWhenOld(hub.client, { namespace, name: "inputs" }, identity);
 }
 
 /** A delivery that wakes up a Fleet. */
@@ -622,8 +609,8 @@ test("every documented metric is served; clusters are named by gauges only, and 
     (valueOf(text, "capitan_kubeconfig_expiry_timestamp_seconds", ...of) ?? 0) > Date.now() / 1000,
   );
   assert.ok((valueOf(text, "capitan_age_key_created_timestamp_seconds", ...of) ?? 0) > 0);
-  const rotation = ['rotation="rights"', 'state="Waiting"'];
-  assert.equal(valueOf(text, "capitan_rotation_clusters", ...rotation), 0);
+  const waiting = [`rotation="${rotation}"`, 'state="Waiting"'];
+  assert.equal(valueOf(text, "capitan_rotation_clusters", ...waiting), 0);
   assert.ok((valueOf(text, "capitan_drift_repair_duration_seconds_count") ?? 0) >= 1);
   assert.ok(
     (valueOf(text, "capitan_reconcile_duration_seconds_count", 'controller="cluster"') ?? 0) > 9,

@@ -73,7 +73,11 @@ before(async () => {
   reader = openGit(`${server.url}/${repository}`, dir, { insecure: true });
   await secret(secretName, { "manager.agekey": manager.identity });
   await secret("turn-git", { username: "robot", password: "pass-word" });
-  await hub.create(resources.secret, identitySecret({ namespace, name: cluster }, 1, own), {});
+  await hub.create(
+    resources.secret,
+    identitySecret({ namespace, name: cluster }, 1, { ...own, created: new Date() }),
+    {},
+  );
   workload = (await newCluster(hub, cluster)).client;
 });
 after(async () => {
@@ -354,4 +358,44 @@ test("a Secret of the next generation's name that is none of the manager's is no
   const said = conditionOf(status.conditions, "Ready")?.message ?? "";
   assert.match(said, /turn-manager-age-3 is there, but without the labels of an age identity/);
   await deleteNow(hub, resources.keyRotation, { namespace, name });
+});
+
+/** The KeyRotations that the Fleet has asked for. */
+async function asked(): Promise<readonly KeyRotation[]> {
+  const options = { namespace, labelSelector: "capitan.dev/fleet=turn" };
+  return (await hub.list(resources.keyRotation, options)).items as unknown as KeyRotation[];
+}
+
+test("rotateEvery: a key that has grown old is rotated by the Fleet, once", async () => {
+  const repositoryOf = { url: `${server.url}/${repository}`, secretRef: { name: "turn-git" } };
+  const rotation = {
+    rotateEvery: "1h",
+    repository: repositoryOf,
+    decryption: { secretRef: { name: secretName } },
+  };
+  await hub.mergePatch(resources.fleet, { namespace, name: "turn" }, { spec: { rotation } });
+  await fleetReady(hub, "turn");
+  assert.deepEqual(await asked(), []);
+  const old = { metadata: { annotations: { "capitan.dev/created": "2026-01-01T00:00:00Z" } } };
+  await hub.mergePatch(resources.secret, { namespace, name: `${cluster}-age-1` }, old);
+  const [made] = await until(
+    async () => {
+      const all = await asked();
+      return all.length > 0 ? all : undefined;
+    },
+    { deadlineMs: waitMs, what: "a rotation of the old key" },
+  );
+  assert.deepEqual(made?.spec.clusters, [{ name: cluster, ends: 1 }]);
+  const name = made?.metadata.name ?? "";
+  await rotationIs(name, "to complete", (now) => now.completedTime !== undefined);
+  assert.deepEqual(await statusesWith(own.identity, await tipFiles()), {
+    [paths.own]: 128,
+    [paths.shared]: 128,
+    [paths.hub]: 128,
+  });
+  const events = await capitan(["events", "--for", "turn"]);
+  assert.match(events.stdout, new RegExp(`RotationDue.*KeyRotation ${name}: `), events.stderr);
+  const { code, stderr } = await capitan(["reconcile", "fleet", "turn"]);
+  assert.equal(code, 0, stderr);
+  assert.equal((await asked()).length, 1);
 });

@@ -1,4 +1,6 @@
 import type { AuditEntry } from "../../hack/lab/audit.ts";
+import { resources } from "../../hack/lab/resources.ts";
+import { until } from "../../hack/lab/wait.ts";
 import { controllerAccount, receiverAccount, systemNamespace } from "../../pkg/install/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
@@ -96,4 +98,33 @@ export function ownKinds(metadata: { readonly namespace: string; readonly name: 
     { kind: "ClusterTemplate", spec: { files: [{ path: "a.yaml", content: "" }] } },
     { kind: "Receiver", spec: { type: "generic", secretRef: { name: "never" }, resources } },
   ].map((object) => ({ apiVersion, metadata, ...object }));
+}
+
+/**
+ * Waits for an age identity, makes it look old, and its Fleet ask for rotations: the name of the KeyRotation that comes,
+ * which cannot begin, since its Secrets are not there.
+ */
+export async function rotatedWhenOld(
+  hub: KubeClient,
+  fleet: { readonly namespace: string; readonly name: string },
+  identity: { readonly namespace: string; readonly name: string },
+): Promise<string> {
+  await until(() => hub.get(resources.secret, identity), {
+    deadlineMs: 20_000,
+    what: "an identity to be made",
+  });
+  const old = { metadata: { annotations: { "capitan.dev/created": "2020-01-01T00:00:00Z" } } };
+  await hub.mergePatch(resources.secret, identity, old);
+  const repository = { url: "https://git.example/fleet", secretRef: { name: "none" } };
+  const decryption = { secretRef: { name: "none" } };
+  const rotation = { rotateEvery: "1h", repository, decryption };
+  await hub.mergePatch(resources.fleet, fleet, { spec: { rotation } });
+  const labelSelector = `capitan.dev/fleet=${fleet.name}`;
+  const found = await until(
+    async () =>
+      (await hub.list(resources.keyRotation, { namespace: fleet.namespace, labelSelector }))
+        .items[0],
+    { deadlineMs: 20_000, what: `Fleet ${fleet.name} to have its keys rotated` },
+  );
+  return found.metadata.name;
 }
