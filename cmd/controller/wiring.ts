@@ -80,17 +80,8 @@ export function buildControllers(parts: Parts) {
     tenancy,
     metrics: reconcilerMetrics(parts),
   });
-  const rotations = new RotationReconciler({
-    hub,
-    rotations: hub,
-    connections,
-    identities,
-    clock,
-    log,
-    tenancy,
-    ...inputs,
-    ...repositories,
-  });
+  const look = { hub, rotations: hub, connections, clock, log, tenancy };
+  const rotations = new RotationReconciler({ ...look, identities, ...inputs, ...repositories });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),
@@ -184,20 +175,14 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
     rotationChanged: ({ namespace, name }, gone) => {
       const key = `${namespace}/${name}`;
       const facts = built().hub.keyRotation({ namespace, name })?.metadata;
-      // Our own status writes come back as events; they are no work.
+      const asked = [facts?.uid, facts?.generation, facts?.annotations];
       if (gone) changes.forget(`rotation/${key}`);
-      else if (
-        changes.isNew(`rotation/${key}`, [facts?.uid, facts?.generation, facts?.annotations])
-      )
-        built().rotationQueue.add(key);
+      else if (changes.isNew(`rotation/${key}`, asked)) built().rotationQueue.add(key);
     },
     memberChanged: (changed, gone) => {
       const { metadata, spec, status } = changed;
       const { fleetQueue, clusterQueue } = built();
-      for (const { metadata: of } of built().hub.openRotations())
-        built().rotationQueue.add(`${of.namespace ?? ""}/${of.name}`, {
-          afterMs: rotationDebounceMs,
-        });
+      wakeRotations(built());
       const member = `member/${metadata.uid ?? ""}`;
       // A Fleet has nothing to decide when objects of a cluster were put back.
       const ofFleet = `fleet of ${member}`;
@@ -231,6 +216,13 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`);
     },
   };
+}
+
+/** What a cluster runs may be what a rotation waits for. */
+function wakeRotations({ hub, rotationQueue }: Built): void {
+  const debounce = { afterMs: rotationDebounceMs };
+  for (const { metadata } of hub.rotations.openKeyRotations())
+    rotationQueue.add(`${metadata.namespace ?? ""}/${metadata.name}`, debounce);
 }
 
 /** What tells one state of a member's spec and labels from another. */

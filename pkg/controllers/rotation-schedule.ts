@@ -10,12 +10,16 @@ import { emit } from "./report.ts";
 export type ScheduleHub = {
   cluster(name: Named): ClusterFacts | undefined;
   membersOf(fleet: Named): readonly FleetMember[];
-  /** KeyRotations that are not complete. */
-  openRotations(): readonly KeyRotation[];
-  /** The newest age identity of each cluster, as far as the watch has seen. */
-  ageKeys(): readonly (Named & Omit<AgedKey, "uid">)[];
-  /** False when there is one of this name. */
-  createRotation(rotation: NewRotation, signal: AbortSignal): Promise<boolean>;
+  readonly rotations: {
+    /** Those that are not complete. */
+    openKeyRotations(): readonly KeyRotation[];
+    /** False when there is one of this name. */
+    create(rotation: NewRotation, signal: AbortSignal): Promise<boolean>;
+  };
+  readonly inputs: {
+    /** The newest age identity of each cluster, as far as the watch has seen. */
+    ageKeys(): readonly (Named & Omit<AgedKey, "uid">)[];
+  };
   emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
 };
 
@@ -66,10 +70,12 @@ export class RotationSchedule {
       const message = `rotation of a Fleet in namespace ${namespace}: it is not one of the platform namespaces`;
       throw new CapitanError("NamespaceNotAllowed", message);
     }
-    const open = hub.openRotations().filter(({ metadata }) => metadata.namespace === namespace);
+    const open = hub.rotations
+      .openKeyRotations()
+      .filter(({ metadata }) => metadata.namespace === namespace);
     const nowMs = clock.now().getTime();
     const { rotation, againMs } = dueRotation(fleet, { keys: this.#keysOf(fleet), open, nowMs });
-    if (rotation === undefined || !(await hub.createRotation(rotation, signal))) return againMs;
+    if (rotation === undefined || !(await hub.rotations.create(rotation, signal))) return againMs;
     const { name } = rotation.metadata;
     const note = `KeyRotation ${name}: the keys of ${rotation.spec.clusters.length} clusters are older than ${fleet.spec.rotation.rotateEvery}`;
     log.info({ fleet: fleet.metadata.name, rotation: name }, "rotation is due");
@@ -94,7 +100,7 @@ export class RotationSchedule {
         return facts === undefined || facts.deleting ? [] : [[at.name, facts.uid] as const];
       }),
     );
-    return hub.ageKeys().flatMap(({ namespace: where, cluster, generation, createdMs }) => {
+    return hub.inputs.ageKeys().flatMap(({ namespace: where, cluster, generation, createdMs }) => {
       const uid = clusters.get(cluster);
       return uid === undefined || where !== namespace
         ? []

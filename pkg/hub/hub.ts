@@ -15,16 +15,16 @@ import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { targetsManagement } from "../fleet/index.ts";
-import { ApiError, Informer, isConflict, isNotFound, type KubeClient } from "../kube/index.ts";
+import { ApiError, Informer, isNotFound, type KubeClient } from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
+import { Rotations, type RotationHandlers } from "./rotations.ts";
 import {
   asMember,
   eventObject,
   isFleet,
   isMember,
-  isRotation,
   memberObject,
   revisionObject,
   type HubEvent,
@@ -36,15 +36,15 @@ const apiVersion = "capitan.dev/v1alpha1";
 type Named = { readonly namespace: string; readonly name: string };
 
 /** Called when something changed that may matter to a Fleet or to a Cluster. */
-export type HubHandlers = InputHandlers & {
-  readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
-  readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
-  readonly rotationChanged: (rotation: Named, gone: boolean) => void;
-  readonly memberChanged: (member: FleetMember, gone: boolean) => void;
-  readonly failed: (kind: string, error: unknown) => void;
-  /** Told of each Event before it is written. Must not throw. */
-  readonly emitted?: (event: HubEvent, time: string) => void;
-};
+export type HubHandlers = InputHandlers &
+  RotationHandlers & {
+    readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
+    readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
+    readonly memberChanged: (member: FleetMember, gone: boolean) => void;
+    readonly failed: (kind: string, error: unknown) => void;
+    /** Told of each Event before it is written. Must not throw. */
+    readonly emitted?: (event: HubEvent, time: string) => void;
+  };
 
 const statusResources = {
   Fleet: hubResources.fleet,
@@ -59,9 +59,9 @@ export class Hub {
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
-  readonly #rotations: Informer;
   /** What Fleets and Clusters refer to. */
   readonly inputs: Inputs;
+  readonly rotations: Rotations;
   readonly #revisions = new Map<string, FleetRevision>();
   readonly #platformNamespaces: ReadonlySet<string>;
 
@@ -94,16 +94,14 @@ export class Hub {
     this.#clusters = watch(clusterResource, (object, gone) =>
       handlers.clusterChanged(clusterFacts(object), gone),
     );
-    this.#rotations = watch(hubResources.keyRotation, ({ metadata }, gone) =>
-      handlers.rotationChanged({ namespace: metadata.namespace ?? "", name: metadata.name }, gone),
-    );
+    this.rotations = new Rotations(client, watch, handlers);
     this.inputs = new Inputs(client, handlers, watch, platformNamespaces);
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const own = [this.#fleets, this.#members, this.#clusters, this.#rotations];
-    await Promise.all([...own, this.inputs].map((cache) => cache.run(signal)));
+    const own = [this.#fleets, this.#members, this.#clusters];
+    await Promise.all([...own, this.inputs, this.rotations].map((cache) => cache.run(signal)));
   }
 
   /** Resolves when Fleets and members have been listed once; nothing may be decided before. */
@@ -121,36 +119,8 @@ export class Hub {
     return found !== undefined && isFleet(found) ? (found as unknown as Fleet) : undefined;
   }
 
-  keyRotation({ namespace, name }: Named): KeyRotation | undefined {
-    const found = this.#rotations.get(namespace, name);
-    return found !== undefined && isRotation(found) ? (found as unknown as KeyRotation) : undefined;
-  }
-
-  /** The rotations that are not complete. */
-  openRotations(): readonly KeyRotation[] {
-    const rotations = this.#rotations.items().filter(isRotation) as unknown as KeyRotation[];
-    return rotations.filter(({ status }) => status?.completedTime === undefined);
-  }
-
-  /** Creates a KeyRotation; false when there is one of this name, whatever it says. */
-  async createRotation(
-    { metadata, spec }: Pick<KeyRotation, "metadata"> & { readonly spec: object },
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { keyRotation } = hubResources;
-    const object = { apiVersion, kind: keyRotation.kind, metadata, spec };
-    try {
-      await this.#client.create(keyRotation, object, { signal });
-      return true;
-    } catch (error) {
-      if (isConflict(error)) return false;
-      throw error;
-    }
-  }
-
-  /** The newest age key of each cluster, as far as the watch has seen. */
-  ageKeys(): ReturnType<Inputs["ageKeys"]> {
-    return this.inputs.ageKeys();
+  keyRotation(name: Named): KeyRotation | undefined {
+    return this.rotations.keyRotation(name);
   }
 
   /** Clusters of a namespace that have age identities. */
