@@ -3,19 +3,16 @@ import { open, readFile, rm } from "node:fs/promises";
 import { hubResources } from "../../pkg/api/index.ts";
 import {
   identitySecret,
+  isPostQuantum,
   managerKeys,
   newestActive,
+  type AgeGeneration,
   type ManagerKeys,
 } from "../../pkg/controllers/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { ApiError, Discovery, isConflict, type KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type KubeObject } from "../../pkg/object/index.ts";
-import {
-  generateIdentity,
-  generatePostQuantumIdentity,
-  parseIdentities,
-  type NewIdentity,
-} from "../../pkg/sops/index.ts";
+import { newIdentity, parseIdentities, type NewIdentity } from "../../pkg/sops/index.ts";
 import { resourceOf } from "./hub.ts";
 import { hubSecrets } from "./means.ts";
 import { chance } from "./secret-keys.ts";
@@ -41,9 +38,7 @@ type ManagerKey = { readonly recipient: string; readonly file: string };
 type Place = { readonly namespace: string; readonly out: string };
 
 export async function newManagerKey(isPostQuantum: boolean): Promise<ManagerKey> {
-  const made = isPostQuantum
-    ? await generatePostQuantumIdentity()
-    : generateIdentity(chance.random);
+  const made = await newIdentity(isPostQuantum, chance.random);
   return { recipient: made.recipient, file: fileText(made) };
 }
 
@@ -106,15 +101,18 @@ export const storeManagerKey = (
   { file, recipient }: ManagerKey,
 ): Promise<void> => storeKey(hub, { secret: secretOf(namespace, file, recipient), out, file });
 
-/** Creates the Secret of a later one, which files need not name yet. Throws AlreadyExists, FileInvalid. */
+/** Creates the Secret of the one that follows the newest, of the same kind, which files need not name yet. Throws AlreadyExists, FileInvalid. */
 export async function storeNextKey(
   hub: KubeClient,
   { out, ...holder }: Place & { readonly name: string },
-  generation: number,
+  { generation, identity: { recipient } }: AgeGeneration,
 ): Promise<void> {
-  const made = generateIdentity(chance.random);
+  const made = await newIdentity(isPostQuantum(recipient), chance.random);
   const created = chance.now();
-  const secret = identitySecret({ ...holder, isManager: true }, generation, { ...made, created });
+  const secret = identitySecret({ ...holder, isManager: true }, generation + 1, {
+    ...made,
+    created,
+  });
   await storeKey(hub, { secret, out, file: fileText(made) });
 }
 

@@ -4,7 +4,7 @@ import { hubResources, type FleetMember, type KeyRotation } from "../../pkg/api/
 import { clusterNameLabel, clusterResource } from "../../pkg/capi/index.ts";
 import { clusterOf } from "../../pkg/cluster/index.ts";
 import { configurationRoot } from "../../pkg/clustertemplate/index.ts";
-import { generationsIn } from "../../pkg/controllers/index.ts";
+import { generationsIn, type AgeGeneration } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels } from "../../pkg/object/index.ts";
@@ -129,10 +129,11 @@ export const rotateKeys: CommandModule<object, Arguments> = {
 async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   const repository = await repositoryOf(args);
   const clusters = await targetsOf(hub, args);
-  const manager = args.manager ? await managerTarget(hub, args) : undefined;
+  const newest = args.manager ? await newestOf(hub, args) : undefined;
+  const manager = newest === undefined ? undefined : { ends: newest.generation };
   const object = rotationOf(args, { repository, clusters, manager });
-  if (manager !== undefined && args.out !== undefined)
-    await storeNextKey(hub, { ...managerOf(args), out: args.out }, manager.ends + 1);
+  if (newest !== undefined && args.out !== undefined)
+    await storeNextKey(hub, { ...managerOf(args), out: args.out }, newest);
   await hub.create(hubResources.keyRotation, object, {});
   const { name } = object.metadata;
   const all = manager === undefined ? clusters : [...clusters, { name: managerName, ...manager }];
@@ -171,14 +172,10 @@ const managerOf = (args: Arguments) => ({
 });
 
 /** The newest generation that the manager has: that one is to end. Throws SecretNotFound. */
-async function managerTarget(
-  hub: KubeClient,
-  args: Arguments,
-): Promise<NonNullable<KeyRotation["spec"]["manager"]>> {
+async function newestOf(hub: KubeClient, args: Arguments): Promise<AgeGeneration> {
   const { namespace, name } = managerOf(args);
-  const keys = await managerKeysOf(hub, { namespace, name });
-  const newest = keys?.generations.at(-1);
-  if (newest !== undefined) return { ends: newest.generation };
+  const newest = (await managerKeysOf(hub, { namespace, name }))?.generations.at(-1);
+  if (newest !== undefined) return newest;
   const message = `Secret ${namespace}/${name} does not exist: there is nothing to rotate`;
   throw new CapitanError("SecretNotFound", message);
 }

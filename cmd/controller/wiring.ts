@@ -23,7 +23,7 @@ import { Hub, type HubHandlers } from "../../pkg/hub/index.ts";
 import type { Discovery, KubeClient } from "../../pkg/kube/index.ts";
 import type { newLog } from "../../pkg/log/index.ts";
 import { fluxEvent, type Notifier } from "../../pkg/notify/index.ts";
-import { generateIdentity } from "../../pkg/sops/index.ts";
+import { newIdentity } from "../../pkg/sops/index.ts";
 import type { ControllerMetrics } from "../../pkg/server/index.ts";
 import type { Connections } from "../../pkg/workload/index.ts";
 import { openRepositories } from "../repositories.ts";
@@ -65,8 +65,10 @@ export function buildControllers(parts: Parts) {
   const repositories = repositoriesOf(parts);
   const inputs = { secrets: hub.inputs, configMaps: hub.inputs };
   const sources = new Sources({ ...inputs, ...repositories, renderer: parts.renderer });
-  const newIdentity = () => ({ ...generateIdentity(randomBytes), created: clock.now() });
-  const identities = new Identities(hub.inputs, newIdentity);
+  const identities = new Identities(hub.inputs, async (isPostQuantum) => ({
+    ...(await newIdentity(isPostQuantum, randomBytes)),
+    created: clock.now(),
+  }));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const schedule = new RotationSchedule({ hub, tenancy, clock, log });
   const fleets = new FleetReconciler({ hub, sources, clock, log, tenancy, checkHub, schedule });

@@ -35,9 +35,9 @@ const identityKey = "identity";
  */
 export class Identities {
   readonly #hub: IdentityHub;
-  readonly #newIdentity: () => MadeIdentity;
+  readonly #newIdentity: MakeIdentity;
 
-  constructor(hub: IdentityHub, newIdentity: () => MadeIdentity) {
+  constructor(hub: IdentityHub, newIdentity: MakeIdentity) {
     this.#hub = hub;
     this.#newIdentity = newIdentity;
   }
@@ -47,9 +47,14 @@ export class Identities {
     return generationsIn(await this.#hub.identitySecrets(undefined, cluster, signal), cluster);
   }
 
-  /** Makes a generation; when somebody was faster, theirs counts. Throws SecretInvalid. */
-  create(holder: Holder, generation: number, signal: AbortSignal): Promise<void> {
-    return this.#store(holder, identitySecret(holder, generation, this.#newIdentity()), signal);
+  /** Makes a generation, of the kind of the one before; when somebody was faster, theirs counts. Throws SecretInvalid. */
+  async create(
+    holder: Holder,
+    { generation, before }: { readonly generation: number; readonly before: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const made = await this.#newIdentity(isPostQuantum(before));
+    await this.#store(holder, identitySecret(holder, generation, made), signal);
   }
 
   /** Says for good what has become of a generation. Its Secret stays as it is. Throws SecretInvalid. */
@@ -85,7 +90,8 @@ export class Identities {
     await refuseLost(cluster, {}, { planted, marks });
     // Whoever was faster has made it: what is there then counts.
     const first = Math.max(0, ...marks.keys()) + 1;
-    await this.#hub.createSecret(as, identitySecret(cluster, first, this.#newIdentity()), signal);
+    const made = await this.#newIdentity(false);
+    await this.#hub.createSecret(as, identitySecret(cluster, first, made), signal);
     const keys = await ageKeysOf(await this.#hub.identitySecrets(as, cluster, signal), cluster);
     if (Object.keys(keys.data).length > 0) return keys;
     throw inTheWay(`${cluster.name}-age-${first}`, cluster);
@@ -124,6 +130,10 @@ async function isIdentity(base64: string): Promise<boolean> {
 
 /** A new identity, and when it was made. */
 export type MadeIdentity = NewIdentity & { readonly created: Date };
+type MakeIdentity = (isPostQuantum: boolean) => Promise<MadeIdentity>;
+
+/** Whether a recipient is of the kind that a quantum computer does not open. */
+export const isPostQuantum = (recipient: string): boolean => recipient.startsWith("age1pq1");
 
 /** The label that says whose identity a Secret holds. */
 const holderLabel = ({ isManager = false }: Pick<Holder, "isManager">) =>

@@ -11,6 +11,7 @@ export {
   generationsIn,
   identitiesOf,
   identitySecret,
+  isPostQuantum,
   type AgeGeneration,
 } from "./identities.ts";
 export { managerKeys, newestActive, type ManagerKeys } from "./manager-keys.ts";

@@ -212,7 +212,11 @@ export class RotationReconciler {
     const holder =
       write.reader === managerName ? managerOf(rotation) : { namespace, name: write.reader };
     log.info({ cluster: write.reader, write: write.kind }, "rotation");
-    if (write.kind === "create") return identities.create(holder, write.generation, signal);
+    if (write.kind === "create") {
+      const reader = facts.readers.find(({ name }) => name === write.reader);
+      const before = reader?.generations.at(-1)?.recipient ?? "";
+      return identities.create(holder, { generation: write.generation, before }, signal);
+    }
     const state = write.kind === "end" ? "ending" : "retired";
     for (const generation of write.generations)
       await identities.mark(holder, generation, state, signal);

@@ -109,8 +109,12 @@ export function generateIdentity(random: (bytes: number) => Buffer): NewIdentity
   return { identity: encodeBech32(secretPrefix, secret).toUpperCase(), recipient };
 }
 
-/** Makes a post-quantum identity; the library takes its own randomness from the operating system. */
-export async function generatePostQuantumIdentity(): Promise<NewIdentity> {
+/** Makes an identity of either kind. Of a post-quantum one the library takes its own randomness from the operating system. */
+export async function newIdentity(
+  isPostQuantum: boolean,
+  random: (bytes: number) => Buffer,
+): Promise<NewIdentity> {
+  if (!isPostQuantum) return generateIdentity(random);
   const identity = await generateHybridIdentity();
   return { identity, recipient: await identityToRecipient(identity) };
 }

@@ -14,7 +14,7 @@ export type { Chance } from "./seal.ts";
 export {
   parseIdentities,
   generateIdentity,
-  generatePostQuantumIdentity,
+  newIdentity,
   type Identity,
   type NewIdentity,
 } from "./identity.ts";

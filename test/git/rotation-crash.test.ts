@@ -150,7 +150,7 @@ class World {
         createSecret: (_, secret) =>
           isController ? this.write(() => create(secret)) : Promise.resolve(create(secret)),
       },
-      () => ({ ...generateIdentity(randomBytes), created: new Date() }),
+      () => Promise.resolve({ ...generateIdentity(randomBytes), created: new Date() }),
     );
   }
 }

@@ -181,8 +181,8 @@ test("S5 sops reads a value that we set, and its own set reads back here", async
 });
 
 test("S5 hybrid recipients: sops and we open each other's", async () => {
-  const { generatePostQuantumIdentity } = await import("../../pkg/sops/index.ts");
-  const quantum = await generatePostQuantumIdentity();
+  const { newIdentity } = await import("../../pkg/sops/index.ts");
+  const quantum = await newIdentity(true, randomBytes);
   const other = await RealSops.start(quantum.identity);
   try {
     const file = Buffer.from("a: one\n");
