@@ -1,7 +1,7 @@
 import { hubResources } from "../../pkg/api/index.ts";
 import type { Repositories, SourcesOptions } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import type { KubeClient } from "../../pkg/kube/index.ts";
+import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
 import { clusterNameLabel } from "../../pkg/capi/index.ts";
 import { labels, type KubeObject } from "../../pkg/object/index.ts";
 import { openRepositories } from "../repositories.ts";
@@ -17,7 +17,13 @@ export const hubSecrets = (hub: KubeClient): Means["secrets"] => ({
   identitySecrets: async (_, { namespace, name, isManager = false }, signal) => {
     const label = isManager ? labels.managerKey : clusterNameLabel;
     const labelSelector = `${label}=${name},${labels.ageGeneration}`;
-    return (await hub.list(hubResources.secret, { namespace, labelSelector, signal })).items;
+    try {
+      return (await hub.list(hubResources.secret, { namespace, labelSelector, signal })).items;
+    } catch (error) {
+      // Who may read some Secrets by name has at least the first.
+      if (isManager && error instanceof ApiError && error.status === 403) return [];
+      throw error;
+    }
   },
 });
 

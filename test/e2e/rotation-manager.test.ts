@@ -85,7 +85,8 @@ after(async () => {
   await git.remove();
   await rm(dir, { recursive: true, force: true });
   await workload.close();
-  await deleteNow(hub, resources.fleet, { namespace, name: "turn-hub" });
+  for (const name of ["turn-hub", "turn-narrow"])
+    await deleteNow(hub, resources.fleet, { namespace, name });
   await retireClusters(hub, "turn-");
   await hub.close();
 });
@@ -123,6 +124,14 @@ async function word(client: KubeClient, inNamespace: string): Promise<string> {
   const found = await client.get(resources.secret, { namespace: inNamespace, name: "turn-word" });
   return Buffer.from(asString(asMap(found?.["data"])["word"]) ?? "", "base64").toString("utf8");
 }
+
+const decryption = { provider: "sops", secretRef: { name: secretName } };
+const sharedLayer = () => ({
+  name: "config",
+  oci: { url, ref: { tag: "stable" }, insecure: true },
+  path: "./shared",
+  decryption,
+});
 
 /** Everything that the Fleets say is wrong, for as long as it is not told to end. */
 function watchFleets(): () => Promise<readonly string[]> {
@@ -197,10 +206,7 @@ test("a tree of files for the manager, opened by the hub for clusters and for it
     [paths.hub]: await encrypted(manifest("turn-word", namespace), paths.hub, [manager.recipient]),
   });
   await release();
-  const decryption = { provider: "sops", secretRef: { name: secretName } };
-  const oci = { url, ref: { tag: "stable" }, insecure: true };
-  const layer = { name: "config", oci, path: "./shared", decryption };
-  await applyFleet(hub, "turn", cluster, [layer], { interval: "2s" });
+  await applyFleet(hub, "turn", cluster, [sharedLayer()], { interval: "2s" });
   await hub.apply(
     resources.fleet,
     {
@@ -358,6 +364,7 @@ test("a Secret of the next generation's name that is none of the manager's is no
   const said = conditionOf(status.conditions, "Ready")?.message ?? "";
   assert.match(said, /turn-manager-age-3 is there, but without the labels of an age identity/);
   await deleteNow(hub, resources.keyRotation, { namespace, name });
+  await deleteNow(hub, resources.secret, { namespace, name: `${secretName}-age-3` });
 });
 
 /** The KeyRotations that the Fleet has asked for. */
@@ -398,4 +405,32 @@ test("rotateEvery: a key that has grown old is rotated by the Fleet, once", asyn
   const { code, stderr } = await capitan(["reconcile", "fleet", "turn"]);
   assert.equal(code, 0, stderr);
   assert.equal((await asked()).length, 1);
+});
+
+test("a ServiceAccount that may not read the new key yet holds the rotation up, and its Fleet goes on with the old one", async () => {
+  const narrow = "turn-narrow";
+  const allow = async (...names: readonly string[]) => {
+    const secrets = names.flatMap((name) => ["--secret", name]);
+    const args = ["create", "tenant", namespace, "--service-account", narrow, ...secrets];
+    const { code, stderr } = await capitan(args);
+    assert.equal(code, 0, stderr);
+  };
+  await allow(secretName, `${secretName}-age-2`);
+  const spec = { serviceAccountName: narrow, interval: "2s" };
+  await applyFleet(hub, narrow, "nobody", [sharedLayer()], spec);
+  await fleetHas(hub, narrow, "NoClusters");
+  const args = rotationArgs("--repo", `${server.url}/${repository}`, "--immediate", "--wait=false");
+  const { stdout } = await capitan(args);
+  const name = /KeyRotation fleet\/(\S+):/.exec(stdout)?.[1] ?? "";
+  const reasonIs = (reason: string) =>
+    rotationIs(name, `to wait for ${reason}`, ({ clusters }) => clusters?.[0]?.reason === reason);
+  await reasonIs("AwaitingIdentity");
+  await capitan(["reconcile", "fleet", narrow, "--wait=false"]);
+  await fleetHas(hub, narrow, "NoClusters");
+  await allow(secretName, `${secretName}-age-2`, `${secretName}-age-3`);
+  await reasonIs("AwaitingPublish");
+  await release();
+  const done = await rotationIs(name, "to complete", (now) => now.completedTime !== undefined);
+  assert.equal(done.clusters?.[0]?.generation, 3);
+  await fleetHas(hub, narrow, "NoClusters");
 });
