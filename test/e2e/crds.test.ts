@@ -252,7 +252,7 @@ test("a Fleet rotates keys at the age of an hour or more, with the controller's 
     const secretRef = { name: "none" };
     const repository = { url: "https://git.example/fleet", secretRef };
     const rotation = { rotateEvery, repository, decryption: { secretRef } };
-    return fleet({ clusterSelector: {}, layers: [], rotation, ...more });
+    return fleet({ ...good, rotation, ...more }, "crd-rotates");
   };
   const options = { manager: "test", dryRun: true };
   await hub.apply(resources.fleet, wanted("2160h"), options);
