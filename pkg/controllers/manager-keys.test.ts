@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import type { Fleet } from "../api/index.ts";
+import { bareCluster } from "../template/index.ts";
 import type { KubeObject } from "../object/index.ts";
-import { generateIdentity } from "../sops/index.ts";
+import { encryptFile, generateIdentity } from "../sops/index.ts";
 import { identitySecret } from "./identities.ts";
 import { managerKeys, newestActive } from "./manager-keys.ts";
+import { Sources } from "./sources.ts";
 
 const namespace = "fleet";
 const name = "manager-key";
@@ -83,4 +86,66 @@ test("one encrypts to the newest key of the manager that does not end", async ()
 test("SecretNotFound: without the Secret that Fleets name there is no manager", async () => {
   const none = { ...secretsOf(later), secretAs: () => Promise.resolve(undefined) };
   await assert.rejects(managerKeys(none, reader, name, signal), { code: "SecretNotFound" });
+});
+
+const fleet: Fleet = {
+  apiVersion: "capitan.dev/v1alpha1",
+  kind: "Fleet",
+  metadata: { namespace, name: "f" },
+  spec: {
+    clusterSelector: {},
+    suspend: false,
+    interval: "10m",
+    deletionPolicy: "Delete",
+    layers: [
+      {
+        name: "config",
+        wait: true,
+        timeout: "5m",
+        oci: { url: "oci://registry.example/config", ref: { tag: "stable" } },
+        decryption: { provider: "sops", secretRef: { name } },
+      },
+    ],
+  },
+};
+
+/** Sources whose one file is encrypted to the first key of the manager. */
+async function sourcesWith(...secrets: readonly KubeObject[]): Promise<Sources> {
+  const text = JSON.stringify({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "s" },
+    data: {},
+  });
+  const chance = { random: randomBytes, now: () => new Date() };
+  const options = { format: "json", groups: [[first.recipient]] } as const;
+  const rule = { kind: "encrypted_regex", pattern: "^data$" } as const;
+  const content = await encryptFile(Buffer.from(text), { ...options, rule }, chance);
+  return new Sources({
+    secrets: secretsOf(...secrets),
+    configMaps: { configMapAs: () => Promise.resolve(undefined) },
+    renderer: { render: () => Promise.reject(new Error("there is no template here")) },
+    gitRepositories: () => assert.fail("no Git here"),
+    repositories: () => ({
+      resolve: () => Promise.resolve(`sha256:${"2".repeat(64)}`),
+      tags: () => Promise.resolve([]),
+      pull: () => Promise.resolve(new Map([["s.sops.json", { content }]])),
+      close: () => Promise.resolve(),
+    }),
+  });
+}
+
+test("KeyRetired: with a key that ends nothing new is pinned, and what is pinned is opened until it is retired", async () => {
+  const cluster = bareCluster("c", namespace);
+  const audience = { fleet: { namespace, name: "f" }, as: undefined, cluster };
+  const [layer] = (await (await sourcesWith(later)).resolve(fleet, undefined, signal)).layers;
+  assert.ok(layer);
+  const ending = await sourcesWith(later, mark(1, "ending"));
+  const loaded = await ending.load(layer, audience, signal);
+  assert.equal(loaded.artifact?.length, 1);
+  // What was opened for one is not there for the other.
+  const refused = { code: "KeyRetired", message: /layer config: .*of the manager only/ };
+  await assert.rejects(ending.resolve(fleet, undefined, signal), refused);
+  const retired = await sourcesWith(later, mark(1, "ending"), mark(1, "retired"));
+  await assert.rejects(retired.load(layer, audience, signal), refused);
 });
