@@ -1,6 +1,6 @@
 import type { Argv, CommandModule } from "yargs";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { encryptFile, isEncrypted, ruleKinds, type Rule } from "../../pkg/sops/index.ts";
+import { encryptFile, isEncrypted, type Rule } from "../../pkg/sops/index.ts";
 import { progress } from "./progress.ts";
 import { repeatable } from "./repeatable.ts";
 import {
@@ -130,5 +130,5 @@ async function encryptOne(
 
 function regexRule(args: Arguments): Rule | undefined {
   const pattern = args["encrypted-regex"];
-  return pattern === undefined ? undefined : { kind: ruleKinds[3], pattern };
+  return pattern === undefined ? undefined : { kind: "encrypted_regex", pattern };
 }

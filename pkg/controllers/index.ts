@@ -7,9 +7,7 @@ export { Sources, type SourcesOptions } from "./sources.ts";
 export {
   Identities,
   ageKeysOf,
-  generationOf,
   generationsIn,
-  identitiesOf,
   identitySecret,
   isPostQuantum,
   type AgeGeneration,

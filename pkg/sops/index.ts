@@ -18,4 +18,4 @@ export {
   type Identity,
   type NewIdentity,
 } from "./identity.ts";
-export { ruleKinds, type Rule } from "./rules.ts";
+export type { Rule } from "./rules.ts";
