@@ -236,7 +236,7 @@ export async function generationsIn(
 }
 
 /** The generation of an identity's Secret; undefined when it is none of this holder. */
-export function generationOf({ metadata }: KubeObject, holder: Whose): number | undefined {
+function generationOf({ metadata }: KubeObject, holder: Whose): number | undefined {
   const { [labels.ageGeneration]: said = "", [holderLabel(holder)]: whose } = metadata.labels ?? {};
   const generation = /^[1-9][0-9]{0,8}$/.test(said) ? Number(said) : undefined;
   const isOwn = whose === holder.name && metadata.name === `${holder.name}-age-${said}`;
@@ -244,7 +244,7 @@ export function generationOf({ metadata }: KubeObject, holder: Whose): number | 
 }
 
 /** The identities in one Secret of a generation. Throws SecretInvalid, IdentityInvalid. */
-export function identitiesOf(secret: KubeObject): Promise<readonly Identity[]> {
+function identitiesOf(secret: KubeObject): Promise<readonly Identity[]> {
   return parseIdentities(secretText(secret, identityKey), nameOfSecret(secret));
 }
 

@@ -43,16 +43,6 @@ export const annotations = {
   requestedAt: "reconcile.fluxcd.io/requestedAt",
 } as const;
 
-/** When what a Secret holds was made: as it says itself, or when the Secret was; 0 where nobody says. */
-export function createdMsOf({
-  annotations: noted = {},
-  creationTimestamp = "",
-}: ObjectMeta): number {
-  const stored = Date.parse(creationTimestamp) || 0;
-  const said = Date.parse(noted[annotations.created] ?? "");
-  return said < stored || stored === 0 ? said || 0 : stored;
-}
-
 /** The Apply entry of our field manager, or undefined: there is at most one. */
 export function ownEntry(metadata: ObjectMeta): ManagedField | undefined {
   return metadata.managedFields?.find(
