@@ -3,6 +3,7 @@ import type { Edit } from "../../pkg/git/index.ts";
 import { manifestText } from "./apply-manifests.ts";
 import { managerSecret } from "./manager-key.ts";
 import {
+  configurationDirectory,
   formatRepositoryFile,
   repositoryFile,
   type RepositorySettings,
@@ -88,7 +89,7 @@ What is on branch \`${branch}\` is what the fleet is; the hub reads it.
 | \`management/fleets/\` | Fleets for workload clusters |
 | \`${templates}/\` | ClusterTemplates |
 | \`${clusters}/NAME/\` | one cluster, made by \`capitan create cluster NAME\` |
-| \`config/\` | what the clusters run; CI pushes it as an OCI artifact |
+| \`${configurationDirectory}/\` | what the clusters run; CI pushes it as an OCI artifact |
 | \`${sopsPath}\` | who can read which encrypted file |
 | \`${repositoryFile}\` | where things are, for the CLI |
 `;

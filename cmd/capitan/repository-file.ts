@@ -3,6 +3,8 @@ import { asMap, asString } from "../../pkg/json/index.ts";
 import { parseYaml } from "../../pkg/object/index.ts";
 
 export const repositoryFile = ".capitan.yaml";
+/** The directory of a fleet repository that CI pushes as an artifact: what the clusters run. */
+export const configurationDirectory = "config";
 
 /** What `.capitan.yaml` says of a fleet repository. */
 export type RepositorySettings = {

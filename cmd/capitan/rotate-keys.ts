@@ -3,7 +3,6 @@ import { parseGitUrl } from "../../pkg/gitdata/index.ts";
 import { hubResources, type FleetMember, type KeyRotation } from "../../pkg/api/index.ts";
 import { clusterNameLabel, clusterResource } from "../../pkg/capi/index.ts";
 import { clusterOf } from "../../pkg/cluster/index.ts";
-import { configurationRoot } from "../../pkg/clustertemplate/index.ts";
 import { generationsIn, type AgeGeneration } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
@@ -12,7 +11,7 @@ import { managerName } from "../../pkg/rotation/index.ts";
 import { localSettings, noRepository } from "./fleet-repository.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { managerKeysOf, managerOptions, storeNextKey } from "./manager-key.ts";
-import { repositoryFile } from "./repository-file.ts";
+import { configurationDirectory, repositoryFile } from "./repository-file.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
@@ -68,7 +67,7 @@ const repositoryOptions = {
   },
   path: {
     type: "string",
-    describe: `Directory of the repository that CI pushes as an artifact; where there is a ${repositoryFile}: ./${configurationRoot}`,
+    describe: `Directory of the repository that CI pushes as an artifact; where there is a ${repositoryFile}: ./${configurationDirectory}`,
   },
   delivery: {
     choices: ["Push", "Branch"] as const,
@@ -158,7 +157,7 @@ type Repository = Pick<KeyRotation["spec"]["repository"], "url" | "branch" | "pa
 /** The repository that is named, or else the one that we are in a clone of. Throws FileInvalid, RefInvalid. */
 async function repositoryOf({ repo, branch, path }: Arguments): Promise<Repository> {
   const local = repo === undefined ? await localSettings() : undefined;
-  const given = local === undefined ? undefined : `./${configurationRoot}`;
+  const given = local === undefined ? undefined : `./${configurationDirectory}`;
   const { url = repo, branch: own = "main" } = local ?? {};
   if (url === undefined) throw noRepository();
   parseGitUrl(url, undefined);

@@ -3,10 +3,8 @@ import { CapitanError } from "../errors/index.ts";
 import { creationRuleFor, parseSopsConfig, type SopsConfig } from "../sops/index.ts";
 import type { Cluster } from "./render.ts";
 
-/** What a fleet repository has for its clusters, which CI pushes as an artifact. */
-export const configurationRoot = "config";
 /** Where the configuration of clusters lies in a fleet repository, one directory each. */
-const configurations = `${configurationRoot}/clusters`;
+const configurations = "config/clusters";
 
 /** A `.sops.yaml`: its text, and what it says. */
 export type SopsFile = { readonly text: string; readonly config: SopsConfig };

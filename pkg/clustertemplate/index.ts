@@ -15,6 +15,6 @@ export { planCreation, type Creation } from "./create.ts";
 export { planUpgrade, recordOf, type FileChange } from "./upgrade.ts";
 export { publicPart, type GeneratedFile } from "./seal.ts";
 export { planRemoval, removedObjects, type ApprovedObject } from "./removal.ts";
-export { configurationOf, configurationRoot } from "./creation-rules.ts";
+export { configurationOf } from "./creation-rules.ts";
 export { lintTemplate } from "./lint.ts";
 export { unifiedDiff } from "./diff.ts";

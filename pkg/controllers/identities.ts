@@ -1,7 +1,8 @@
 import { clusterNameLabel } from "../capi/index.ts";
 import { CapitanError } from "../errors/index.ts";
+import { createdMsOf } from "../fleet/index.ts";
 import { asMap, asString } from "../json/index.ts";
-import { annotations, createdMsOf, labels, type KubeObject } from "../object/index.ts";
+import { annotations, labels, type KubeObject } from "../object/index.ts";
 import { parseIdentities, type Identity, type NewIdentity } from "../sops/index.ts";
 import type { Actor, Holder, Named, Secrets } from "./ports.ts";
 import { nameOfSecret, secretText } from "./secrets.ts";

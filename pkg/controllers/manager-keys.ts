@@ -1,5 +1,5 @@
 import { identitiesIn, existingSecret } from "./secrets.ts";
-import { createdMsOf } from "../object/index.ts";
+import { createdMsOf } from "../fleet/index.ts";
 import { generationsIn, marksIn, type AgeGeneration } from "./identities.ts";
 import type { Reader, Secrets } from "./ports.ts";
 

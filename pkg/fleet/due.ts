@@ -1,5 +1,5 @@
 import { durationMs, type Fleet, type KeyRotation, type KeyRotationSpec } from "../api/index.ts";
-import { labels } from "../object/index.ts";
+import { annotations, labels, type ObjectMeta } from "../object/index.ts";
 import { rotationName } from "./names.ts";
 
 /** The newest age identity of a cluster. */
@@ -10,6 +10,16 @@ export type AgedKey = {
   readonly generation: number;
   readonly createdMs: number;
 };
+
+/** When what a Secret holds was made: as it says itself, or when the Secret was; 0 where nobody says. */
+export function createdMsOf({
+  annotations: noted = {},
+  creationTimestamp = "",
+}: ObjectMeta): number {
+  const stored = Date.parse(creationTimestamp) || 0;
+  const said = Date.parse(noted[annotations.created] ?? "");
+  return said < stored || stored === 0 ? said || 0 : stored;
+}
 
 /** A KeyRotation as it is created: what it does not say is the default. */
 export type NewRotation = {

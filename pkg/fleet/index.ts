@@ -8,7 +8,7 @@ export {
   type MemberAction,
 } from "./members.ts";
 export { deletionPolicyOf, leavesBehind } from "./policy.ts";
-export { dueRotation, type AgedKey, type NewRotation } from "./due.ts";
+export { createdMsOf, dueRotation, type AgedKey, type NewRotation } from "./due.ts";
 export { knownAsAnother } from "./identity.ts";
 export { heldUpBy, removalWaitsFor } from "./siblings.ts";
 export { guardActions, isLeaving, recentlyLeft, type Guarded } from "./guard.ts";

@@ -1,14 +1,9 @@
 import { clusterNameLabel } from "../capi/index.ts";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import { hubResources } from "../api/index.ts";
+import { createdMsOf } from "../fleet/index.ts";
 import { isConflict, type Informer, type KubeClient } from "../kube/index.ts";
-import {
-  annotations,
-  createdMsOf,
-  labels,
-  type KubeObject,
-  type Resource,
-} from "../object/index.ts";
+import { annotations, labels, type KubeObject, type Resource } from "../object/index.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 /** Whose age identities: a cluster's, or the manager's by the name of its first Secret. */

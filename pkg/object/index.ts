@@ -5,13 +5,6 @@ export type { Resource } from "./resource.ts";
 export { parseManifests, parseYaml } from "./yaml.ts";
 export { normalize } from "./normalize.ts";
 export { stageOf, compareForApply, type Stage } from "./stages.ts";
-export {
-  labels,
-  annotations,
-  createdMsOf,
-  fieldManager,
-  ownEntry,
-  ownershipOf,
-} from "./ownership.ts";
+export { labels, annotations, fieldManager, ownEntry, ownershipOf } from "./ownership.ts";
 export { healthOf, hasHealthRule, type Health } from "./health.ts";
 export { matchesSelector, type LabelSelector } from "./selector.ts";
