@@ -252,7 +252,6 @@ export class RotationWorld {
       },
       rotations: {
         keyRotation: () => this.rotation,
-        clustersWithIdentities: () => Promise.resolve([...this.names]),
         writeStatus: (_, status) =>
           this.#around("status", () => {
             this.rotation = { ...this.rotation, status };
@@ -297,18 +296,17 @@ export class RotationWorld {
     };
     return new Identities(
       {
-        identitySecrets: (_, { name }) => Promise.resolve(this.#secretsOf(name)),
+        identitySecrets: (_, { name }) => Promise.resolve(this.#byCluster().get(name) ?? []),
+        identitySecretsIn: () => Promise.resolve(this.#byCluster()),
         createSecret: (_, secret) => write(() => create(secret)),
       },
       () => generateIdentity(randomBytes),
     );
   }
 
-  #secretsOf(cluster: string): readonly KubeObject[] {
-    const all = [...this.secrets.values()];
-    return all.filter(
-      ({ metadata }) => metadata.labels?.["cluster.x-k8s.io/cluster-name"] === cluster,
-    );
+  #byCluster(): ReadonlyMap<string, readonly KubeObject[]> {
+    const named = [...this.secrets.values()].filter(({ metadata }) => clusterOf(metadata) !== "");
+    return Map.groupBy(named, ({ metadata }) => clusterOf(metadata));
   }
 
   #workload(cluster: string) {
@@ -390,6 +388,9 @@ async function wordIn(
   }
   return word;
 }
+
+const clusterOf = ({ labels }: KubeObject["metadata"]) =>
+  labels?.["cluster.x-k8s.io/cluster-name"] ?? "";
 
 function rotationOf({ url, rollout, first }: WorldOptions): KeyRotation {
   const spec = {

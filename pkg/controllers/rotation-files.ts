@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
+import type { ArtifactFiles } from "../oci/index.ts";
 import type { FileCopy, RulesFile, Tree, TreeFile } from "../rotation/index.ts";
 import {
   creationRuleFor,
@@ -24,93 +26,189 @@ export type Keyring = {
 type Files = ReadonlyMap<string, Buffer>;
 type Config = { readonly directory: string; readonly config: SopsConfig };
 
+/** An encrypted file, before anybody tries to open it. */
+type Sealed = {
+  readonly path: string;
+  readonly bytes: Buffer;
+  /** The bytes as a digest. */
+  readonly blob: string;
+  /** Whom it names. */
+  readonly names: readonly string[];
+};
+
+/** A reader of a revision: its recipients, and the directories that its Flux applies. */
+export type Audience = {
+  readonly own: readonly string[];
+  readonly directories: readonly string[];
+};
+
+/** The encrypted files of a tree or a revision, and by whom they may be asked for. */
+type Index = {
+  readonly all: readonly Sealed[];
+  readonly byName: ReadonlyMap<string, readonly Sealed[]>;
+  /** By each directory above them, which ends with a slash; all are below "". */
+  readonly byDirectory: ReadonlyMap<string, readonly Sealed[]>;
+};
+
 const rulesName = ".sops.yaml";
-/** Facts of this many files are remembered. */
-const heldMax = 20_000;
+/** Facts of this many files are remembered: 500 clusters with ten files each, in some revisions. */
+const heldMax = 60_000;
 
 /** Reads what a rotation has to know of encrypted files; the same bytes are looked at once. */
 export class RotationFiles {
-  readonly #tree = new Kept<Omit<TreeFile, "policy">>(heldMax, () => 1);
-  readonly #copies = new Kept<FileCopy>(heldMax, () => 1);
+  readonly #names = new Kept<readonly string[] | undefined>(heldMax);
+  readonly #tree = new Kept<Omit<TreeFile, "policy">>(heldMax);
+  readonly #copies = new Kept<FileCopy | undefined>(heldMax);
+  readonly #bytes = new WeakMap<ArtifactFiles, Files>();
+  readonly #indexes = new WeakMap<Files, Promise<Index>>();
 
   /** The encrypted files and the rules at a tip. What is wrong with a file is in it. Throws SopsConfigInvalid. */
   async tree(files: Files, keyring: Keyring): Promise<Tree> {
     const rules = rulesIn(files);
     const found: TreeFile[] = [];
-    for (const [path, bytes] of files) {
-      if (isRules(path) || !isEncrypted(bytes, formatOf(path))) continue;
-      const file = await this.#treeFile(path, bytes, keyring);
-      found.push({ ...file, policy: policyOf(path, rules.configs) });
+    for (const sealed of (await this.#index(files)).all) {
+      const identities = identitiesOf(sealed.names, keyring);
+      const key = keyOf(sealed, identities);
+      const file = await this.#tree.of(key, () => inspected(sealed, identities));
+      found.push({ ...file, policy: policyOf(sealed.path, rules.configs) });
     }
     return { files: found, rules: rules.files };
   }
 
-  #treeFile(path: string, bytes: Buffer, keyring: Keyring): Promise<Omit<TreeFile, "policy">> {
-    const blob = digestOf(bytes);
-    const identities = identitiesFor(path, bytes, keyring);
-    const key = [path, blob, ...identities.map(({ recipient }) => recipient)].join(" ");
-    return this.#tree.of(key, () => inspected(path, bytes, { blob, identities }));
+  /**
+   * The encrypted files of a revision that one reader may open: those that name it, and whatever its Flux
+   * applies, since a label may be wrong. Files that cannot be read are left out: nobody reads them. Where
+   * the tip has the same file, it has been looked at when `tree` was asked first.
+   */
+  async copies(
+    files: Files,
+    { own, directories }: Audience,
+    keyring: Keyring,
+  ): Promise<readonly FileCopy[]> {
+    const { byName, byDirectory } = await this.#index(files);
+    const named = own.flatMap((name) => byName.get(name) ?? []);
+    const applied = directories.flatMap((directory) => byDirectory.get(directory) ?? []);
+    const found: FileCopy[] = [];
+    for (const sealed of new Set([...named, ...applied])) {
+      const copy = await this.#copyOf(sealed, own, keyring);
+      if (copy !== undefined) found.push(copy);
+    }
+    return found;
   }
 
-  /** The encrypted files of a revision that one reader may open. Files that cannot be read are left out: nobody reads them. */
-  async copies(files: Files, own: readonly Identity[]): Promise<readonly FileCopy[]> {
-    const recipients = own.map(({ recipient }) => recipient);
-    const found: FileCopy[] = [];
+  /** All bytes of an artifact or a commit, by path. */
+  bytesOf(files: ArtifactFiles): Files {
+    const held = this.#bytes.get(files) ?? bytesByPath(files);
+    this.#bytes.set(files, held);
+    return held;
+  }
+
+  async #copyOf(
+    sealed: Sealed,
+    own: readonly string[],
+    keyring: Keyring,
+  ): Promise<FileCopy | undefined> {
+    // Who asks is tried even where the file does not name it.
+    const identities = identitiesOf([...sealed.names, ...own], keyring);
+    const key = keyOf(sealed, identities);
+    const known = await this.#tree.held(key);
+    if (known !== undefined && known.trouble === undefined) return known;
+    return this.#copies.of(key, () => keysOf(sealed, identities));
+  }
+
+  #index(files: Files): Promise<Index> {
+    const held = this.#indexes.get(files) ?? this.#sealed(files).then(indexOf);
+    this.#indexes.set(files, held);
+    return held;
+  }
+
+  async #sealed(files: Files): Promise<readonly Sealed[]> {
+    const found: Sealed[] = [];
     for (const [path, bytes] of files) {
-      if (isRules(path) || !isEncrypted(bytes, formatOf(path))) continue;
-      const key = [path, digestOf(bytes), ...recipients].join(" ");
-      const copy = await this.#copies
-        .of(key, async () =>
-          copyOf(
-            path,
-            await inspectFile(bytes, { format: formatOf(path), identities: own, keysOnly: true }),
-          ),
-        )
-        .catch(orNothing);
-      if (copy !== undefined) found.push(copy);
+      if (isRules(path)) continue;
+      const blob = digestOf(bytes);
+      const names = await this.#names.of(`${formatOf(path)} ${blob}`, async () => {
+        await setImmediate();
+        return namesIn(path, bytes);
+      });
+      if (names !== undefined) found.push({ path, bytes, blob, names });
     }
     return found;
   }
 }
 
+function indexOf(all: readonly Sealed[]): Index {
+  const byName = new Map<string, Sealed[]>();
+  const byDirectory = new Map<string, Sealed[]>();
+  const append = (map: Map<string, Sealed[]>, key: string, sealed: Sealed) => {
+    const found = map.get(key);
+    if (found === undefined) map.set(key, [sealed]);
+    else found.push(sealed);
+  };
+  for (const sealed of all) {
+    for (const name of new Set(sealed.names)) append(byName, name, sealed);
+    const names = sealed.path.split("/").slice(0, -1);
+    append(byDirectory, "", sealed);
+    for (const i of names.keys())
+      append(byDirectory, `${names.slice(0, i + 1).join("/")}/`, sealed);
+  }
+  return { all, byName, byDirectory };
+}
+
+/** The same bytes are the same to the same identities. */
+const keyOf = ({ path, blob }: Sealed, identities: readonly Identity[]) =>
+  [path, blob, ...identities.map(({ recipient }) => recipient)].join(" ");
+
 const isRules = (path: string) => path.split("/").at(-1) === rulesName;
 
 const digestOf = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
-function orNothing(error: unknown): undefined {
-  if (!(error instanceof SopsError)) throw error;
+/** The manager's identities, and those of every reader among these names. */
+export function identitiesOf(names: readonly string[], keyring: Keyring): readonly Identity[] {
+  return [...new Set([...keyring.manager, ...names.flatMap((name) => keyring.ofReaderWith(name))])];
 }
 
-/** The manager's identities, and those of every reader whom the file names. */
-export function identitiesFor(path: string, bytes: Buffer, keyring: Keyring): readonly Identity[] {
-  const named = namesIn(path, bytes);
-  return [...new Set([...keyring.manager, ...named.flatMap((name) => keyring.ofReaderWith(name))])];
-}
-
-function namesIn(path: string, bytes: Buffer): readonly string[] {
+/** Whom a file names; nobody when that cannot be read. Undefined when it is not encrypted. */
+function namesIn(path: string, bytes: Buffer): readonly string[] | undefined {
+  const format = formatOf(path);
   try {
-    return recipientsOf(bytes, formatOf(path)).groups.flat();
+    return recipientsOf(bytes, format).groups.flat();
   } catch (error) {
-    if (error instanceof SopsError) return [];
-    throw error;
+    if (!(error instanceof SopsError)) throw error;
+    return isEncrypted(bytes, format) ? [] : undefined;
   }
 }
 
 async function inspected(
-  path: string,
-  bytes: Buffer,
-  { blob, identities }: { readonly blob: string; readonly identities: readonly Identity[] },
+  { path, bytes, blob, names }: Sealed,
+  identities: readonly Identity[],
 ): Promise<Omit<TreeFile, "policy">> {
-  const format = formatOf(path);
+  // A tree has thousands: everybody else has a turn between two of them.
+  await setImmediate();
   try {
-    const found = await inspectFile(bytes, { format, identities });
+    const found = await inspectFile(bytes, { format: formatOf(path), identities });
     const { foreign, values } = found;
     return { ...copyOf(path, found), blob, foreign, values, trouble: undefined };
   } catch (error) {
     if (!(error instanceof SopsError)) throw error;
     const trouble = { code: error.code, message: error.message };
-    const groups = [namesIn(path, bytes)];
-    return { path, blob, groups, opens: new Set(), dataKey: "", foreign: [], values: [], trouble };
+    const nothing = { opens: new Set<string>(), dataKey: "", foreign: [], values: [] };
+    return { path, blob, groups: [names], ...nothing, trouble };
+  }
+}
+
+/** Who opens a file; undefined when it cannot be read. */
+async function keysOf(
+  { path, bytes }: Sealed,
+  identities: readonly Identity[],
+): Promise<FileCopy | undefined> {
+  await setImmediate();
+  try {
+    const options = { format: formatOf(path), identities, keysOnly: true };
+    return copyOf(path, await inspectFile(bytes, options));
+  } catch (error) {
+    if (error instanceof SopsError) return undefined;
+    throw error;
   }
 }
 
@@ -158,9 +256,12 @@ function policyOf(path: string, configs: readonly Config[]): readonly string[] |
   }
 }
 
-/** All of an artifact or a commit, as bytes by path. */
-export const bytesByPath = (files: ReadonlyMap<string, { readonly content: Uint8Array }>): Files =>
-  new Map(Array.from(files, ([path, { content }]) => [path, Buffer.from(content)] as const));
+const bytesByPath = (files: ArtifactFiles): Files =>
+  new Map(Array.from(files, ([path, { content }]) => [path, viewOf(content)] as const));
+
+/** The same bytes, not copied. */
+const viewOf = ({ buffer, byteOffset, length }: Uint8Array) =>
+  Buffer.from(buffer, byteOffset, length);
 
 /** Throws RotationUnsafe with what a write was refused for. */
 export function refuseUnsafe(refusal: string | undefined): void {

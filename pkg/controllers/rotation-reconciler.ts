@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { KeyRotation, KeyRotationStatus } from "../api/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { parseGitSecret, parseGitUrl } from "../gitdata/index.ts";
@@ -7,8 +8,8 @@ import {
   contentsOf,
   exposedTo,
   filesOnEndedKeys,
+  guardOf,
   planOf,
-  refusalOf,
   step,
   type Commit,
   type HubWrite,
@@ -32,13 +33,11 @@ import type {
 } from "./ports.ts";
 import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
-import { identitiesFor, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
-import { RotationReaders, type ReadersOptions } from "./rotation-readers.ts";
+import { identitiesOf, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
+import { newShared, RotationReaders, type ReadersOptions } from "./rotation-readers.ts";
 
 export type RotationHub = {
   keyRotation(name: Named): KeyRotation | undefined;
-  /** Clusters of a namespace that have identities. */
-  clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]>;
   writeStatus(
     object: KeyRotation,
     status: KeyRotationStatus,
@@ -112,9 +111,13 @@ export class RotationReconciler {
     await this.#report(rotation, { standings, exposed, filesLeft, done }, signal);
     if (next.kind === "done") return untilEvent;
     if (next.kind !== "write") return { kind: "after", ms: waitMs };
+    const guard = guardOf(seen.facts);
     for (const write of next.writes)
       if (write.kind === "commit") await this.#commit(rotation, write, seen, signal);
-      else await this.#writeToHub(rotation, write, seen.facts, signal);
+      else {
+        refuseUnsafe(guard(write));
+        await this.#writeToHub(rotation, write, signal);
+      }
     return { kind: "after", ms: 1 };
   }
 
@@ -137,8 +140,11 @@ export class RotationReconciler {
     const manager = await identitiesIn(
       await existingSecret(secrets, { namespace, as: undefined }, name, signal),
     );
-    const generations = await this.#generations(rotation, signal);
+    const generations = await this.#options.identities.all(namespace, signal);
     const keyring = keyringOf(manager, generations);
+    // Before the revisions, which mostly hold the same files.
+    const tree = await this.#files.tree(tip.files, keyring);
+    const shared = newShared();
     const named = await Promise.all(
       clusters.map((target) =>
         this.#readers.reader(
@@ -148,6 +154,8 @@ export class RotationReconciler {
             proofs: proofsOf(rotation, target.name),
             tip: tip.files,
             artifactPath: repository.path ?? "./",
+            keyring,
+            shared,
           },
           signal,
         ),
@@ -157,25 +165,12 @@ export class RotationReconciler {
       targets: new Map(clusters.map((target) => [target.name, target.ends])),
       rollout,
       readers: [managerReader(manager), ...named, ...bystanders(generations, clusters)],
-      tree: await this.#files.tree(tip.files, keyring),
+      tree,
       proposals: undefined,
       nowMs: clock.now().getTime(),
     };
     const proposals = await proposalsFor(rotation, facts, writer, signal);
     return { facts: { ...facts, proposals }, keyring, writer, tip };
-  }
-
-  async #generations(
-    { metadata: { namespace = "" }, spec }: KeyRotation,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, readonly AgeGeneration[]>> {
-    const known = await this.#options.rotations.clustersWithIdentities(namespace, signal);
-    const names = new Set([...known, ...spec.clusters.map(({ name }) => name)]);
-    const found = [...names].map(
-      async (name) =>
-        [name, await this.#options.identities.generations({ namespace, name }, signal)] as const,
-    );
-    return new Map(await Promise.all(found));
   }
 
   async #open({ metadata, spec }: KeyRotation, signal: AbortSignal): Promise<GitWriter> {
@@ -192,10 +187,8 @@ export class RotationReconciler {
   async #writeToHub(
     { metadata: { namespace = "" } }: KeyRotation,
     write: HubWrite,
-    facts: RotationFacts,
     signal: AbortSignal,
   ): Promise<void> {
-    refuseUnsafe(refusalOf(facts, write));
     const { identities, log } = this.#options;
     const cluster = { namespace, name: write.reader };
     log.info({ cluster: write.reader, write: write.kind }, "rotation");
@@ -222,12 +215,13 @@ export class RotationReconciler {
       const { next } = step(facts);
       const [write] = next.kind === "write" ? next.writes : [];
       if (write?.kind !== "commit" || write.branch !== planned.branch) return undefined;
-      refuseUnsafe(refusalOf(facts, write));
+      refuseUnsafe(guardOf(facts)(write));
+      const named = new Map(tree.files.map(({ path, groups }) => [path, groups.flat()]));
       const sources = {
         files: tip.files,
         openers: seen.keyring.manager,
-        othersFor: (path: string) =>
-          identitiesFor(path, tip.files.get(path) ?? Buffer.alloc(0), seen.keyring),
+        othersFor: (path: string) => identitiesOf(named.get(path) ?? [], seen.keyring),
+        pause: () => setImmediate(),
       };
       const edits = await contentsOf(write, sources, { ...chance, now: clock.now });
       return { edits, message: messageOfCommit(metadata.name, write) };
@@ -334,16 +328,21 @@ function exposedIn({ spec, status }: KeyRotation, facts: RotationFacts) {
   if (spec.reason !== "Compromise") return undefined;
   if (status?.exposed !== undefined) return status.exposed;
   const targets = facts.readers.filter(({ name }) => facts.targets.has(name));
-  const found = new Map(targets.flatMap((reader) => [...exposedTo(facts, reader)]));
+  const found = exposedTo(facts, ...targets);
   return Array.from(found, ([file, values]) => ({ file, values: values.slice(0, 64) })).slice(
     0,
     500,
   );
 }
 
+/** So many paths are named in the message of a commit. */
+const namedMax = 200;
+
 function messageOfCommit(rotation: string, { files, rules, canaries }: Commit): string {
   const isRemoval = files.some(({ remove }) => remove.length > 0);
   const what = isRemoval ? "take old keys out of" : "add new keys to";
-  const paths = [...files, ...rules, ...canaries].map(({ path }) => path);
-  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${paths.join("\n")}\n`;
+  const paths = [...rules, ...files, ...canaries].map(({ path }) => path);
+  const more = paths.length > namedMax ? [`and ${paths.length - namedMax} more`] : [];
+  const lines = [...paths.slice(0, namedMax), ...more];
+  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${lines.join("\n")}\n`;
 }

@@ -26,11 +26,14 @@ export async function contentsOf(
     readonly openers: readonly Identity[];
     /** Those of the readers whom a file names. */
     readonly othersFor: (path: string) => readonly Identity[];
+    /** Comes between two files: there may be thousands, and others have something to do too. */
+    readonly pause?: () => Promise<void>;
   },
   chance: Chance,
 ): Promise<readonly Content[]> {
   const contents: Content[] = [];
   for (const edit of files) {
+    await tip.pause?.();
     const { openers } = tip;
     const others = tip.othersFor(edit.path);
     const options = { format: formatOf(edit.path), openers, others, edit };
