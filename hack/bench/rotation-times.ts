@@ -18,9 +18,10 @@ const partOf: Readonly<Record<Deed, Part>> = {
   status: "hub",
 };
 
-/** Milliseconds of one phase, or of all of them; `waitMs` is what the reconciler asked to wait, which nobody did. */
+/** Milliseconds of one phase, or of all of them; `cpu` is of all threads of our process, the Git server's pipes too; `waitMs` is what the reconciler asked to wait, which nobody did. */
 export type Spent = Readonly<Record<Part, number>> & {
   readonly ms: number;
+  readonly cpu: number;
   readonly looks: number;
   readonly waitMs: number;
 };
@@ -33,6 +34,7 @@ const nothing: Spent = {
   push: 0,
   hub: 0,
   ms: 0,
+  cpu: 0,
   looks: 0,
   waitMs: 0,
 };
@@ -43,6 +45,7 @@ export class Recorder {
   #phase: Phase = "planted";
   #part: Part | undefined;
   #sinceMs = 0;
+  #used = process.cpuUsage();
   #waitedMs = 0;
   #commits = 0;
 
@@ -66,6 +69,7 @@ export class Recorder {
   async look<T>(work: () => Promise<T>): Promise<T> {
     this.#add({ looks: 1 });
     this.#sinceMs = performance.now();
+    this.#used = process.cpuUsage();
     this.#part = "look";
     try {
       return await work();
@@ -113,8 +117,11 @@ export class Recorder {
   #turn(part: Part | undefined): void {
     const nowMs = performance.now();
     const ms = nowMs - this.#sinceMs;
-    if (this.#part !== undefined) this.#add({ [this.#part]: ms, ms });
+    const { user, system } = process.cpuUsage(this.#used);
+    if (this.#part !== undefined)
+      this.#add({ [this.#part]: ms, ms, cpu: (user + system) / 1_000 });
     this.#sinceMs = nowMs;
+    this.#used = process.cpuUsage();
     this.#part = part;
   }
 
@@ -139,23 +146,25 @@ export function rotationTables(figures: readonly RotationFigures[]): string {
   return `${[head, ...figures.map(tableOf), scaleOf(figures)].join("\n\n")}\n`;
 }
 
-function tableOf({ clusters, files, times, anchor, perAnchor, rssMb }: RotationFigures): string {
-  const row = (name: string, { ms, looks, waitMs, ...spent }: Spent) =>
-    [name, ms, ...parts.map((part) => spent[part]), looks, waitMs].map(String);
+function tableOf({ clusters, files, times, anchor, rssMb, ...figures }: RotationFigures): string {
+  const row = (name: string, { ms, cpu, looks, waitMs, ...spent }: Spent) =>
+    [name, ms, cpu, ...parts.map((part) => spent[part]), looks, waitMs].map(String);
   const rows = [
-    ["PHASE", "MS", ...parts.map((part) => part.toUpperCase()), "LOOKS", "WAITING"],
+    ["PHASE", "MS", "CPU", ...parts.map((part) => part.toUpperCase()), "LOOKS", "WAITING"],
     ...phases.map((phase) => row(phase, times[phase])),
     row("all", times.all),
   ];
   const { addMs, removeMs, gitMs } = anchor;
-  const beside = `anchor: Go and sops' library ${addMs} + ${removeMs} ms (add, remove), git commit and push ${gitMs} ms; all without the hub ÷ anchor ${perAnchor}`;
+  const { perAnchor, perGoCpu } = figures;
+  const beside = `anchor: Go and sops' library ${addMs} + ${removeMs} ms (add, remove), git commit and push ${gitMs} ms: ${perAnchor} ×; of Go's CPU ${perGoCpu} ×`;
   const head = `${clusters} clusters, ${files} files changed; largest resident set ${rssMb} MB (with the simulation)`;
   return [head, columns(rows), beside].join("\n");
 }
 
 function scaleOf(figures: readonly RotationFigures[]): string {
   const each = figures.map(
-    ({ clusters, times }) => `${clusters}: ${rounded(times.all.ms / clusters, 1)} ms`,
+    ({ clusters, times: { all } }) =>
+      `${clusters}: ${rounded(all.ms / clusters, 1)} ms (CPU ${rounded(all.cpu / clusters, 1)})`,
   );
   return `per cluster of ${each.join(", of ")}`;
 }

@@ -10,7 +10,7 @@ import { progress } from "../lab/progress.ts";
 import { RotationWorld, worldFiles, worldKeys, type WorldKeys } from "../lab/rotation-world.ts";
 import { ensureTool } from "../lab/tools.ts";
 import { Recorder, type RotationTimes } from "./rotation-times.ts";
-import { goMs } from "./sops.ts";
+import { goTakes } from "./sops.ts";
 import { median, ratio, rounded } from "./statistics.ts";
 
 const run = promisify(execFile);
@@ -26,13 +26,19 @@ export type RotationFigures = {
   /** Of the round with the median of all. */
   readonly times: RotationTimes;
   readonly anchor: Anchor;
-  /** Ours without what the hub and waiting take, by all of the anchor. */
+  /** Ours by all of the anchor; and what ours computes by what the Go program does, without git on both sides. */
   readonly perAnchor: number;
+  readonly perGoCpu: number;
   readonly rssMb: number;
 };
 
 /** Milliseconds: the sops library in a Go process, and the git program: commit and push, twice. */
-export type Anchor = { readonly addMs: number; readonly removeMs: number; readonly gitMs: number };
+export type Anchor = {
+  readonly addMs: number;
+  readonly removeMs: number;
+  readonly goCpuMs: number;
+  readonly gitMs: number;
+};
 
 /** Rotates the keys of a tenth of the clusters, then of all of them. */
 export async function measureRotations(
@@ -76,12 +82,18 @@ function figuresOf(
   const chosen = sorted[middle];
   if (chosen === undefined) throw new Error("no rounds");
   const of = (part: keyof Anchor) => rounded(median(rounds.map(({ anchor }) => anchor[part])));
-  const anchor = { addMs: of("addMs"), removeMs: of("removeMs"), gitMs: of("gitMs") };
+  const anchor = {
+    addMs: of("addMs"),
+    removeMs: of("removeMs"),
+    goCpuMs: of("goCpuMs"),
+    gitMs: of("gitMs"),
+  };
   const { times, changed } = chosen;
   const anchorMs = anchor.addMs + anchor.removeMs + anchor.gitMs;
-  const perAnchor = ratio(times.all.ms - times.all.hub, anchorMs);
+  const perAnchor = ratio(times.all.ms, anchorMs);
+  const perGoCpu = ratio(times.all.cpu, anchor.goCpuMs);
   const rssMb = rounded(process.resourceUsage().maxRSS / 1024);
-  return { clusters, files: changed, times, anchor, perAnchor, rssMb };
+  return { clusters, files: changed, times, anchor, perAnchor, perGoCpu, rssMb };
 }
 
 type Ground = {
@@ -207,8 +219,8 @@ async function anchorOf({ dir, url, repositories, keys }: Ground, changes: Chang
     path.startsWith("clusters/") ? [join(clone, path)] : [],
   );
   const comes = worldKeys([first]).manager.recipient;
-  const addMs = await goMs(`add=${comes}`, { tools, env, paths });
-  const removeMs = await goMs(`remove=${goes}`, { tools, env, paths });
+  const add = await goTakes(`add=${comes}`, { tools, env, paths });
+  const remove = await goTakes(`remove=${goes}`, { tools, env, paths });
   let gitMs = 0;
   for (const files of changes.tips) {
     await writeTree(clone, files);
@@ -217,7 +229,7 @@ async function anchorOf({ dir, url, repositories, keys }: Ground, changes: Chang
     gitMs += performance.now() - started;
   }
   await rm(clone, { recursive: true, force: true });
-  return { addMs, removeMs, gitMs };
+  return { addMs: add.ms, removeMs: remove.ms, goCpuMs: add.cpuMs + remove.cpuMs, gitMs };
 }
 
 function gitIn(cwd: string) {

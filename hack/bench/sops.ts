@@ -15,6 +15,7 @@ import {
 import { progress } from "../lab/progress.ts";
 import { secretFile } from "../lab/rotation-world.ts";
 import { ensureTool } from "../lab/tools.ts";
+import { ratio, rounded } from "./statistics.ts";
 
 const run = promisify(execFile);
 const chance = { random: randomBytes, now: () => new Date() };
@@ -35,6 +36,10 @@ export type Contest = {
   readonly oursMs: number;
   readonly goMs: number;
   readonly perGo: number;
+  /** By what the processes have computed, all threads: on a machine that others use it says more. */
+  readonly oursCpuMs: number;
+  readonly goCpuMs: number;
+  readonly perGoCpu: number;
   /** Measured with `commandSample` files, then scaled; where the command does the same. */
   readonly commandMs?: number;
   readonly perCommand?: number;
@@ -94,35 +99,35 @@ type At = {
 /** Rounds in which both have their turn; the best of each counts. The command comes once. */
 async function contest(work: WorkName, at: At): Promise<Contest> {
   progress.action(`${work} ${at.paths.length} files of SOPS`);
-  const ours: number[] = [];
-  const go: number[] = [];
+  const ours: Taken[] = [];
+  const go: Taken[] = [];
   for (let round = 0; round < at.runs; round++) {
-    ours.push(await oursMs(work, at));
-    go.push(await goMs(goOperation(work, at), at));
+    ours.push(await oursTake(work, at));
+    go.push(await goTakes(goOperation(work, at), at));
   }
-  const [oursBest, goBest, command] = [
-    Math.min(...ours),
-    Math.min(...go),
-    await commandMs(work, at),
-  ];
+  const best = (all: readonly Taken[], of: keyof Taken) => Math.min(...all.map((each) => each[of]));
+  const command = await commandMs(work, at);
+  const oursMs = best(ours, "ms");
   return {
-    oursMs: Math.round(oursBest),
-    goMs: Math.round(goBest),
-    perGo: Number((oursBest / goBest).toFixed(2)),
+    oursMs: rounded(oursMs),
+    goMs: rounded(best(go, "ms")),
+    perGo: ratio(oursMs, best(go, "ms")),
+    oursCpuMs: rounded(best(ours, "cpuMs")),
+    goCpuMs: rounded(best(go, "cpuMs")),
+    perGoCpu: ratio(best(ours, "cpuMs"), best(go, "cpuMs")),
     ...(command === undefined
       ? {}
-      : {
-          commandMs: Math.round(command),
-          perCommand: Number((oursBest / command).toFixed(3)),
-        }),
+      : { commandMs: rounded(command), perCommand: rounded(oursMs / command, 3) }),
   };
 }
 
-async function oursMs(name: WorkName, at: At): Promise<number> {
+async function oursTake(name: WorkName, at: At): Promise<Taken> {
   const work = oursOf(name, at);
   const started = performance.now();
+  const used = process.cpuUsage();
   for (const file of at.secrets) await work(file);
-  return performance.now() - started;
+  const { user, system } = process.cpuUsage(used);
+  return { ms: performance.now() - started, cpuMs: (user + system) / 1_000 };
 }
 
 function oursOf(
@@ -155,13 +160,16 @@ function goOperation(work: WorkName, { comes, goes }: At): string {
   return { verify: "decrypt", rotate: "rotate", remove: `remove=${goes}` }[work];
 }
 
-/** Milliseconds that the Go program takes for one operation on all files. */
-export async function goMs(
+/** What something takes: passed, and computed. */
+export type Taken = { readonly ms: number; readonly cpuMs: number };
+
+/** What the Go program takes for one operation on all files. */
+export async function goTakes(
   operation: string,
   { tools, paths, env }: Pick<At, "paths" | "env"> & { readonly tools: { readonly batch: string } },
-): Promise<number> {
+): Promise<Taken> {
   const { stdout } = await run(tools.batch, ["-bench", operation, ...paths], { env });
-  return (JSON.parse(stdout) as { ms: number }).ms;
+  return JSON.parse(stdout) as Taken;
 }
 
 /** Undefined where the command does something else: it adds nobody without a new data key. */
@@ -184,12 +192,12 @@ async function commandMs(
 /** The rows for people. */
 export function sopsTable({ files, bytesPerFile, ...figures }: SopsFigures): string {
   const row = (work: WorkName) => {
-    const { oursMs: ours, goMs: go, perGo, commandMs: command, perCommand } = figures[work];
+    const { oursMs, goMs, perGo, perGoCpu, commandMs: command, perCommand } = figures[work];
     const beside =
       command === undefined
         ? ""
         : `; sops per file ${command} ms, scaled from ${Math.min(commandSample, files)} (${perCommand} ×)`;
-    return `${work.padEnd(8)} ${ours} ms; Go in one process ${go} ms (${perGo} ×)${beside}`;
+    return `${work.padEnd(8)} ${oursMs} ms; Go in one process ${goMs} ms (${perGo} ×, of CPU ${perGoCpu} ×)${beside}`;
   };
   const head = `${files} Secrets of SOPS, ${bytesPerFile} bytes each, 5 values, 2 recipients; one thread, MAC verified; budget ≤ 1.0 × Go`;
   return `${[head, ...works.map(row)].join("\n")}\n`;

@@ -277,7 +277,8 @@ export class RotationWorld {
   readonly #writers: GitWriters = (location, access) => {
     const repository = new GitRepository(location, { ...access, cache: this.#cache });
     return {
-      tip: (branch, until) => this.#around("tip", () => repository.tip(branch, until)),
+      tip: (branch, until, known) =>
+        this.#around("tip", () => repository.tip(branch, until, known)),
       publish: (request, until) => {
         const propose = (tip: Parameters<typeof request.propose>[0]) =>
           this.#around("proposal", () => request.propose(tip));

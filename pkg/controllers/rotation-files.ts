@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
 import type { ArtifactFiles } from "../oci/index.ts";
-import type { FileCopy, RulesFile, Tree, TreeFile } from "../rotation/index.ts";
+import type { Content, FileCopy, RulesFile, Tree, TreeFile } from "../rotation/index.ts";
 import {
   creationRuleFor,
   formatOf,
@@ -12,6 +12,7 @@ import {
   recipientsOf,
   SopsError,
   type Identity,
+  type Inspected,
   type SopsConfig,
 } from "../sops/index.ts";
 import { Kept } from "./kept.ts";
@@ -24,7 +25,12 @@ export type Keyring = {
 };
 
 type Files = ReadonlyMap<string, Buffer>;
-type Config = { readonly directory: string; readonly config: SopsConfig };
+/** A `.sops.yaml`, and what it has said of paths below its directory. */
+type Rules = RulesFile & {
+  readonly directory: string;
+  readonly config: SopsConfig;
+  readonly policies: Map<string, readonly string[] | undefined>;
+};
 
 /** An encrypted file, before anybody tries to open it. */
 type Sealed = {
@@ -35,6 +41,9 @@ type Sealed = {
   /** Whom it names. */
   readonly names: readonly string[];
 };
+
+/** Whether what was found by trying some identities holds whoever else there is. */
+type Tried<T> = T & { readonly isSettled: boolean };
 
 /** A reader of a revision: its recipients, and the directories that its Flux applies. */
 export type Audience = {
@@ -53,26 +62,27 @@ type Index = {
 const rulesName = ".sops.yaml";
 /** Facts of this many files are remembered: 500 clusters with ten files each, in some revisions. */
 const heldMax = 60_000;
+/** Of so many states of `.sops.yaml`. */
+const rulesMax = 100;
 
 /** Reads what a rotation has to know of encrypted files; the same bytes are looked at once. */
 export class RotationFiles {
   readonly #names = new Kept<readonly string[] | undefined>(heldMax);
-  readonly #tree = new Kept<Omit<TreeFile, "policy">>(heldMax);
-  readonly #copies = new Kept<FileCopy | undefined>(heldMax);
+  readonly #tree = new Kept<Tried<Omit<TreeFile, "policy">>>(heldMax);
+  readonly #copies = new Kept<Tried<FileCopy> | undefined>(heldMax);
+  readonly #rules = new Kept<Rules>(rulesMax);
   readonly #bytes = new WeakMap<ArtifactFiles, Files>();
   readonly #indexes = new WeakMap<Files, Promise<Index>>();
 
   /** The encrypted files and the rules at a tip. What is wrong with a file is in it. Throws SopsConfigInvalid. */
   async tree(files: Files, keyring: Keyring): Promise<Tree> {
-    const rules = rulesIn(files);
+    const rules = await this.#rulesIn(files);
     const found: TreeFile[] = [];
     for (const sealed of (await this.#index(files)).all) {
-      const identities = identitiesOf(sealed.names, keyring);
-      const key = keyOf(sealed, identities);
-      const file = await this.#tree.of(key, () => inspected(sealed, identities));
-      found.push({ ...file, policy: policyOf(sealed.path, rules.configs) });
+      const file = await this.#treeFile(sealed, keyring);
+      found.push({ ...file, policy: policyOf(sealed.path, rules) });
     }
-    return { files: found, rules: rules.files };
+    return { files: found, rules };
   }
 
   /**
@@ -103,17 +113,53 @@ export class RotationFiles {
     return held;
   }
 
+  /** Takes note of what is known of a file that was just made, so that nobody opens it once more. */
+  learn({ path, content, inspected: found }: Content, keyring: Keyring): void {
+    // Else it depends on who else there is.
+    if (found === undefined || !found.isSettled) return;
+    const blob = digestOf(content);
+    const names = found.groups.flat();
+    const file = treeFileOf({ path, bytes: content, blob, names }, found);
+    void this.#names.of(nameKeyOf(path, blob), () => Promise.resolve(names));
+    const key = keyOf(file, identitiesNamed(names, keyring));
+    void this.#tree.of(key, () => Promise.resolve(file));
+  }
+
+  /** Who is named is tried first. Others only where somebody's entry did not open for him. */
+  async #treeFile(sealed: Sealed, keyring: Keyring): Promise<Omit<TreeFile, "policy">> {
+    const named = identitiesNamed(sealed.names, keyring);
+    const first = await this.#tree.of(keyOf(sealed, named), () => inspected(sealed, named));
+    const all = identitiesOf(sealed.names, keyring);
+    if (first.isSettled || all.length === named.length) return first;
+    return this.#tree.of(keyOf(sealed, all), () => inspected(sealed, all));
+  }
+
+  /** As `#treeFile`, without a look at the values. */
   async #copyOf(
     sealed: Sealed,
     own: readonly string[],
     keyring: Keyring,
   ): Promise<FileCopy | undefined> {
-    // Who asks is tried even where the file does not name it.
-    const identities = identitiesOf([...sealed.names, ...own], keyring);
-    const key = keyOf(sealed, identities);
+    const named = identitiesNamed(sealed.names, keyring);
+    const key = keyOf(sealed, named);
     const known = await this.#tree.held(key);
-    if (known !== undefined && known.trouble === undefined) return known;
-    return this.#copies.of(key, () => keysOf(sealed, identities));
+    if (known?.isSettled === true) return known;
+    const first = await this.#copies.of(key, () => keysOf(sealed, named));
+    if (first === undefined || first.isSettled) return first;
+    // Who asks is tried even where the file does not name it.
+    const all = identitiesOf([...sealed.names, ...own], keyring);
+    return this.#copies.of(keyOf(sealed, all), () => keysOf(sealed, all));
+  }
+
+  async #rulesIn(files: Files): Promise<readonly Rules[]> {
+    const found: Rules[] = [];
+    for (const [path, bytes] of files) {
+      if (!isRules(path)) continue;
+      const blob = digestOf(bytes);
+      const parse = () => Promise.try(parsedRules, path, bytes, blob);
+      found.push(await this.#rules.of(`${path} ${blob}`, parse));
+    }
+    return found;
   }
 
   #index(files: Files): Promise<Index> {
@@ -127,7 +173,7 @@ export class RotationFiles {
     for (const [path, bytes] of files) {
       if (isRules(path)) continue;
       const blob = digestOf(bytes);
-      const names = await this.#names.of(`${formatOf(path)} ${blob}`, async () => {
+      const names = await this.#names.of(nameKeyOf(path, blob), async () => {
         await setImmediate();
         return namesIn(path, bytes);
       });
@@ -156,8 +202,10 @@ function indexOf(all: readonly Sealed[]): Index {
 }
 
 /** The same bytes are the same to the same identities. */
-const keyOf = ({ path, blob }: Sealed, identities: readonly Identity[]) =>
+const keyOf = ({ path, blob }: Pick<Sealed, "path" | "blob">, identities: readonly Identity[]) =>
   [path, blob, ...identities.map(({ recipient }) => recipient)].join(" ");
+
+const nameKeyOf = (path: string, blob: string) => `${formatOf(path)} ${blob}`;
 
 const isRules = (path: string) => path.split("/").at(-1) === rulesName;
 
@@ -166,6 +214,14 @@ const digestOf = (bytes: Buffer) => createHash("sha256").update(bytes).digest("h
 /** The manager's identities, and those of every reader among these names. */
 export function identitiesOf(names: readonly string[], keyring: Keyring): readonly Identity[] {
   return [...new Set([...keyring.manager, ...names.flatMap((name) => keyring.ofReaderWith(name))])];
+}
+
+/** The manager's identities, and those that are among these names themselves. */
+function identitiesNamed(names: readonly string[], keyring: Keyring): readonly Identity[] {
+  const all = names.flatMap((name) =>
+    keyring.ofReaderWith(name).filter(({ recipient }) => recipient === name),
+  );
+  return [...new Set([...keyring.manager, ...all])];
 }
 
 /** Whom a file names; nobody when that cannot be read. Undefined when it is not encrypted. */
@@ -180,28 +236,32 @@ function namesIn(path: string, bytes: Buffer): readonly string[] | undefined {
 }
 
 async function inspected(
-  { path, bytes, blob, names }: Sealed,
+  sealed: Sealed,
   identities: readonly Identity[],
-): Promise<Omit<TreeFile, "policy">> {
+): Promise<Tried<Omit<TreeFile, "policy">>> {
   // A tree has thousands: everybody else has a turn between two of them.
   await setImmediate();
+  const { path, bytes, blob, names } = sealed;
   try {
-    const found = await inspectFile(bytes, { format: formatOf(path), identities });
-    const { foreign, values } = found;
-    return { ...copyOf(path, found), blob, foreign, values, trouble: undefined };
+    return treeFileOf(sealed, await inspectFile(bytes, { format: formatOf(path), identities }));
   } catch (error) {
     if (!(error instanceof SopsError)) throw error;
     const trouble = { code: error.code, message: error.message };
     const nothing = { opens: new Set<string>(), dataKey: "", foreign: [], values: [] };
-    return { path, blob, groups: [names], ...nothing, trouble };
+    return { path, blob, groups: [names], ...nothing, trouble, isSettled: false };
   }
+}
+
+function treeFileOf({ path, blob }: Sealed, found: Inspected): Tried<Omit<TreeFile, "policy">> {
+  const { foreign, values } = found;
+  return { ...copyOf(path, found), blob, foreign, values, trouble: undefined };
 }
 
 /** Who opens a file; undefined when it cannot be read. */
 async function keysOf(
   { path, bytes }: Sealed,
   identities: readonly Identity[],
-): Promise<FileCopy | undefined> {
+): Promise<Tried<FileCopy> | undefined> {
   await setImmediate();
   try {
     const options = { format: formatOf(path), identities, keysOnly: true };
@@ -214,48 +274,44 @@ async function keysOf(
 
 function copyOf(
   path: string,
-  {
-    groups,
-    opens,
-    dataKey,
-  }: {
-    readonly groups: FileCopy["groups"];
-    readonly opens: readonly string[];
-    readonly dataKey: string;
-  },
-): FileCopy {
+  { groups, opens, dataKey, isSettled }: Inspected,
+): Tried<FileCopy> {
   // Several groups need several identities together; then the labels have to do.
   const isSplit = groups.length > 1;
-  return { path, groups, opens: new Set(isSplit ? groups.flat() : opens), dataKey };
+  return { path, groups, opens: new Set(isSplit ? groups.flat() : opens), dataKey, isSettled };
 }
 
-function rulesIn(files: Files): {
-  readonly files: readonly RulesFile[];
-  readonly configs: readonly Config[];
-} {
-  const found = [...files].filter(([path]) => isRules(path));
-  const configs = found.map(([path, bytes]) => {
-    const config = parseSopsConfig(bytes.toString("utf8"), path);
-    const names = new Set(config.rules.flatMap(({ groups }) => groups.flat()));
-    const directory = path.slice(0, -rulesName.length);
-    return { path, blob: digestOf(bytes), names, directory, config };
-  });
-  return { files: configs, configs };
+function parsedRules(path: string, bytes: Buffer, blob: string): Rules {
+  const config = parseSopsConfig(bytes.toString("utf8"), path);
+  const names = new Set(config.rules.flatMap(({ groups }) => groups.flat()));
+  return { path, blob, names, config, directory: directoryOf(path), policies: new Map() };
 }
+
+/** What a `.sops.yaml` is for. */
+const directoryOf = (path: string) => path.slice(0, -rulesName.length);
 
 /** The recipients that the nearest `.sops.yaml` above a file wants in it. */
-function policyOf(path: string, configs: readonly Config[]): readonly string[] | undefined {
-  const above = configs.filter(({ directory }) => path.startsWith(directory));
+function policyOf(path: string, rules: readonly Rules[]): readonly string[] | undefined {
+  const above = rules.filter(({ directory }) => path.startsWith(directory));
   const [nearest] = above.toSorted((a, b) => b.directory.length - a.directory.length);
   if (nearest === undefined) return undefined;
+  const { config, directory, policies } = nearest;
+  // A rule for each cluster, and files of each: asked anew at each look, that would be most of it.
+  if (!policies.has(path)) policies.set(path, ruledBy(config, path.slice(directory.length)));
+  return policies.get(path);
+}
+
+/** Undefined when no rule is for it. */
+function ruledBy(config: SopsConfig, path: string): readonly string[] | undefined {
   try {
-    return creationRuleFor(nearest.config, path.slice(nearest.directory.length)).groups.flat();
+    return creationRuleFor(config, path).groups.flat();
   } catch (error) {
     if (isCapitanError(error) && error.code === "SopsConfigInvalid") return undefined;
     throw error;
   }
 }
 
+/** All of an artifact or a commit, as bytes by path. */
 const bytesByPath = (files: ArtifactFiles): Files =>
   new Map(Array.from(files, ([path, { content }]) => [path, viewOf(content)] as const));
 

@@ -9,6 +9,7 @@ import {
   exposedTo,
   filesOnEndedKeys,
   guardOf,
+  messageOf,
   planOf,
   step,
   type Commit,
@@ -56,8 +57,11 @@ export type RotationOptions = ReadersOptions & {
 };
 
 const retry: Again = { kind: "backoff", baseMs: 2_000, maxMs: 60_000, flatTries: 3 };
-/** How long nothing is looked at while others have to do something. */
-const waitMs = 3_000;
+/** The least and the most that nothing is looked at while others have to do something; events come earlier. */
+const waitLeastMs = 1_000;
+const waitMostMs = 30_000;
+/** A rotation of many clusters looks longer, and then less often: so many times as long as that took. */
+const restFactor = 10;
 const author = { name: "Capitan", email: "capitan@capitan.dev" };
 const chance = { random: randomBytes };
 
@@ -69,9 +73,11 @@ type Seen = {
   readonly tip: GitTip;
 };
 
-/** Carries out KeyRotations: one look at everything, one write, again. Nothing is remembered between. */
+/** Carries out KeyRotations: one look at everything, one write, again. Nothing is remembered between, but what cannot change. */
 export class RotationReconciler {
   readonly #options: RotationOptions;
+  /** The last tip that each rotation has read, which is not fetched again while the branch stays there. */
+  readonly #tips = new Map<string, GitTip>();
   readonly #files = new RotationFiles();
   readonly #readers: RotationReaders;
 
@@ -84,7 +90,10 @@ export class RotationReconciler {
   async reconcile(key: string, signal: AbortSignal): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
     const rotation = this.#options.rotations.keyRotation({ namespace, name });
-    if (rotation === undefined || rotation.status?.completedTime !== undefined) return untilEvent;
+    if (rotation === undefined || rotation.status?.completedTime !== undefined) {
+      this.#tips.delete(key);
+      return untilEvent;
+    }
     try {
       return await this.#pass(rotation, signal);
     } catch (error) {
@@ -98,6 +107,8 @@ export class RotationReconciler {
 
   async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
     this.#checkNamespace(rotation);
+    const { clock } = this.#options;
+    const startedMs = clock.monotonicMs();
     const seen = await this.#look(rotation, signal);
     if (rotation.spec.dryRun) {
       await this.#report(rotation, { plan: planOf(seen.facts), done: true }, signal);
@@ -110,7 +121,7 @@ export class RotationReconciler {
     const done = next.kind === "done";
     await this.#report(rotation, { standings, exposed, filesLeft, done }, signal);
     if (next.kind === "done") return untilEvent;
-    if (next.kind !== "write") return { kind: "after", ms: waitMs };
+    if (next.kind !== "write") return restAfter(clock.monotonicMs() - startedMs);
     const guard = guardOf(seen.facts);
     for (const write of next.writes)
       if (write.kind === "commit") await this.#commit(rotation, write, seen, signal);
@@ -133,9 +144,11 @@ export class RotationReconciler {
     const { repository, clusters, rollout, decryption } = rotation.spec;
     const { secrets, clock } = this.#options;
     const writer = await this.#open(rotation, signal);
-    const tip = await writer.tip(repository.branch, signal);
+    const key = `${namespace}/${rotation.metadata.name}`;
+    const tip = await writer.tip(repository.branch, signal, this.#tips.get(key));
     if (tip === undefined)
       throw new CapitanError("GitNotFound", `${repository.url} has no branch ${repository.branch}`);
+    this.#tips.set(key, tip);
     const { name } = decryption.secretRef;
     const manager = await identitiesIn(
       await existingSecret(secrets, { namespace, as: undefined }, name, signal),
@@ -224,7 +237,8 @@ export class RotationReconciler {
         pause: () => setImmediate(),
       };
       const edits = await contentsOf(write, sources, { ...chance, now: clock.now });
-      return { edits, message: messageOfCommit(metadata.name, write) };
+      for (const edit of edits) this.#files.learn(edit, seen.keyring);
+      return { edits, message: messageOf(write, metadata.name) };
     };
     const request = {
       branch: planned.branch ?? branch,
@@ -255,6 +269,11 @@ export class RotationReconciler {
     const status = rotationStatus(rotation, outcome, timestamp(clock));
     await report(rotations, rotation, status, { clock, log, signal });
   }
+}
+
+function restAfter(lookMs: number): Again {
+  const ms = Math.min(waitMostMs, Math.max(waitLeastMs, restFactor * lookMs));
+  return { kind: "after", ms };
 }
 
 function keyringOf(
@@ -333,16 +352,4 @@ function exposedIn({ spec, status }: KeyRotation, facts: RotationFacts) {
     0,
     500,
   );
-}
-
-/** So many paths are named in the message of a commit. */
-const namedMax = 200;
-
-function messageOfCommit(rotation: string, { files, rules, canaries }: Commit): string {
-  const isRemoval = files.some(({ remove }) => remove.length > 0);
-  const what = isRemoval ? "take old keys out of" : "add new keys to";
-  const paths = [...rules, ...files, ...canaries].map(({ path }) => path);
-  const more = paths.length > namedMax ? [`and ${paths.length - namedMax} more`] : [];
-  const lines = [...paths.slice(0, namedMax), ...more];
-  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${lines.join("\n")}\n`;
 }

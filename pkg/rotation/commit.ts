@@ -96,3 +96,16 @@ function branchOf(
     .digest("hex");
   return `capitan/rotate-${digest.slice(0, 12)}`;
 }
+
+/** So many paths are named in the message of a commit, which has a limit. */
+const namedMax = 200;
+
+/** What is said of a commit where it is made. */
+export function messageOf({ files, rules, canaries }: Commit, rotation: string): string {
+  const isRemoval = files.some(({ remove }) => remove.length > 0);
+  const what = isRemoval ? "take old keys out of" : "add new keys to";
+  const paths = [...rules, ...files, ...canaries].map(({ path }) => path);
+  const more = paths.length > namedMax ? [`and ${paths.length - namedMax} more`] : [];
+  const lines = [...paths.slice(0, namedMax), ...more];
+  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${lines.join("\n")}\n`;
+}

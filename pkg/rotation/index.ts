@@ -1,5 +1,6 @@
 /** Rotation of keys over files, clusters and the hub: where each stands, the next write, and what must never be written. */
 export { step, type Next, type Standing } from "./step.ts";
+export { messageOf } from "./commit.ts";
 export { guardOf, refusalOf } from "./safety.ts";
 export { exposedTo, filesOnEndedKeys, planOf, type Plan } from "./plan.ts";
 export { canaryName, contentsOf, type Content } from "./contents.ts";
