@@ -204,7 +204,7 @@ export class RotationWorld {
 
   async #files(commit: string): Promise<ReadonlyMap<string, Buffer>> {
     const files = await this.#reader.fetch({ commit, path: "./", ref: { branch: "main" } });
-    return new Map(Array.from(files, ([path, { content }]) => [path, Buffer.from(content)]));
+    return new Map(Array.from(files, ([path, { content }]) => [path, content]));
   }
 
   /** Which of a cluster's first two identities open its files, by trying. */

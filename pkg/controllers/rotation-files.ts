@@ -313,11 +313,7 @@ function ruledBy(config: SopsConfig, path: string): readonly string[] | undefine
 
 /** All of an artifact or a commit, as bytes by path. */
 const bytesByPath = (files: ArtifactFiles): Files =>
-  new Map(Array.from(files, ([path, { content }]) => [path, viewOf(content)] as const));
-
-/** The same bytes, not copied. */
-const viewOf = ({ buffer, byteOffset, length }: Uint8Array) =>
-  Buffer.from(buffer, byteOffset, length);
+  new Map(Array.from(files, ([path, { content }]) => [path, content] as const));
 
 /** Throws RotationUnsafe with what a write was refused for. */
 export function refuseUnsafe(refusal: string | undefined): void {
