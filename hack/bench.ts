@@ -11,6 +11,8 @@ import { measureTemplates } from "./bench/templates.ts";
 import { clusterResourceSet } from "./bench/peers/cluster-resource-set.ts";
 import { kustomizeController } from "./bench/peers/kustomize-controller.ts";
 import { jsonOf, tablesOf } from "./bench/report.ts";
+import { measureRotations } from "./bench/rotation.ts";
+import { rotationTables } from "./bench/rotation-times.ts";
 import { measureRounds } from "./bench/rounds.ts";
 import { measureSops, sopsTable } from "./bench/sops.ts";
 import { fluxVersion } from "./flux-manifests.ts";
@@ -18,12 +20,13 @@ import { startController } from "./lab/controller.ts";
 import { stopLab } from "./lab/lab.ts";
 
 const usage = `usage: npm run bench [-- OPTIONS]
-  --clusters N  clusters at once (8)
+  --clusters N  clusters at once (8; 100 for --rotation)
   --runs N      measured rounds, of which the median counts (5)
   --peers       also kustomize-controller and ClusterResourceSet on the same API servers
   --profile DIR also a CPU profile of the controller, which slows it a little
   --templates   only how fast templates are rendered, without a laboratory
   --sops        only files of SOPS, which need no laboratory
+  --rotation    only rotation of keys: real files and Git, simulated clusters, without a laboratory
   --json        one last line of JSON on stdout
   --help        this text
 `;
@@ -33,6 +36,7 @@ type Options = {
   readonly runs: number;
   readonly peers: boolean;
   readonly templates: boolean;
+  readonly rotation: boolean;
   readonly json: boolean;
   readonly sops: boolean;
   readonly profile: string | undefined;
@@ -68,6 +72,12 @@ async function benchSops({ runs, json }: Options): Promise<void> {
   if (json) process.stdout.write(`${JSON.stringify({ sops: figures })}\n`);
 }
 
+async function benchRotation({ clusters, runs, json }: Options): Promise<void> {
+  const figures = await measureRotations(clusters, runs);
+  process.stdout.write(rotationTables(figures));
+  if (json) process.stdout.write(`${JSON.stringify({ rotation: figures })}\n`);
+}
+
 async function startPeers(ground: Ground): Promise<readonly Keeper[]> {
   return [await kustomizeController(ground), clusterResourceSet(ground)];
 }
@@ -77,36 +87,38 @@ function optionsOf(args: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      clusters: { type: "string", default: "8" },
+      clusters: { type: "string" },
       runs: { type: "string", default: "5" },
       peers: { type: "boolean", default: false },
       templates: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       sops: { type: "boolean", default: false },
+      rotation: { type: "boolean", default: false },
       profile: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return undefined;
-  const { peers, templates, json, sops, profile } = values;
-  const counts = { clusters: counted(values.clusters), runs: counted(values.runs) };
-  return { ...counts, peers, templates, json, sops, profile };
+  const { peers, templates, json, sops, rotation, profile } = values;
+  const clusters = rotation
+    ? counted(values.clusters ?? "100", 1_000)
+    : counted(values.clusters ?? "8", 100);
+  const runs = counted(values.runs, 100);
+  return { clusters, runs, peers, templates, json, sops, rotation, profile };
 }
 
-function counted(text: string): number {
+function counted(text: string, max: number): number {
   const count = Number(text);
-  if (!Number.isInteger(count) || count < 1 || count > 100)
-    throw new Error(`${text} is not a number from 1 to 100`);
+  if (!Number.isInteger(count) || count < 1 || count > max)
+    throw new Error(`${text} is not a number from 1 to ${max}`);
   return count;
 }
 
 async function main(): Promise<void> {
   const options = optionsOrExit();
   if (options.templates) return benchTemplates();
-  if (options.sops) {
-    await benchSops(options);
-    return;
-  }
+  if (options.sops) return benchSops(options);
+  if (options.rotation) return benchRotation(options);
   const dir = await newLabDir();
   const end = () => stopLab(dir).then(() => rm(dir, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const)

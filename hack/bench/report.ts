@@ -205,7 +205,8 @@ function spread(samples: readonly Sample[]): string {
 
 const met = (isMet: boolean) => (isMet ? "yes" : "no");
 
-function columns(rows: readonly (readonly string[])[]): string {
+/** Rows under each other, in columns; the first one is the heading. */
+export function columns(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   const line = (row: readonly string[]) =>
     row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("   ");

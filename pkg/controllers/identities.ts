@@ -16,6 +16,11 @@ export type AgeKeys = {
 };
 
 export type IdentityHub = Pick<Secrets, "identitySecrets"> & {
+  /** All of a namespace, by the name of their cluster, from the API server itself, as the controller. */
+  identitySecretsIn(
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly KubeObject[]>>;
   /** False when one of this name is there already. */
   createSecret(as: Actor, secret: KubeObject, signal: AbortSignal): Promise<boolean>;
 };
@@ -43,9 +48,17 @@ export class Identities {
     this.#newIdentity = newIdentity;
   }
 
-  /** Every generation of a cluster, retired ones too. Throws SecretInvalid, IdentityInvalid. */
-  async generations(cluster: Named, signal: AbortSignal): Promise<readonly AgeGeneration[]> {
-    return generationsIn(await this.#hub.identitySecrets(undefined, cluster, signal), cluster);
+  /** Every generation of each cluster that has any, retired ones too. Throws SecretInvalid, IdentityInvalid. */
+  async all(
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly AgeGeneration[]>> {
+    const secrets = await this.#hub.identitySecretsIn(namespace, signal);
+    const found = Array.from(
+      secrets,
+      async ([name, own]) => [name, await generationsIn(own, { name })] as const,
+    );
+    return new Map(await Promise.all(found));
   }
 
   /** Makes a generation, of the kind of the one before; when somebody was faster, theirs counts. Throws SecretInvalid. */

@@ -32,6 +32,11 @@ export class Kept<T> {
     return entry.value;
   }
 
+  /** What there is already. */
+  held(key: string): Promise<T> | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
   #settle(key: string, entry: Entry<T>, weight: number): void {
     if (this.#entries.get(key) !== entry) return;
     entry.weight = weight;

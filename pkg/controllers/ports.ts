@@ -257,7 +257,8 @@ export type GitRepositories = (location: GitLocation, access: GitAccess) => GitP
 
 /** A Git repository that can be written to. */
 export type GitWriter = {
-  tip(branch: string, signal: AbortSignal): Promise<GitTip | undefined>;
+  /** `known` itself when the branch is still there. */
+  tip(branch: string, signal: AbortSignal, known?: GitTip): Promise<GitTip | undefined>;
   publish(
     request: {
       readonly branch: string;

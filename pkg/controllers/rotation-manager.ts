@@ -9,12 +9,11 @@ import {
   type Revision,
   type Tree,
 } from "../rotation/index.ts";
-import type { Identity } from "../sops/index.ts";
 import { Artifacts } from "./artifacts.ts";
 import { GitSources } from "./git-sources.ts";
 import { managerKeys, type ManagerKeys } from "./manager-keys.ts";
 import type { Named, Reader as SourceReader } from "./ports.ts";
-import { bytesByPath, type RotationFiles } from "./rotation-files.ts";
+import type { Keyring, RotationFiles } from "./rotation-files.ts";
 import { generationOf, usable, type ReadersOptions } from "./rotation-readers.ts";
 
 /** What is known before the hub is looked at. */
@@ -29,6 +28,7 @@ export type AskedManager = {
   readonly proofs: readonly Proof[];
   readonly tree: Tree;
   readonly commit: string;
+  readonly keyring: Keyring;
 };
 
 /** A Fleet whose layers the hub opens with the key. */
@@ -60,9 +60,8 @@ export class RotationManager {
     const { keys, isTarget } = asked;
     const openings = isTarget ? await this.#openings(asked, signal) : [];
     const planted = await this.#planted(asked, openings, signal);
-    const own = keys.generations.map(({ identity }) => identity);
     const revisions = await Promise.all(
-      openings.map((opening) => this.#revisions(opening, own, signal)),
+      openings.map((opening) => this.#revisions(opening, asked, signal)),
     );
     return {
       name: managerName,
@@ -154,12 +153,16 @@ export class RotationManager {
 
   async #revisions(
     { of, revisions }: Opening,
-    own: readonly Identity[],
+    { keys, keyring }: AskedManager,
     signal: AbortSignal,
   ): Promise<readonly Revision[]> {
+    // What the hub opens is all over the tree.
+    const own = keys.generations.map(({ identity }) => identity.recipient);
+    const audience = { own, directories: [""] };
     const found = revisions.map(async ({ layer, use, whom }): Promise<readonly Revision[]> => {
       try {
-        const files = await this.#files.copies(await this.#fetch(of, layer, signal), own);
+        const bytes = await this.#fetch(of, layer, signal);
+        const files = await this.#files.copies(bytes, audience, keyring);
         return [
           { name: versionOf(layer), source: `${sourceName(layer)} (Fleet ${whom})`, use, files },
         ];
@@ -174,9 +177,9 @@ export class RotationManager {
 
   /** All of a layer's source: what of it is read depends on the cluster. */
   async #fetch(of: SourceReader, { oci, git }: RevisionLayer, signal: AbortSignal) {
-    if (git !== undefined) return bytesByPath(await this.#git.files(of, git, "./", signal));
+    if (git !== undefined) return this.#files.bytesOf(await this.#git.files(of, git, "./", signal));
     if (oci === undefined) return new Map<string, Buffer>();
-    return bytesByPath(await this.#artifacts.files(of, oci, signal));
+    return this.#files.bytesOf(await this.#artifacts.files(of, oci, signal));
   }
 
   /** What the hub has shown that is not written down yet: a key that it read back opens files at the tip, if any are for it. */

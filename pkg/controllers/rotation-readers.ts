@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import type { Fleet, FleetMember, RevisionLayer } from "../api/index.ts";
-import { clusterKey, type ClusterFacts } from "../cluster/index.ts";
+import { clusterKey, momentOf, type ClusterFacts } from "../cluster/index.ts";
 import { isCapitanError } from "../errors/index.ts";
 import { userOf, type Tenancy } from "../fleet/index.ts";
 import { asMap, asString } from "../json/index.ts";
@@ -30,7 +30,8 @@ import type {
   Secrets,
   WorkloadPort,
 } from "./ports.ts";
-import { bytesByPath, type RotationFiles } from "./rotation-files.ts";
+import { Kept } from "./kept.ts";
+import type { Keyring, RotationFiles } from "./rotation-files.ts";
 
 type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
 type Files = ReadonlyMap<string, Buffer>;
@@ -62,7 +63,20 @@ export type Asked = {
   /** The tip of the repository, and its directory that becomes an artifact. */
   readonly tip: Files;
   readonly artifactPath: string;
+  readonly keyring: Keyring;
+  readonly shared: Shared;
 };
+
+/** What is the same for many clusters and asked once in a look. */
+export type Shared = {
+  /** Versions that a Fleet could go back to. */
+  readonly kept: Kept<readonly string[]>;
+  /** Versions that moving references lead to now. */
+  readonly now: Kept<string>;
+};
+
+/** Nothing asked yet, for one look. */
+export const newShared = (): Shared => ({ kept: new Kept(Infinity), now: new Kept(Infinity) });
 
 /** What a member has its cluster's Flux pull. */
 type Pulled = {
@@ -104,9 +118,8 @@ export class RotationReaders {
     const workload = this.#options.connections.held(clusterKey(name));
     const [first] = pulled;
     const seen = first === undefined ? undefined : await look(workload?.as(first.as), signal);
-    const own = generations.map(({ identity }) => identity);
     const revisions = await Promise.all(
-      pulled.map((each) => this.#revisions(each, { own, applied: seen?.applied }, signal)),
+      pulled.map((each) => this.#revisions(each, { asked, applied: seen?.applied }, signal)),
     );
     const canary = canaryPath(pulled, asked);
     const reader: Reader = {
@@ -129,7 +142,7 @@ export class RotationReaders {
     seen: Seen,
   ): Reader["presence"] {
     if (pulled.length > 0 && seen === undefined) return "away";
-    const until = Date.parse(suspendedUntil ?? "");
+    const until = momentOf(suspendedUntil);
     return until > this.#options.clock.now().getTime() ? "suspended" : "reachable";
   }
 
@@ -157,26 +170,33 @@ export class RotationReaders {
   }
 
   async #revisions(
-    { member, as, sync }: Pulled,
-    { own, applied }: { readonly own: readonly Identity[]; readonly applied: string | undefined },
+    { member, as, sync, path }: Pulled,
+    { asked, applied }: { readonly asked: Asked; readonly applied: string | undefined },
     signal: AbortSignal,
   ): Promise<readonly Revision[]> {
+    const { shared, keyring, generations } = asked;
     const { fleetRef } = member.spec;
-    const asked = { namespace: fleetRef.namespace, as };
-    const uses = new Map<string, Revision["use"]>();
-    for (const version of await this.#keptVersions(fleetRef, signal)) uses.set(version, "kept");
+    const of = { namespace: fleetRef.namespace, as };
+    const fleet = `${fleetRef.namespace}/${fleetRef.name}`;
+    const kept = await shared.kept.of(fleet, () => this.#keptVersions(fleetRef, signal));
+    const uses = new Map<string, Revision["use"]>(kept.map((version) => [version, "kept"]));
     const running = versionIn(applied);
     if (running !== undefined) uses.set(running, "running");
-    uses.set(await this.#versionOf(asked, sync, signal), "pinned");
-    const source = sourceName(sync);
+    const source = JSON.stringify([of, sync]);
+    uses.set(await shared.now.of(source, () => this.#versionOf(of, sync, signal)), "pinned");
+    const audience = {
+      own: generations.map(({ identity }) => identity.recipient),
+      directories: [posix.join("/", path, "/").slice(1)],
+    };
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(asked, sync, name, signal).catch((error: unknown) => {
+      const files = await this.#fetch(of, sync, name, signal).catch((error: unknown) => {
         // What the source has no more, nobody goes back to.
         if (use === "kept" && isCapitanError(error)) return undefined;
         throw error;
       });
       if (files === undefined) return [];
-      return [{ name, source, use, files: await this.#files.copies(files, own) }];
+      const copies = await this.#files.copies(files, audience, keyring);
+      return [{ name, source: sourceName(sync), use, files: copies }];
     });
     return (await Promise.all(revisions)).flat();
   }
@@ -211,10 +231,10 @@ export class RotationReaders {
     if (git !== undefined) {
       const { ref: { branch } = {}, ...address } = git;
       const at = { ...address, ref: branch === undefined ? {} : { branch }, commit: version };
-      return bytesByPath(await this.#git.files(of, at, "./", signal));
+      return this.#files.bytesOf(await this.#git.files(of, at, "./", signal));
     }
     const source = { ...(oci ?? { url: "" }), digest: version };
-    return bytesByPath(await this.#artifacts.files(of, source, signal));
+    return this.#files.bytesOf(await this.#artifacts.files(of, source, signal));
   }
 
   /** What the cluster has shown that is not written down yet. */
@@ -342,11 +362,11 @@ function canaryPath(pulled: readonly Pulled[], { tip, artifactPath }: Asked): st
   if (first === undefined) return undefined;
   const root = first.sync.git === undefined ? artifactPath : "./";
   const directory = posix.join(root, first.path).replace(/\/$/, "");
-  const below = [...tip.keys()].filter((path) => path.startsWith(`${directory}/`));
-  const isOwn = below.some((path) =>
-    /^(?:kustomization\.ya?ml|Kustomization)$/.test(path.slice(directory.length + 1)),
+  const isOwn = ["kustomization.yaml", "kustomization.yml", "Kustomization"].some((name) =>
+    tip.has(`${directory}/${name}`),
   );
-  return below.length === 0 || isOwn ? undefined : `${directory}/${canaryFile}`;
+  const isThere = tip.keys().some((path) => path.startsWith(`${directory}/`));
+  return isOwn || !isThere ? undefined : `${directory}/${canaryFile}`;
 }
 
 const pinnedVersions = ({ oci, git }: Sync): readonly string[] =>

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { KeyRotation, KeyRotationStatus } from "../api/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { parseGitSecret, parseGitUrl } from "../gitdata/index.ts";
@@ -7,9 +8,10 @@ import {
   contentsOf,
   exposedTo,
   filesOnEndedKeys,
+  guardOf,
   managerName,
+  messageOf,
   planOf,
-  refusalOf,
   step,
   type Commit,
   type HubWrite,
@@ -34,14 +36,18 @@ import type {
 } from "./ports.ts";
 import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
-import { identitiesFor, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
+import { identitiesOf, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
 import { RotationManager } from "./rotation-manager.ts";
-import { generationOf, RotationReaders, usable, type ReadersOptions } from "./rotation-readers.ts";
+import {
+  generationOf,
+  newShared,
+  RotationReaders,
+  usable,
+  type ReadersOptions,
+} from "./rotation-readers.ts";
 
 export type RotationHub = {
   keyRotation(name: Named): KeyRotation | undefined;
-  /** Clusters of a namespace that have identities. */
-  clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]>;
   writeStatus(
     object: KeyRotation,
     status: KeyRotationStatus,
@@ -59,8 +65,11 @@ export type RotationOptions = ReadersOptions & {
 };
 
 const retry: Again = { kind: "backoff", baseMs: 2_000, maxMs: 60_000, flatTries: 3 };
-/** How long nothing is looked at while others have to do something. */
-const waitMs = 3_000;
+/** The least and the most that nothing is looked at while others have to do something; events come earlier. */
+const waitLeastMs = 1_000;
+const waitMostMs = 30_000;
+/** A rotation of many clusters looks longer, and then less often: so many times as long as that took. */
+const restFactor = 10;
 const author = { name: "Capitan", email: "capitan@capitan.dev" };
 const chance = { random: randomBytes };
 
@@ -72,9 +81,11 @@ type Seen = {
   readonly tip: GitTip;
 };
 
-/** Carries out KeyRotations: one look at everything, one write, again. Nothing is remembered between. */
+/** Carries out KeyRotations: one look at everything, one write, again. Nothing is remembered between, but what cannot change. */
 export class RotationReconciler {
   readonly #options: RotationOptions;
+  /** The last tip that each rotation has read, which is not fetched again while the branch stays there. */
+  readonly #tips = new Map<string, GitTip>();
   readonly #files = new RotationFiles();
   readonly #readers: RotationReaders;
   readonly #manager: RotationManager;
@@ -89,7 +100,10 @@ export class RotationReconciler {
   async reconcile(key: string, signal: AbortSignal): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
     const rotation = this.#options.rotations.keyRotation({ namespace, name });
-    if (rotation === undefined || rotation.status?.completedTime !== undefined) return untilEvent;
+    if (rotation === undefined || rotation.status?.completedTime !== undefined) {
+      this.#tips.delete(key);
+      return untilEvent;
+    }
     try {
       return await this.#pass(rotation, signal);
     } catch (error) {
@@ -103,6 +117,8 @@ export class RotationReconciler {
 
   async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
     this.#checkNamespace(rotation);
+    const { clock } = this.#options;
+    const startedMs = clock.monotonicMs();
     const seen = await this.#look(rotation, signal);
     if (rotation.spec.dryRun) {
       await this.#report(rotation, { plan: planOf(seen.facts), done: true }, signal);
@@ -115,10 +131,14 @@ export class RotationReconciler {
     const done = next.kind === "done";
     await this.#report(rotation, { standings, exposed, filesLeft, done }, signal);
     if (next.kind === "done") return untilEvent;
-    if (next.kind !== "write") return { kind: "after", ms: waitMs };
+    if (next.kind !== "write") return restAfter(clock.monotonicMs() - startedMs);
+    const guard = guardOf(seen.facts);
     for (const write of next.writes)
       if (write.kind === "commit") await this.#commit(rotation, write, seen, signal);
-      else await this.#writeToHub(rotation, write, seen.facts, signal);
+      else {
+        refuseUnsafe(guard(write));
+        await this.#writeToHub(rotation, write, seen.facts, signal);
+      }
     return { kind: "after", ms: 1 };
   }
 
@@ -134,16 +154,20 @@ export class RotationReconciler {
     const { repository, clusters, rollout } = rotation.spec;
     const { secrets, clock } = this.#options;
     const writer = await this.#open(rotation, signal);
-    const tip = await writer.tip(repository.branch, signal);
+    const key = `${namespace}/${rotation.metadata.name}`;
+    const tip = await writer.tip(repository.branch, signal, this.#tips.get(key));
     if (tip === undefined)
       throw new CapitanError("GitNotFound", `${repository.url} has no branch ${repository.branch}`);
+    this.#tips.set(key, tip);
     const { name: secret } = managerOf(rotation);
     const manager = await managerKeys(secrets, { namespace, as: undefined }, secret, signal);
-    const generations = await this.#generations(rotation, signal);
+    const generations = await this.#options.identities.all(namespace, signal);
     const keyring = keyringOf(manager.generations, generations);
+    // Before the revisions, which mostly hold the same files.
     const tree = await this.#files.tree(tip.files, keyring);
+    const shared = newShared();
     const targets = targetsOf(rotation.spec);
-    const asked = { namespace, secret, keys: manager, tree, commit: tip.commit };
+    const asked = { namespace, secret, keys: manager, tree, commit: tip.commit, keyring };
     const isTarget = targets.has(managerName);
     const proofs = proofsOf(rotation, managerName);
     const named = await Promise.all(
@@ -155,6 +179,8 @@ export class RotationReconciler {
             proofs: proofsOf(rotation, target.name),
             tip: tip.files,
             artifactPath: repository.path ?? "./",
+            keyring,
+            shared,
           },
           signal,
         ),
@@ -176,19 +202,6 @@ export class RotationReconciler {
     return { facts: { ...facts, proposals }, keyring, writer, tip };
   }
 
-  async #generations(
-    { metadata: { namespace = "" }, spec }: KeyRotation,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, readonly AgeGeneration[]>> {
-    const known = await this.#options.rotations.clustersWithIdentities(namespace, signal);
-    const names = new Set([...known, ...spec.clusters.map(({ name }) => name)]);
-    const found = [...names].map(
-      async (name) =>
-        [name, await this.#options.identities.generations({ namespace, name }, signal)] as const,
-    );
-    return new Map(await Promise.all(found));
-  }
-
   async #open({ metadata, spec }: KeyRotation, signal: AbortSignal): Promise<GitWriter> {
     const { namespace = "" } = metadata;
     const { url, insecure, secretRef } = spec.repository;
@@ -206,7 +219,6 @@ export class RotationReconciler {
     facts: RotationFacts,
     signal: AbortSignal,
   ): Promise<void> {
-    refuseUnsafe(refusalOf(facts, write));
     const { identities, log } = this.#options;
     const { namespace = "" } = rotation.metadata;
     const holder =
@@ -239,15 +251,17 @@ export class RotationReconciler {
       const { next } = step(facts);
       const [write] = next.kind === "write" ? next.writes : [];
       if (write?.kind !== "commit" || write.branch !== planned.branch) return undefined;
-      refuseUnsafe(refusalOf(facts, write));
+      refuseUnsafe(guardOf(facts)(write));
+      const named = new Map(tree.files.map(({ path, groups }) => [path, groups.flat()]));
       const sources = {
         files: tip.files,
         openers: seen.keyring.manager,
-        othersFor: (path: string) =>
-          identitiesFor(path, tip.files.get(path) ?? Buffer.alloc(0), seen.keyring),
+        othersFor: (path: string) => identitiesOf(named.get(path) ?? [], seen.keyring),
+        pause: () => setImmediate(),
       };
       const edits = await contentsOf(write, sources, { ...chance, now: clock.now });
-      return { edits, message: messageOfCommit(metadata.name, write) };
+      for (const edit of edits) this.#files.learn(edit, seen.keyring);
+      return { edits, message: messageOf(write, metadata.name) };
     };
     const request = {
       branch: planned.branch ?? branch,
@@ -278,6 +292,11 @@ export class RotationReconciler {
     const status = rotationStatus(rotation, outcome, timestamp(clock));
     await report(rotations, rotation, status, { clock, log, signal });
   }
+}
+
+function restAfter(lookMs: number): Again {
+  const ms = Math.min(waitMostMs, Math.max(waitLeastMs, restFactor * lookMs));
+  return { kind: "after", ms };
 }
 
 /** Whose first identity is in the Secret that opens every file. */
@@ -349,16 +368,9 @@ function exposedIn({ spec, status }: KeyRotation, facts: RotationFacts) {
   if (spec.reason !== "Compromise") return undefined;
   if (status?.exposed !== undefined) return status.exposed;
   const targets = facts.readers.filter(({ name }) => facts.targets.has(name));
-  const found = new Map(targets.flatMap((reader) => [...exposedTo(facts, reader)]));
+  const found = exposedTo(facts, ...targets);
   return Array.from(found, ([file, values]) => ({ file, values: values.slice(0, 64) })).slice(
     0,
     500,
   );
-}
-
-function messageOfCommit(rotation: string, { files, rules, canaries }: Commit): string {
-  const isRemoval = files.some(({ remove }) => remove.length > 0);
-  const what = isRemoval ? "take old keys out of" : "add new keys to";
-  const paths = [...files, ...rules, ...canaries].map(({ path }) => path);
-  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${paths.join("\n")}\n`;
 }

@@ -84,12 +84,17 @@ export class GitRepository {
   }
 
   /**
-   * The tip of a branch with all of its regular files; links and submodules are left out. Undefined
-   * when the repository has nothing or no such branch. Throws RefInvalid, the Git* and Artifact* codes.
+   * The tip of a branch with all of its regular files; links and submodules are left out. It is `known`
+   * itself when the branch is still there. Undefined when the repository has nothing or no such branch.
+   * Throws RefInvalid, the Git* and Artifact* codes.
    */
-  async tip(branch: string, signal: AbortSignal): Promise<Tip | undefined> {
-    const base = await this.#base(branch, undefined, limited(signal, fetchMs));
-    return tipOf(base, this.#url);
+  async tip(branch: string, signal: AbortSignal, known?: Tip): Promise<Tip | undefined> {
+    const until = limited(signal, fetchMs);
+    const head = await this.#head(branch, until);
+    if (head === undefined) return undefined;
+    if (head === known?.commit) return known;
+    const objects = await this.#objects(head, { branch }, until);
+    return tipOf({ head, parent: { oid: head, objects } }, this.#url);
   }
 
   /** One commit on top of a branch, pushed: see `publish`. Throws RefInvalid too. */

@@ -123,11 +123,6 @@ export class Hub {
     return this.rotations.keyRotation(name);
   }
 
-  /** Clusters of a namespace that have age identities. */
-  clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]> {
-    return this.inputs.clustersWithIdentities(namespace, signal);
-  }
-
   /** All Fleets. */
   fleets(): readonly Fleet[] {
     return this.#fleets.items().filter(isFleet) as unknown as readonly Fleet[];

@@ -163,11 +163,15 @@ export class Inputs {
     );
   }
 
-  /** Clusters of a namespace that have age identities, from the API server itself. */
-  async clustersWithIdentities(namespace: string, signal: AbortSignal): Promise<readonly string[]> {
-    const options = { namespace, labelSelector: labels.ageGeneration, metadataOnly: true, signal };
+  /** The Secrets of a namespace with a Cluster's label for age identities, by that Cluster, from the API server itself. */
+  async identitySecretsIn(
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly KubeObject[]>> {
+    const options = { namespace, labelSelector: labels.ageGeneration, signal };
     const { items } = await this.#client.list(hubResources.secret, options);
-    return [...new Set(items.flatMap(({ metadata }) => metadata.labels?.[clusterNameLabel] ?? []))];
+    const named = items.filter(({ metadata }) => metadata.labels?.[clusterNameLabel] !== undefined);
+    return Map.groupBy(named, ({ metadata }) => metadata.labels?.[clusterNameLabel] ?? "");
   }
 
   /** Creates a Secret as this user; false when one of this name is there already, whatever it holds. */

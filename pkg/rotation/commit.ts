@@ -10,18 +10,19 @@ import {
   type Successor,
   type TreeFile,
 } from "./facts.ts";
-import { dataKeysOpenTo, type Edits } from "./stage.ts";
+import type { Lookup } from "./lookup.ts";
+import type { Edits } from "./stage.ts";
 
 /** A reader for whom files are to be changed. */
 export type Ready = { readonly reader: Reader; readonly edits: Edits };
 
 /** One commit for all who are ready; a file of several readers is rewritten once. */
-export function commitOf(facts: RotationFacts, ready: readonly Ready[]): Commit {
+export function commitOf(lookup: Lookup, ready: readonly Ready[]): Commit {
   const files = new Map<string, FileEdit>();
   const rules = new Map<string, RulesEdit>();
   for (const { reader, edits } of ready) {
     const { remove } = edits;
-    const known = dataKeysOpenTo(facts.readers, remove);
+    const known = lookup.dataKeysOpenTo(remove);
     for (const file of edits.files) {
       const change = fileEdit(file, { come: successorOf(reader, edits), remove, known });
       files.set(file.path, joined(files.get(file.path), change));
@@ -38,7 +39,7 @@ export function commitOf(facts: RotationFacts, ready: readonly Ready[]): Commit 
   );
   const change = { files: [...files.values()], rules: [...rules.values()], canaries };
   const bases = ready.flatMap(({ edits }) => [...edits.files, ...edits.rules]);
-  return { kind: "commit", ...change, branch: branchOf(facts, JSON.stringify(change), bases) };
+  return { kind: "commit", ...change, branch: branchOf(lookup.facts, JSON.stringify(change), bases) };
 }
 
 function successorOf(reader: Reader, { add }: Edits): Successor {
@@ -94,4 +95,17 @@ function branchOf(
     .update([change, ...texts].join("\n"))
     .digest("hex");
   return `capitan/rotate-${digest.slice(0, 12)}`;
+}
+
+/** So many paths are named in the message of a commit, which has a limit. */
+const namedMax = 200;
+
+/** What is said of a commit where it is made. */
+export function messageOf({ files, rules, canaries }: Commit, rotation: string): string {
+  const isRemoval = files.some(({ remove }) => remove.length > 0);
+  const what = isRemoval ? "take old keys out of" : "add new keys to";
+  const paths = [...rules, ...files, ...canaries].map(({ path }) => path);
+  const more = paths.length > namedMax ? [`and ${paths.length - namedMax} more`] : [];
+  const lines = [...paths.slice(0, namedMax), ...more];
+  return `Rotation ${rotation}: ${what} ${paths.length} files\n\n${lines.join("\n")}\n`;
 }

@@ -1,5 +1,11 @@
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import { encryptFile, formatOf, type Chance, type Identity } from "../sops/index.ts";
+import {
+  encryptFile,
+  formatOf,
+  type Chance,
+  type Identity,
+  type Inspected,
+} from "../sops/index.ts";
 import type { CanaryEdit, Commit } from "./facts.ts";
 import { rewriteFile } from "./rewrite.ts";
 import { editRules } from "./rules.ts";
@@ -11,8 +17,12 @@ export const canaryName = {
   key: "word",
 } as const;
 
-/** A file of a commit: all of its bytes. */
-export type Content = { readonly path: string; readonly content: Buffer };
+/** A file of a commit: all of its bytes, and of one that was rewritten what trying says of it. */
+export type Content = {
+  readonly path: string;
+  readonly content: Buffer;
+  readonly inspected?: Inspected;
+};
 
 /**
  * The files of a commit, from those at the tip. Everything is made before anything is returned, so that
@@ -26,18 +36,21 @@ export async function contentsOf(
     readonly openers: readonly Identity[];
     /** Those of the readers whom a file names. */
     readonly othersFor: (path: string) => readonly Identity[];
+    /** Comes between two files: there may be thousands, and others have something to do too. */
+    readonly pause?: () => Promise<void>;
   },
   chance: Chance,
 ): Promise<readonly Content[]> {
   const contents: Content[] = [];
   for (const edit of files) {
+    await tip.pause?.();
     const { openers } = tip;
     const others = tip.othersFor(edit.path);
     const options = { format: formatOf(edit.path), openers, others, edit };
-    const content = await onFile(edit.path, () =>
+    const { file, inspected } = await onFile(edit.path, () =>
       rewriteFile(existing(tip.files, edit.path), options, chance),
     );
-    contents.push({ path: edit.path, content });
+    contents.push({ path: edit.path, content: file, inspected });
   }
   for (const edit of rules) {
     const text = existing(tip.files, edit.path).toString("utf8");

@@ -33,8 +33,10 @@ const encrypted = (groups: readonly (readonly string[])[]) =>
 const add = [{ recipient: fresh.recipient, beside: [old.recipient] }];
 const adding: FileEdit = { path, add, remove: [], newDataKey: false };
 const removing: FileEdit = { path, add: [], remove: [old.recipient], newDataKey: true };
-const rewrite = (bytes: Buffer, edit: FileEdit) =>
-  rewriteFile(bytes, { format: "yaml", openers: [manager.identity], others: all, edit }, chance);
+async function rewrite(bytes: Buffer, edit: FileEdit): Promise<Buffer> {
+  const options = { format: "yaml", openers: [manager.identity], others: all, edit } as const;
+  return (await rewriteFile(bytes, options, chance)).file;
+}
 
 /** Lines that are in only one of two texts. */
 const diffOf = (before: Buffer, after: Buffer) => {

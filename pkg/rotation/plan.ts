@@ -8,6 +8,7 @@ import {
   type RotationFacts,
   type TreeFile,
 } from "./facts.ts";
+import { Lookup } from "./lookup.ts";
 import { strangersIn, troubleOf } from "./stage.ts";
 
 /** What a rotation would do, and what it would find. Nothing in it is secret. */
@@ -35,6 +36,7 @@ export type Plan = {
 
 /** The plan of a rotation. Reads only. */
 export function planOf(facts: RotationFacts): Plan {
+  const lookup = new Lookup(facts);
   const targets = facts.readers.flatMap((reader) => {
     const ends = facts.targets.get(reader.name);
     return ends === undefined ? [] : [{ reader, ends }];
@@ -43,13 +45,21 @@ export function planOf(facts: RotationFacts): Plan {
     reader: reader.name,
     ends,
     next: wantedGeneration(reader, ends)?.generation ?? newest(reader) + 1,
-    files: facts.tree.files.filter((file) => isFor(file, reader)).map(({ path }) => path),
+    files: lookup.filesFor(reader).map(({ path }) => path),
     expires: expiring(reader, ends),
   }));
-  const concerned = facts.tree.files.filter((file) =>
-    targets.some(({ reader }) => isFor(file, reader)),
+  const own = new Set(targets.flatMap(({ reader }) => [...recipientsOfReader(reader)]));
+  const ended = new Set(facts.readers.flatMap((reader) => endedOf(facts, reader)));
+  const files = lookup.filesKnowing(own).map((file) => planned(lookup, file, ended));
+  return { readers: rows, files };
+}
+
+/** Recipients of generations that are to end, or have ended. */
+function endedOf({ targets }: RotationFacts, { name, generations }: Reader): readonly string[] {
+  const ends = targets.get(name) ?? 0;
+  return generations.flatMap(({ generation, state, recipient }) =>
+    generation <= ends || state !== "active" ? [recipient] : [],
   );
-  return { readers: rows, files: concerned.map((file) => planned(facts, file)) };
 }
 
 const newest = ({ generations }: Reader) =>
@@ -68,31 +78,30 @@ function expiring(reader: Reader, ends: number): readonly string[] {
   return [...new Set(gone.map(({ name }) => name))];
 }
 
-function planned(facts: RotationFacts, file: TreeFile): Plan["files"][number] {
+function planned(
+  lookup: Lookup,
+  file: TreeFile,
+  ended: ReadonlySet<string>,
+): Plan["files"][number] {
   const names = namesOf(file);
-  const ended = facts.readers.flatMap((reader) => {
-    const ends = facts.targets.get(reader.name) ?? 0;
-    return reader.generations
-      .filter(({ generation, state }) => generation <= ends || state !== "active")
-      .map(({ recipient }) => recipient);
-  });
   return {
     path: file.path,
     recipients: [...names],
-    stale: [...names.intersection(new Set(ended))],
-    unknown: strangersIn(file, facts.readers),
-    trouble: troubleOf(facts, file)?.message,
+    stale: [...names.intersection(ended)],
+    unknown: strangersIn(lookup, file),
+    trouble: troubleOf(lookup, file)?.message,
   };
 }
 
 /** Values that an ended key could read, by file and names of keys. To be changed at their origin after a leak. */
 export function exposedTo(
   facts: RotationFacts,
-  reader: Reader,
+  ...readers: readonly Reader[]
 ): ReadonlyMap<string, readonly string[]> {
-  const own = recipientsOfReader(reader);
+  const own = new Set(readers.flatMap((reader) => [...recipientsOfReader(reader)]));
+  const canaries = new Set(readers.map(({ canary }) => canary));
   const files = facts.tree.files.filter(
-    (file) => file.path !== reader.canary && file.values.length > 0 && knows(file, own),
+    (file) => !canaries.has(file.path) && file.values.length > 0 && knows(file, own),
   );
   return new Map(files.map(({ path, values }) => [path, values]));
 }

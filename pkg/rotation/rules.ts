@@ -44,9 +44,11 @@ function added(text: string, { add }: RulesEdit): string {
 }
 
 function withRecipient(line: string, anchor: string, recipient: string): readonly string[] {
-  const at = line.search(new RegExp(`\\b${anchor}\\b`));
+  // Most lines name others, and there are as many as clusters.
+  const at = line.includes(anchor) ? line.search(new RegExp(`\\b${anchor}\\b`)) : -1;
+  if (at < 0) return [line];
   const comment = line.search(/(?:^|\s)#/);
-  if (at < 0 || (comment >= 0 && comment < at)) return [line];
+  if (comment >= 0 && comment < at) return [line];
   const item = /^(\s*-\s+["']?)age1[a-z0-9]+(["']?)/.exec(line);
   if (item?.[0].includes(anchor) === true)
     return [`${item[1] ?? ""}${recipient}${item[2] ?? ""}`, line];
@@ -56,17 +58,17 @@ function withRecipient(line: string, anchor: string, recipient: string): readonl
 }
 
 function removed(text: string, remove: readonly string[]): string {
-  let edited = text;
+  if (remove.length === 0) return text;
+  let lines = text.split("\n");
   for (const name of remove) {
     const isAlone = new RegExp(`^\\s*(?:-\\s+)?["']?${name}["']?\\s*,?\\s*(?:#.*)?$`);
-    const lines = edited.split("\n").filter((line) => !isAlone.test(line));
-    edited = lines
-      .map((line) => withoutRecipient(line, name))
-      .join("\n")
-      // The last of several lines has no comma.
-      .replaceAll(/(age1[a-z0-9]+),(\s*\n)(?!\s+age1)/g, "$1$2");
+    lines = lines.flatMap((line) => {
+      if (!line.includes(name)) return [line];
+      return isAlone.test(line) ? [] : [withoutRecipient(line, name)];
+    });
   }
-  return edited;
+  // The last of several lines has no comma.
+  return lines.join("\n").replaceAll(/(age1[a-z0-9]+),(\s*\n)(?!\s+age1)/g, "$1$2");
 }
 
 function withoutRecipient(line: string, name: string): string {

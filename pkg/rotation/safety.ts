@@ -9,10 +9,10 @@ import {
   type HubWrite,
   type Reader,
   type RotationFacts,
-  type Successor,
   type TreeFile,
   type Write,
 } from "./facts.ts";
+import { Lookup } from "./lookup.ts";
 
 /**
  * Why a write must not be made; undefined when it is safe. Everything that is written goes through here,
@@ -20,11 +20,22 @@ import {
  * to open, and nobody may come into a file who could not open it before.
  */
 export function refusalOf(facts: RotationFacts, write: Write): string | undefined {
-  if (write.kind === "commit") return commitRefusal(facts, write);
-  const reader = facts.readers.find(({ name }) => name === write.reader);
+  return refusalBy(new Lookup(facts), write);
+}
+
+/** `refusalOf` for many writes on the same facts. */
+export function guardOf(facts: RotationFacts): (write: Write) => string | undefined {
+  const lookup = new Lookup(facts);
+  return (write) => refusalBy(lookup, write);
+}
+
+/** `refusalOf` for whoever has looked things up already. */
+export function refusalBy(lookup: Lookup, write: Write): string | undefined {
+  if (write.kind === "commit") return commitRefusal(lookup, write);
+  const reader = lookup.reader(write.reader);
   if (reader === undefined) return `nobody is named ${write.reader}`;
   if (write.kind === "create") return creationRefusal(reader, write.generation);
-  return withdrawalRefusal(facts, reader, write);
+  return withdrawalRefusal(lookup, reader, write);
 }
 
 /** The recipients of identities that a reader is known to have where it opens files. */
@@ -38,16 +49,16 @@ function holdingsOf({ presence, planted, proofs, uid, generations }: Reader): Re
   );
 }
 
-function commitRefusal(facts: RotationFacts, commit: Commit): string | undefined {
-  const files = new Map(facts.tree.files.map((file) => [file.path, file]));
+function commitRefusal(lookup: Lookup, commit: Commit): string | undefined {
+  const comes = comingBeside(commit);
   for (const edit of commit.files) {
-    const file = files.get(edit.path);
+    const file = lookup.file(edit.path);
     const refusal =
-      file === undefined ? `there is no ${edit.path}` : editRefusal(facts, commit, { file, edit });
+      file === undefined ? `there is no ${edit.path}` : editRefusal(lookup, comes, { file, edit });
     if (refusal !== undefined) return refusal;
   }
   for (const { path, reader: name, recipient } of commit.canaries) {
-    const reader = facts.readers.find((each) => each.name === name);
+    const reader = lookup.reader(name);
     if (reader?.canary !== path || !isActive(reader, recipient))
       return `${path} is no canary of ${name} for ${recipient}`;
   }
@@ -56,14 +67,27 @@ function commitRefusal(facts: RotationFacts, commit: Commit): string | undefined
 
 type Change = { readonly file: TreeFile; readonly edit: FileEdit };
 
-function editRefusal(facts: RotationFacts, commit: Commit, change: Change): string | undefined {
+/** Who comes into the rules, by those beside whom. */
+type Coming = ReadonlyMap<string, readonly string[]>;
+
+function comingBeside({ rules }: Commit): Coming {
+  const pairs = rules.flatMap(({ add }) =>
+    add.flatMap(({ recipient, beside }) => beside.map((name) => ({ name, recipient }))),
+  );
+  const groups = Map.groupBy(pairs, ({ name }) => name);
+  return new Map(
+    Array.from(groups, ([name, all]) => [name, all.map(({ recipient }) => recipient)]),
+  );
+}
+
+function editRefusal(lookup: Lookup, comes: Coming, change: Change): string | undefined {
   const { file, edit } = change;
   if (edit.remove.length > 0 && !edit.newDataKey)
     return `${file.path} would lose a recipient and keep its data key`;
   const after = rewritten(file, edit, "");
-  const locked = facts.readers.find((reader) => locksOut(reader, file, { after, edit }));
+  const locked = lookup.readersOf(file).find((reader) => locksOut(reader, file, { after, edit }));
   if (locked !== undefined) return `${locked.name} could no longer open ${file.path}`;
-  const stranger = strangerOf(facts, commit, { ...change, after });
+  const stranger = strangerOf(lookup, comes, { ...change, after });
   return stranger === undefined ? undefined : `${stranger} may not open ${file.path}`;
 }
 
@@ -89,17 +113,14 @@ const isSubset = (
 
 /** Who comes must be a newer key of somebody who could open the file, and whom the rules want in it. */
 function strangerOf(
-  { readers }: RotationFacts,
-  { rules }: Commit,
+  lookup: Lookup,
+  comes: Coming,
   { file, after }: Change & { readonly after: FileCopy },
 ): string | undefined {
   const come = namesOf(after).difference(namesOf(file));
-  const wanted = policyAfter(
-    file.policy,
-    rules.flatMap(({ add }) => add),
-  );
+  const wanted = policyAfter(file.policy, comes);
   return [...come].find((recipient) => {
-    const reader = readers.find((each) => recipientsOfReader(each).has(recipient));
+    const [reader] = lookup.readersWith(recipient);
     if (reader === undefined || !isActive(reader, recipient) || !isFor(file, reader)) return true;
     return wanted !== undefined && !wanted.has(recipient);
   });
@@ -107,11 +128,10 @@ function strangerOf(
 
 function policyAfter(
   policy: readonly string[] | undefined,
-  added: readonly Successor[],
+  comes: Coming,
 ): ReadonlySet<string> | undefined {
   if (policy === undefined) return undefined;
-  const come = added.filter(({ beside }) => beside.some((name) => policy.includes(name)));
-  return new Set([...policy, ...come.map(({ recipient }) => recipient)]);
+  return new Set([...policy, ...policy.flatMap((name) => comes.get(name) ?? [])]);
 }
 
 const isActive = ({ generations }: Reader, recipient: string): boolean =>
@@ -124,7 +144,7 @@ function creationRefusal({ name, generations }: Reader, generation: number): str
 }
 
 function withdrawalRefusal(
-  { tree }: RotationFacts,
+  lookup: Lookup,
   reader: Reader,
   { kind, generations }: Exclude<HubWrite, { readonly kind: "create" }>,
 ): string | undefined {
@@ -140,8 +160,9 @@ function withdrawalRefusal(
   const left = planted.intersection(new Set(active)).difference(going);
   if (left.size === 0) return `${name} would have no key left`;
   const inUse = reader.revisions.filter(({ use }) => use !== "kept").flatMap(({ files }) => files);
-  const locked = [...tree.files, ...inUse].find(
-    (file) => isFor(file, reader) && file.opens.isDisjointFrom(left),
+  const own = inUse.filter((file) => isFor(file, reader));
+  const locked = [...lookup.filesFor(reader), ...own].find(({ opens }) =>
+    opens.isDisjointFrom(left),
   );
   return locked === undefined ? undefined : `${name} could no longer open ${locked.path}`;
 }

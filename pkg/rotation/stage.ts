@@ -12,6 +12,7 @@ import {
   type TreeFile,
 } from "./facts.ts";
 import type { Code } from "../errors/index.ts";
+import type { Lookup } from "./lookup.ts";
 
 /** What is waited for, as a word for conditions. */
 export type WaitReason =
@@ -40,7 +41,13 @@ export type Edits = {
 export type Stage =
   | { readonly kind: "done" | "gone" }
   | { readonly kind: "stalled"; readonly code: Code; readonly message: string }
-  | { readonly kind: "wait"; readonly reason: WaitReason; readonly message: string }
+  | {
+      readonly kind: "wait";
+      readonly reason: WaitReason;
+      readonly message: string;
+      /** Whether a commit for it comes after this wait. */
+      readonly beforeCommit: boolean;
+    }
   | { readonly kind: "create"; readonly generation: number }
   | { readonly kind: "edit"; readonly phase: "add" | "remove"; readonly edits: Edits }
   | { readonly kind: "end" | "retire"; readonly generations: readonly number[] };
@@ -48,6 +55,7 @@ export type Stage =
 /** One reader and what is to become of it. */
 export type Job = {
   readonly facts: RotationFacts;
+  readonly lookup: Lookup;
   readonly reader: Reader;
   readonly ends: number;
   readonly wanted: Generation;
@@ -74,16 +82,14 @@ const checks: readonly Check[] = [
 ];
 
 /** Where a reader stands, from what is observed and nothing else. */
-export function stageOf(facts: RotationFacts, reader: Reader, ends: number): Stage {
+export function stageOf(lookup: Lookup, reader: Reader, ends: number): Stage {
   if (reader.presence === "gone") return { kind: "gone" };
   const wanted = wantedGeneration(reader, ends);
   if (wanted === undefined) return { kind: "create", generation: nextGeneration(reader) };
   const ending = reader.generations.filter(({ generation }) => generation <= ends);
   const old = new Set(ending.map(({ recipient }) => recipient));
-  const files = facts.tree.files.filter(
-    (file) => file.path !== reader.canary && isFor(file, reader),
-  );
-  const job = { facts, reader, ends, wanted, old, files };
+  const files = lookup.filesFor(reader).filter(({ path }) => path !== reader.canary);
+  const job = { facts: lookup.facts, lookup, reader, ends, wanted, old, files };
   for (const check of checks) {
     const stage = check(job);
     if (stage !== undefined) return stage;
@@ -94,13 +100,24 @@ export function stageOf(facts: RotationFacts, reader: Reader, ends: number): Sta
 const nextGeneration = ({ generations }: Reader) =>
   Math.max(0, ...generations.map(({ generation }) => generation)) + 1;
 
-const wait = (reason: WaitReason, message: string): Stage => ({ kind: "wait", reason, message });
+type Wait = Extract<Stage, { readonly kind: "wait" }>;
+
+const lastWait = (reason: WaitReason, message: string): Wait => ({
+  kind: "wait",
+  reason,
+  message,
+  beforeCommit: false,
+});
+const waitThenCommit = (reason: WaitReason, message: string): Wait => ({
+  ...lastWait(reason, message),
+  beforeCommit: true,
+});
 
 /** No file is touched before all files of the reader are sound: half a rotation helps nobody. */
-function soundFiles({ facts, files, wanted, old }: Job): Stage | undefined {
+function soundFiles({ lookup, files, wanted, old }: Job): Stage | undefined {
   for (const file of files) {
     const isSettled = file.opens.has(wanted.recipient) && !knows(file, old);
-    const trouble = isSettled ? undefined : troubleOf(facts, file);
+    const trouble = isSettled ? undefined : troubleOf(lookup, file);
     if (trouble !== undefined) return { kind: "stalled", ...trouble };
   }
   return undefined;
@@ -108,7 +125,7 @@ function soundFiles({ facts, files, wanted, old }: Job): Stage | undefined {
 
 /** Why a file must not be rewritten. */
 export function troubleOf(
-  { readers }: RotationFacts,
+  lookup: Lookup,
   file: TreeFile,
 ): { readonly code: Code; readonly message: string } | undefined {
   const { path, trouble, foreign } = file;
@@ -117,27 +134,30 @@ export function troubleOf(
     const message = `${path}: it has recipients of other kinds (${foreign.join(", ")}), whose services would be needed: rotate this file with sops`;
     return { code: "SopsFileInvalid", message };
   }
-  const [unknown] = strangersIn(file, readers);
+  const [unknown] = strangersIn(lookup, file);
   if (unknown === undefined) return undefined;
   const message = `${path}: ${unknown} is named in the file and not by its rule in .sops.yaml: add it there, or take it out with capitan secrets updatekeys`;
   return { code: "RecipientUnknown", message };
 }
 
 /** Recipients that a file names although its rule, or without one what we know, does not. */
-export function strangersIn(file: TreeFile, readers: readonly Reader[]): readonly string[] {
+export function strangersIn(lookup: Lookup, file: TreeFile): readonly string[] {
   const policy = new Set(file.policy);
-  const allowed = readers.flatMap((reader) => {
-    const own = recipientsOfReader(reader);
-    return file.policy === undefined || !own.isDisjointFrom(policy) ? [...own] : [];
-  });
-  return [...namesOf(file).difference(policy).difference(new Set(allowed))];
+  const isAllowed = (name: string) =>
+    lookup
+      .readersWith(name)
+      .some(
+        (reader) =>
+          file.policy === undefined || !recipientsOfReader(reader).isDisjointFrom(policy),
+      );
+  return [...namesOf(file).difference(policy)].filter((name) => !isAllowed(name));
 }
 
 function identityPlanted({ reader, wanted }: Job): Stage | undefined {
   if (reader.planted === undefined || reader.presence === "away")
-    return wait("ClusterAway", `${reader.name} does not answer: the new key cannot be planted`);
+    return waitThenCommit("ClusterAway", `${reader.name} does not answer: the new key cannot be planted`);
   if (reader.planted.has(wanted.recipient)) return undefined;
-  return wait("AwaitingIdentity", `${reader.name} has not got generation ${wanted.generation} yet`);
+  return waitThenCommit("AwaitingIdentity", `${reader.name} has not got generation ${wanted.generation} yet`);
 }
 
 function newInFiles(job: Job): Stage | undefined {
@@ -157,11 +177,11 @@ const rulesWithout = ({ facts, reader, wanted }: Job): readonly RulesFile[] =>
 
 /** Undefined when there is nothing to change. */
 function edit(
-  { facts, reader, wanted, old }: Job,
+  { lookup, reader, wanted, old }: Job,
   phase: "add" | "remove",
   { files, rules, since }: Pick<Edits, "files" | "rules"> & { readonly since: number },
 ): Stage | undefined {
-  const found = facts.tree.files.find(({ path }) => path === reader.canary);
+  const found = reader.canary === undefined ? undefined : lookup.file(reader.canary);
   const isRight = found?.opens.has(wanted.recipient) === true && !knows(found, old);
   const canary = isRight ? undefined : reader.canary;
   if (files.length + rules.length === 0 && canary === undefined) return undefined;
@@ -173,14 +193,15 @@ function edit(
 /** What a reader runs and is pinned to must open with the new key before the old one goes. */
 function newPublished({ facts, reader, wanted }: Job): Stage | undefined {
   if (facts.rollout === "Immediate") return undefined;
-  return published(reader, (file) => file.opens.has(wanted.recipient), "the new key");
+  const waits = published(reader, (file) => file.opens.has(wanted.recipient), "the new key");
+  return waits && { ...waits, beforeCommit: true };
 }
 
 function published(
   reader: Reader,
   isRight: (file: Revision["files"][number]) => boolean,
   what: string,
-): Stage | undefined {
+): Wait | undefined {
   const isStale = ({ files }: Revision) =>
     files.some((file) => isFor(file, reader) && !isRight(file));
   const [pinned, running] = (["pinned", "running"] as const).map((use) =>
@@ -189,16 +210,16 @@ function published(
   const stale = pinned ?? running;
   if (stale === undefined) return undefined;
   if (reader.presence === "suspended")
-    return wait(
+    return lastWait(
       "ClusterSuspended",
       `${reader.name} is suspended at ${stale.name}, which is from before ${what}: resume it`,
     );
   if (pinned !== undefined)
-    return wait(
+    return lastWait(
       "AwaitingPublish",
       `move ${pinned.source}: ${reader.name} is at ${pinned.name}, which is from before ${what}`,
     );
-  return wait(
+  return lastWait(
     "AwaitingApply",
     `${reader.name} still runs ${stale.name}, which is from before ${what}`,
   );
@@ -206,7 +227,7 @@ function published(
 
 function newProven({ facts, reader, wanted }: Job): Stage | undefined {
   if (facts.rollout === "Immediate" || proofOf(reader, wanted) !== undefined) return undefined;
-  return wait(
+  return waitThenCommit(
     "AwaitingProof",
     `${reader.name} has not shown yet that generation ${wanted.generation} opens anything`,
   );
@@ -218,8 +239,8 @@ export const proofOf = ({ proofs, uid }: Reader, { generation }: Generation) =>
 
 /** The old key itself, and data keys that it is known to open: they read later edits too. */
 function oldOutOfFiles(job: Job): Stage | undefined {
-  const { facts, reader, wanted, old, files } = job;
-  const open = dataKeysOpenTo(facts.readers, old);
+  const { facts, lookup, reader, wanted, old, files } = job;
+  const open = lookup.dataKeysOpenTo(old);
   const left = files.filter(
     (file) => knows(file, old) || open.has(file.dataKey) || !file.opens.has(wanted.recipient),
   );
@@ -227,15 +248,6 @@ function oldOutOfFiles(job: Job): Stage | undefined {
   const rules = [...new Set([...named, ...rulesWithout(job)])];
   const since = proofOf(reader, wanted)?.atMs ?? wanted.createdMs;
   return edit(job, "remove", { files: left, rules, since });
-}
-
-/** The data keys that some recipients are known to have had: whoever has one reads later edits too. */
-export function dataKeysOpenTo(
-  readers: readonly Reader[],
-  recipients: ReadonlySet<string>,
-): ReadonlySet<string> {
-  const copies = readers.flatMap(({ revisions }) => revisions.flatMap(({ files }) => files));
-  return new Set(copies.filter((copy) => knows(copy, recipients)).map(({ dataKey }) => dataKey));
 }
 
 function removalPublished({ reader, wanted, old }: Job): Stage | undefined {
@@ -268,5 +280,5 @@ function inState(
 
 function oldWithdrawn({ reader, old }: Job): Stage | undefined {
   if (reader.planted === undefined || reader.planted.isDisjointFrom(old)) return undefined;
-  return wait("AwaitingWithdrawal", `${reader.name} still has the old key`);
+  return lastWait("AwaitingWithdrawal", `${reader.name} still has the old key`);
 }

@@ -1,6 +1,7 @@
 import { commitOf, type Ready } from "./commit.ts";
 import type { HubWrite, Reader, RotationFacts, Write } from "./facts.ts";
-import { refusalOf } from "./safety.ts";
+import { Lookup } from "./lookup.ts";
+import { refusalBy } from "./safety.ts";
 import { stageOf, type Stage } from "./stage.ts";
 
 /** Where a reader stands, for people and for the next write. */
@@ -29,9 +30,10 @@ export function step(facts: RotationFacts): {
   readonly next: Next;
   readonly standings: readonly Standing[];
 } {
+  const lookup = new Lookup(facts);
   const standings = facts.readers.flatMap((reader) => {
     const ends = facts.targets.get(reader.name);
-    return ends === undefined ? [] : [{ reader, stage: safeStage(facts, reader, ends) }];
+    return ends === undefined ? [] : [{ reader, stage: safeStage(lookup, reader, ends) }];
   });
   const hub = standings.flatMap(({ reader, stage }) => hubWriteOf(reader, stage));
   if (hub.length > 0) return { next: { kind: "write", writes: hub }, standings };
@@ -39,20 +41,21 @@ export function step(facts: RotationFacts): {
     stage.kind === "edit" ? [{ reader, edits: stage.edits }] : [],
   );
   if (ready.length === 0) return { next: { kind: restOf(standings) }, standings };
-  const held = heldBy(facts, standings, ready);
+  const commit = commitOf(lookup, ready);
+  const held = heldBy(facts, standings, { ready, branch: commit.branch });
   if (held !== undefined) return { next: { kind: "wait" }, standings: holdAll(standings, held) };
-  return { next: { kind: "write", writes: [commitOf(facts, ready)] }, standings };
+  return { next: { kind: "write", writes: [commit] }, standings };
 }
 
 /** A write that is not safe is not made; it stops its reader, not the others. */
-function safeStage(facts: RotationFacts, reader: Reader, ends: number): Stage {
-  const stage = stageOf(facts, reader, ends);
+function safeStage(lookup: Lookup, reader: Reader, ends: number): Stage {
+  const stage = stageOf(lookup, reader, ends);
   const writes =
     stage.kind === "edit"
-      ? [commitOf(facts, [{ reader, edits: stage.edits }])]
+      ? [commitOf(lookup, [{ reader, edits: stage.edits }])]
       : hubWriteOf(reader, stage);
   for (const write of writes) {
-    const refusal = refusalOf(facts, write);
+    const refusal = refusalBy(lookup, write);
     if (refusal !== undefined) return { kind: "stalled", code: "RotationUnsafe", message: refusal };
   }
   return stage;
@@ -72,22 +75,29 @@ function restOf(standings: readonly Standing[]): "wait" | "stalled" | "done" {
   return kinds.has("stalled") ? "stalled" : "done";
 }
 
-/** Why the commit waits. */
+/** Why the commit waits: for a merge, or for others that it could also be for. */
 function heldBy(
-  facts: RotationFacts,
+  { proposals, nowMs }: RotationFacts,
   standings: readonly Standing[],
-  ready: readonly Ready[],
+  { ready, branch }: { readonly ready: readonly Ready[]; readonly branch: string | undefined },
 ): Held | undefined {
-  const branch = commitOf(facts, ready).branch;
-  if (branch !== undefined && facts.proposals?.has(branch) === true)
+  if (branch !== undefined && proposals?.has(branch) === true)
     return { kind: "wait", reason: "AwaitingMerge", message: `merge branch ${branch}` };
   const oldest = Math.min(...ready.map(({ edits }) => edits.readySinceMs));
-  if (facts.nowMs - oldest >= gatherMs) return undefined;
-  const coming = standings.find(({ stage }) => stage.kind === "wait" && isShort(stage.reason));
+  if (nowMs - oldest >= gatherMs) return undefined;
+  const coming = standings.find(isComing);
   if (coming === undefined) return undefined;
   const message = `one commit for several: ${coming.reader.name} is about to be ready`;
   return { kind: "wait", reason: "AwaitingOthers", message };
 }
+
+/** Whether it is about to be ready by itself, for a commit: whoever has had the last one is not waited for. */
+const isComing = ({ reader, stage }: Standing) =>
+  stage.kind === "wait" &&
+  "beforeCommit" in stage &&
+  stage.beforeCommit &&
+  reader.presence === "reachable" &&
+  isShort(stage.reason);
 
 const isShort = (reason: string) =>
   ["AwaitingIdentity", "AwaitingApply", "AwaitingProof"].includes(reason);

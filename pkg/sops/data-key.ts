@@ -18,58 +18,70 @@ export async function wrapKey(
   return encodeArmor(sealAge(stanza, fileKey, key, random));
 }
 
-/** Counts operations, so that a hostile file cannot ask for many. */
-export type Budget = { left: number };
+type Enc = { readonly armored: Buffer; readonly file: AgeFile };
 
-export const newBudget = (): Budget => ({ left: limits.unwraps });
+/**
+ * Opens the `enc` fields of one file, each with each identity once. Counts operations, so that a hostile
+ * file cannot ask for many.
+ */
+export class Unwraps {
+  readonly #read = new Map<string, Enc | undefined>();
+  readonly #keys = new Map<string, Map<Identity, Buffer | undefined>>();
+  #left = limits.unwraps;
 
-/** Opens an `enc` field with one of some identities; undefined when none is right or it is no age file. */
-export async function unwrapKey(
-  enc: string,
-  identities: readonly Identity[],
-  budget: Budget,
-): Promise<Buffer | undefined> {
-  const armored = decodeArmor(enc);
-  const file = armored === undefined ? undefined : parseAge(armored);
-  if (armored === undefined || file === undefined) return undefined;
-  for (const identity of identities) {
-    const key =
-      identity.kind === "hybrid"
-        ? await unwrapHybrid(file, armored, identity, budget)
-        : unwrapPlain(file, identity, budget);
-    if (key !== undefined) return key;
+  /** The data key, or a share of it, by the first identity that gives one; undefined when none is right or it is no age file. */
+  async open(enc: string, identities: readonly Identity[]): Promise<Buffer | undefined> {
+    const read = this.#readOf(enc);
+    if (read === undefined) return undefined;
+    const known = this.#keys.get(enc) ?? new Map<Identity, Buffer | undefined>();
+    this.#keys.set(enc, known);
+    for (const identity of identities) {
+      if (!known.has(identity)) known.set(identity, await this.#unwrap(read, identity));
+      const key = known.get(identity);
+      if (key !== undefined) return key;
+    }
+    return undefined;
   }
-  return undefined;
+
+  /** Whether there is one way only into an `enc` field: whom it opens for, it opens for nobody else. */
+  isForOne(enc: string): boolean {
+    return this.#readOf(enc)?.file.stanzas.length === 1;
+  }
+
+  #readOf(enc: string): Enc | undefined {
+    if (this.#read.has(enc)) return this.#read.get(enc);
+    const armored = decodeArmor(enc);
+    const file = armored === undefined ? undefined : parseAge(armored);
+    const read = armored === undefined || file === undefined ? undefined : { armored, file };
+    this.#read.set(enc, read);
+    return read;
+  }
+
+  async #unwrap({ armored, file }: Enc, identity: Identity): Promise<Buffer | undefined> {
+    if (identity.kind === "x25519") return this.#unwrapPlain(file, identity);
+    if (!file.stanzas.some(({ type }) => type === "mlkem768x25519")) return undefined;
+    this.#spend();
+    return openHybrid(identity.decrypter, armored);
+  }
+
+  #unwrapPlain(file: AgeFile, identity: IdentityOf<"x25519">): Buffer | undefined {
+    for (const stanza of file.stanzas) {
+      if (stanza.type !== "X25519") continue;
+      this.#spend();
+      const fileKey = unwrapX25519(stanza, identity);
+      const key = fileKey === undefined ? undefined : openPayload(file, fileKey);
+      if (key !== undefined) return key;
+    }
+    return undefined;
+  }
+
+  #spend(): void {
+    if (this.#left-- <= 0)
+      throw tooLarge(`more than ${limits.unwraps} attempts to open the data key`);
+  }
 }
 
 type IdentityOf<K> = Extract<Identity, { readonly kind: K }>;
-
-function unwrapPlain(file: AgeFile, identity: IdentityOf<"x25519">, budget: Budget) {
-  for (const stanza of file.stanzas) {
-    if (stanza.type !== "X25519") continue;
-    spend(budget);
-    const fileKey = unwrapX25519(stanza, identity);
-    const key = fileKey === undefined ? undefined : openPayload(file, fileKey);
-    if (key !== undefined) return key;
-  }
-  return undefined;
-}
-
-async function unwrapHybrid(
-  file: AgeFile,
-  armored: Buffer,
-  { decrypter }: IdentityOf<"hybrid">,
-  budget: Budget,
-): Promise<Buffer | undefined> {
-  if (!file.stanzas.some(({ type }) => type === "mlkem768x25519")) return undefined;
-  spend(budget);
-  return openHybrid(decrypter, armored);
-}
-
-function spend(budget: Budget): void {
-  if (budget.left-- <= 0)
-    throw tooLarge(`more than ${limits.unwraps} attempts to open the data key`);
-}
 
 async function openHybrid(
   decrypter: { decrypt(file: Uint8Array): Promise<Uint8Array> },

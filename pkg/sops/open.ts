@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { isCapitanError } from "../errors/index.ts";
 import { looksEncrypted, openValue, parseEnvelope } from "./cipher.ts";
-import { newBudget, unwrapKey, type Budget } from "./data-key.ts";
+import { Unwraps } from "./data-key.ts";
 import { badMetadata, quoted, SopsError } from "./error.ts";
 import type { Identity } from "./identity.ts";
 import { parseMetadata, type AgeEntry, type Metadata } from "./metadata.ts";
@@ -35,6 +35,8 @@ export type Opened = {
   readonly documents: readonly MapNode[];
   /** What SOPS lets pass and nobody should. Names of keys, never values. */
   readonly findings: readonly string[];
+  /** What trying identities has told. */
+  readonly unwraps: Unwraps;
 };
 
 export type OpenOptions = { readonly format: Format; readonly identities: readonly Identity[] };
@@ -48,20 +50,31 @@ export async function openFile(bytes: Buffer, options: OpenOptions): Promise<Ope
   const metadataMap = requireMetadata(source);
   const metadata = parseMetadata(metadataMap);
   const rule = compileRule(metadata.rule);
-  const budget = newBudget();
-  const dataKey = await dataKeyOf(metadata, options.identities, budget);
+  const unwraps = new Unwraps();
+  const dataKey = await dataKeyOf(metadata, options.identities, unwraps);
   const content = openContent(source, metadata, rule, dataKey);
   checkMac(content.mac, metadata, dataKey);
   const findings = [
     ...content.entries.flatMap(findingsOf),
-    ...(await keyFindings(metadata, { identities: options.identities, dataKey, budget })),
+    ...(await keyFindings(metadata, { identities: options.identities, dataKey, unwraps })),
     ...source.repeats.flatMap((same, i) =>
       same ? [] : [`document ${i + 2} has other metadata than the first one`],
     ),
   ];
   const { entries, documents } = content;
   const mac: Value = { type: "str", bytes: Buffer.from(content.mac) };
-  return { source, metadataMap, metadata, rule, dataKey, mac, entries, documents, findings };
+  return {
+    source,
+    metadataMap,
+    metadata,
+    rule,
+    dataKey,
+    mac,
+    entries,
+    documents,
+    findings,
+    unwraps,
+  };
 }
 
 /**
@@ -100,11 +113,11 @@ export function requireMetadata({ metadata }: Source): MapNode {
 async function dataKeyOf(
   { groups, threshold }: Metadata,
   identities: readonly Identity[],
-  budget: Budget,
+  unwraps: Unwraps,
 ): Promise<Buffer> {
   const shares: Buffer[] = [];
   for (const group of groups) {
-    const share = await shareOf(group.age, identities, budget);
+    const share = await shareOf(group.age, identities, unwraps);
     if (share !== undefined) shares.push(share);
   }
   if (shares.length < threshold) throw keyMissing(groups.length, shares.length, threshold);
@@ -126,16 +139,16 @@ const keyMissing = (groups: number, opened: number, threshold: number) =>
 async function shareOf(
   entries: readonly AgeEntry[],
   identities: readonly Identity[],
-  budget: Budget,
+  unwraps: Unwraps,
 ): Promise<Buffer | undefined> {
   const own = new Map(identities.map((identity) => [identity.recipient, identity]));
   for (const { recipient, enc } of entries) {
     const identity = own.get(recipient);
-    const key = identity === undefined ? undefined : await unwrapKey(enc, [identity], budget);
+    const key = identity === undefined ? undefined : await unwraps.open(enc, [identity]);
     if (key !== undefined) return key;
   }
   for (const { enc } of entries) {
-    const key = await unwrapKey(enc, identities, budget);
+    const key = await unwraps.open(enc, identities);
     if (key !== undefined) return key;
   }
   return undefined;
@@ -260,7 +273,7 @@ async function keyFindings(
   held: {
     readonly identities: readonly Identity[];
     readonly dataKey: Buffer;
-    readonly budget: Budget;
+    readonly unwraps: Unwraps;
   },
 ): Promise<readonly string[]> {
   // Shares differ from group to group, so only one group can be compared with the key itself.
@@ -272,7 +285,7 @@ async function keyFindings(
   const findings: string[] = [];
   for (const { recipient, enc } of named) {
     const own = held.identities.filter((identity) => identity.recipient === recipient);
-    const key = await unwrapKey(enc, own, held.budget);
+    const key = await held.unwraps.open(enc, own);
     if (key === undefined || !sameKey(key, held.dataKey))
       findings.push(`the entry of ${recipient} does not give the data key`);
   }

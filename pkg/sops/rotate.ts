@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import { sealValue } from "./cipher.ts";
 import { quoted, SopsError } from "./error.ts";
 import { changeMetadata, refuseForeign, type AgeEntry, type Metadata } from "./metadata.ts";
+import { inspectOpened, type Inspected } from "./inspect.ts";
+import type { Identity } from "./identity.ts";
 import { openFile, openSomehow, type Opened, type OpenOptions } from "./open.ts";
 import { parseGroups, timeText, wrapGroups, type Chance } from "./seal.ts";
 import { sameKey } from "./shamir.ts";
@@ -150,6 +152,8 @@ export type RekeyOptions = OpenOptions & {
   /** Who gets a new entry, even where one is that names them. */
   readonly fresh: ReadonlySet<string>;
   readonly newDataKey: boolean;
+  /** Whose identities are tried on what comes out, besides those that open the file now. */
+  readonly witnesses?: readonly Identity[];
 };
 
 /**
@@ -158,9 +162,9 @@ export type RekeyOptions = OpenOptions & {
  */
 export async function rekeyFile(
   bytes: Buffer,
-  { format, identities, ...options }: RekeyOptions,
+  { format, identities, witnesses = [], ...options }: RekeyOptions,
   chance: Chance,
-): Promise<Rewritten> {
+): Promise<Rewritten & { readonly inspected: Inspected }> {
   const { opened, openedWith } = await openSomehow(bytes, { format, identities });
   const now = opened.metadata.groups.map(({ age }) => age.map(({ recipient }) => recipient));
   const groups = options.groups(now);
@@ -170,7 +174,8 @@ export async function rekeyFile(
   const after = await openFile(file, { format, identities: openedWith });
   if (!sameKey(contentOf(opened), contentOf(after)))
     throw new SopsError("SopsTampered", 51, "its values would change");
-  return { file, groups };
+  const inspected = await inspectOpened(after, [...new Set([...identities, ...witnesses])]);
+  return { file, groups, inspected };
 }
 
 async function withOtherEntries(

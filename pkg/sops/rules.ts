@@ -44,8 +44,19 @@ export function compileRule({ kind, pattern }: Rule): Decider {
   return { byComment: kind.includes("_comment_"), encrypts: !kind.startsWith("un"), matches };
 }
 
+/** `^name$` and `^(name|other)$`, as nearly all rules for keys are; `^directory/`, as those for files are. */
+const plainPattern = /^\^(?:\((?<several>[\w|]+)\)\$|(?<one>\w+)\$|(?<start>[\w/-]+))$/;
+
 /** Searches with RE2, whose time grows with the text only. Throws SopsFileInvalid. */
 export function regexTest(pattern: string): (text: string) => boolean {
+  // A pattern is compiled for each file, which takes longer than all that is asked of it.
+  const plain = pattern.length <= patternLengthMax ? plainPattern.exec(pattern)?.groups : undefined;
+  if (plain !== undefined) {
+    const { several, one = several, start = "" } = plain;
+    if (one === undefined) return (text) => text.startsWith(start);
+    const names = new Set(one.split("|"));
+    return (text) => names.has(text);
+  }
   const compiled = compile(pattern);
   return (text) => compiled.matcher(text).find();
 }

@@ -6,8 +6,13 @@
 //	{"op": "encrypt", "format": "yaml", "file": "<base64>", "groups": [["age1…"]], "rule": {"encrypted_regex": "^data$"}}
 //	{"op": "tree",    "format": "yaml", "file": "<base64>"}   a plain file as sops sees it, comments included
 //
+//	{"op": "add",     "format": "yaml", "file": "<base64>", "recipient": "age1…"}   who comes, under the same data key
+//	{"op": "remove",  "format": "yaml", "file": "<base64>", "recipient": "age1…"}   who goes, and a new data key
+//
+// The last two are what a rotation of keys does to a file: what comes out is opened and verified again.
 // Answers are {"status": 0, "file": "<base64>"}, the status being that of the sops command. With
-// -bench OP FILE... the files are read first and the answer is how many milliseconds OP took for all.
+// -bench OP FILE... the files are read first and the answer is how many milliseconds OP took for all;
+// OP is add=age1… or remove=age1… where somebody comes or goes.
 package main
 
 import (
@@ -17,6 +22,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +33,7 @@ import (
 	"github.com/getsops/sops/v3/cmd/sops/common"
 	"github.com/getsops/sops/v3/cmd/sops/formats"
 	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/keys"
 	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/logging"
 	"github.com/getsops/sops/v3/version"
@@ -40,6 +48,7 @@ type request struct {
 	Threshold int               `json:"threshold"`
 	Rule      map[string]string `json:"rule"`
 	MacOnly   bool              `json:"macOnly"`
+	Recipient string            `json:"recipient"`
 }
 
 type answer struct {
@@ -110,6 +119,61 @@ func rotate(r request) ([]byte, error) {
 		return nil, err
 	}
 	return store.EmitEncryptedFile(*tree)
+}
+
+// add leaves values and other entries as they are.
+func add(r request) ([]byte, error) {
+	store := storeOf(r.Format)
+	_, key, _, err := open(store, r.File)
+	if err != nil {
+		return nil, err
+	}
+	come, err := age.MasterKeyFromRecipient(r.Recipient)
+	if err != nil {
+		return nil, err
+	}
+	if err := come.Encrypt(key); err != nil {
+		return nil, err
+	}
+	tree, err := store.LoadEncryptedFile(r.File)
+	if err != nil {
+		return nil, err
+	}
+	groups := tree.Metadata.KeyGroups
+	groups[0] = append(sops.KeyGroup{come}, groups[0]...)
+	return verified(store, &tree)
+}
+
+func remove(r request) ([]byte, error) {
+	store := storeOf(r.Format)
+	tree, _, cipher, err := open(store, r.File)
+	if err != nil {
+		return nil, err
+	}
+	for i, group := range tree.Metadata.KeyGroups {
+		tree.Metadata.KeyGroups[i] = slices.DeleteFunc(group, func(key keys.MasterKey) bool {
+			return key.ToString() == r.Recipient
+		})
+	}
+	key, errs := tree.GenerateDataKeyWithKeyServices(services)
+	if len(errs) > 0 {
+		return nil, errs[0]
+	}
+	err = common.EncryptTree(common.EncryptTreeOpts{Tree: tree, Cipher: *cipher, DataKey: key})
+	if err != nil {
+		return nil, err
+	}
+	return verified(store, tree)
+}
+
+// verified is the file of a tree, after it was opened again.
+func verified(store common.Store, tree *sops.Tree) ([]byte, error) {
+	file, err := store.EmitEncryptedFile(*tree)
+	if err != nil {
+		return nil, err
+	}
+	_, _, _, err = open(store, file)
+	return file, err
 }
 
 func encrypt(r request) ([]byte, error) {
@@ -213,6 +277,10 @@ func do(r request) (a answer) {
 		a.File, err = rotate(r)
 	case "encrypt":
 		a.File, err = encrypt(r)
+	case "add":
+		a.File, err = add(r)
+	case "remove":
+		a.File, err = remove(r)
 	case "tree":
 		a.Tree, err = tree(r)
 	default:
@@ -268,9 +336,10 @@ func bench(op string, names []string) error {
 		}
 		files = append(files, file)
 	}
+	op, recipient, _ := strings.Cut(op, "=")
 	started, used := time.Now(), cpu()
 	for i, file := range files {
-		if a := do(request{Op: op, Format: "yaml", File: file}); a.Status != 0 {
+		if a := do(request{Op: op, Format: "yaml", File: file, Recipient: recipient}); a.Status != 0 {
 			return fmt.Errorf("%s: %s", names[i], a.Error)
 		}
 	}

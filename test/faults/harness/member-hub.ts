@@ -147,7 +147,11 @@ export class MemberHub {
         renderer: { render: () => unused("template") },
       }),
       identities: new Identities(
-        { identitySecrets: () => unused("identity"), createSecret: () => unused("identity") },
+        {
+          identitySecrets: () => unused("identity"),
+          identitySecretsIn: () => unused("identity"),
+          createSecret: () => unused("identity"),
+        },
         () => unused("identity"),
       ),
       tenancy: { platformNamespaces: new Set([namespace]) },
