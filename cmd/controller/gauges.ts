@@ -69,7 +69,7 @@ function keyGauges({ clusters }: Overview, { hub }: Controllers): readonly Sampl
 
 /** How far the rotations are that go on. */
 function rotationGauges({ hub }: Controllers): readonly Sample[] {
-  return hub.openRotations().flatMap(({ metadata, status }) => {
+  return hub.rotations.openKeyRotations().flatMap(({ metadata, status }) => {
     const labels = { namespace: metadata.namespace ?? "", rotation: metadata.name };
     const clusters = status?.clusters ?? [];
     const states = (["Working", "Waiting", "Stalled", "Done", "Gone"] as const).map((state) =>

@@ -6,6 +6,7 @@ import {
   FleetReconciler,
   Identities,
   RotationReconciler,
+  SecretRotationReconciler,
   Sources,
   WorkQueue,
   type Clock,
@@ -77,32 +78,27 @@ export function buildControllers(parts: Parts) {
     tenancy,
     metrics: reconcilerMetrics(parts),
   });
-  const rotations = new RotationReconciler({
-    hub,
-    rotations: hub,
-    connections,
-    identities,
-    clock,
-    log,
-    tenancy,
-    ...inputs,
-    ...repositories,
-  });
+  const look = { hub, rotations: hub, connections, clock, log, tenancy };
+  const rotations = new RotationReconciler({ ...look, identities, ...inputs, ...repositories });
+  const values = new SecretRotationReconciler({ ...look, ...inputs, ...repositories });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),
   );
   const rotationQueue = queue("rotation", parts, (key, signal) => rotations.reconcile(key, signal));
+  const valueQueue = queue("secretrotation", parts, (key, signal) => values.reconcile(key, signal));
   const built = {
     hub,
     fleetQueue,
     clusterQueue,
     rotationQueue,
+    valueQueue,
     /** How busy they are. */
     queues: () => [
       { controller: "fleet", ...fleetQueue.load() },
       { controller: "cluster", ...clusterQueue.load() },
       { controller: "rotation", ...rotationQueue.load() },
+      { controller: "secretrotation", ...valueQueue.load() },
     ],
     /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
     async synced(signal: AbortSignal): Promise<void> {
@@ -117,9 +113,10 @@ export function buildControllers(parts: Parts) {
       fleetQueue.start(signal);
       clusterQueue.start(signal);
       rotationQueue.start(signal);
+      valueQueue.start(signal);
     },
     async drained(): Promise<void> {
-      const queues = [fleetQueue, clusterQueue, rotationQueue];
+      const queues = [fleetQueue, clusterQueue, rotationQueue, valueQueue];
       await Promise.all(queues.map((each) => each.drained()));
     },
   };
@@ -133,6 +130,7 @@ type Built = {
   readonly fleetQueue: WorkQueue;
   readonly clusterQueue: WorkQueue;
   readonly rotationQueue: WorkQueue;
+  readonly valueQueue: WorkQueue;
 };
 
 /** What reconcilers count; only they know what was put back, only we since when that had been seen. */
@@ -188,13 +186,17 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       )
         built().rotationQueue.add(key);
     },
+    secretRotationChanged: ({ namespace, name }, gone) => {
+      const key = `${namespace}/${name}`;
+      const facts = built().hub.secretRotation({ namespace, name })?.metadata;
+      if (gone) changes.forget(`secretrotation/${key}`);
+      else if (changes.isNew(`secretrotation/${key}`, [facts?.uid, facts?.generation]))
+        built().valueQueue.add(key);
+    },
     memberChanged: (changed, gone) => {
       const { metadata, spec, status } = changed;
       const { fleetQueue, clusterQueue } = built();
-      for (const { metadata: of } of built().hub.openRotations())
-        built().rotationQueue.add(`${of.namespace ?? ""}/${of.name}`, {
-          afterMs: rotationDebounceMs,
-        });
+      wakeRotations(built());
       const member = `member/${metadata.uid ?? ""}`;
       // A Fleet has nothing to decide when objects of a cluster were put back.
       const ofFleet = `fleet of ${member}`;
@@ -228,6 +230,15 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`);
     },
   };
+}
+
+/** What a cluster runs may be what a rotation waits for. */
+function wakeRotations({ hub, rotationQueue, valueQueue }: Built): void {
+  const debounce = { afterMs: rotationDebounceMs };
+  for (const { metadata } of hub.rotations.openKeyRotations())
+    rotationQueue.add(`${metadata.namespace ?? ""}/${metadata.name}`, debounce);
+  for (const { metadata } of hub.rotations.openSecretRotations())
+    valueQueue.add(`${metadata.namespace ?? ""}/${metadata.name}`, debounce);
 }
 
 /** What tells one state of a member's spec and labels from another. */
@@ -286,7 +297,7 @@ async function within(work: Promise<void>, ms: number, signal: AbortSignal): Pro
 }
 
 function queue(
-  controller: "fleet" | "cluster" | "rotation",
+  controller: "fleet" | "cluster" | "rotation" | "secretrotation",
   { options, clock, log, metrics, driftTimes }: Parts,
   reconcile: (key: string, signal: AbortSignal, light: boolean) => Promise<Again>,
 ): WorkQueue {

@@ -13,9 +13,7 @@ import {
   type Revision,
 } from "../rotation/index.ts";
 import { decryptFile, parseIdentities, SopsError, type Identity } from "../sops/index.ts";
-import { Artifacts, refOf } from "./artifacts.ts";
 import { pathFor } from "./content.ts";
-import { GitSources } from "./git-sources.ts";
 import { plantedName, type AgeGeneration } from "./identities.ts";
 import type {
   Actor,
@@ -25,12 +23,12 @@ import type {
   GitRepositories,
   HandsPort,
   Named,
-  Reader as SourceReader,
   Repositories,
   Secrets,
   WorkloadPort,
 } from "./ports.ts";
-import { bytesByPath, type RotationFiles } from "./rotation-files.ts";
+import { pinnedVersions, PulledFiles, sourceName, versionIn } from "./pulled.ts";
+import type { RotationFiles } from "./rotation-files.ts";
 
 type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
 type Files = ReadonlyMap<string, Buffer>;
@@ -85,14 +83,12 @@ type Seen =
 export class RotationReaders {
   readonly #options: ReadersOptions;
   readonly #files: RotationFiles;
-  readonly #artifacts: Artifacts;
-  readonly #git: GitSources;
+  readonly #pulledFiles: PulledFiles;
 
   constructor(options: ReadersOptions, files: RotationFiles) {
     this.#options = options;
     this.#files = files;
-    this.#artifacts = new Artifacts(options.secrets, options.repositories);
-    this.#git = new GitSources(options.secrets, options.gitRepositories);
+    this.#pulledFiles = new PulledFiles(options);
   }
 
   /** One cluster as it is now. Throws what its sources throw. */
@@ -172,10 +168,10 @@ export class RotationReaders {
     for (const version of await this.#keptVersions(fleetRef, signal)) uses.set(version, "kept");
     const running = versionIn(applied);
     if (running !== undefined) uses.set(running, "running");
-    uses.set(await this.#versionOf(asked, sync, signal), "pinned");
+    uses.set(await this.#pulledFiles.versionOf(asked, sync, signal), "pinned");
     const source = sourceName(sync);
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(asked, sync, name, signal).catch(
+      const files = await this.#pulledFiles.files(asked, sync, name, signal).catch(
         (error: unknown) => {
           // What the source has no more, nobody goes back to.
           if (use === "kept" && isCapitanError(error)) return undefined;
@@ -198,31 +194,6 @@ export class RotationReaders {
         versions.push(...(flux?.sync === undefined ? [] : pinnedVersions(flux.sync)));
     }
     return versions;
-  }
-
-  /** What the cluster is told to pull now. */
-  async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
-    const [pinned] = pinnedVersions(sync);
-    if (pinned !== undefined) return pinned;
-    if (sync.git !== undefined)
-      return (await this.#git.resolve(of, sync.git, signal)).commit;
-    const { ref, ...access } = sync.oci ?? { url: "" };
-    return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
-  }
-
-  async #fetch(
-    of: SourceReader,
-    { git, oci }: Sync,
-    version: string,
-    signal: AbortSignal,
-  ): Promise<Files> {
-    if (git !== undefined) {
-      const { ref: { branch } = {}, ...address } = git;
-      const at = { ...address, ref: branch === undefined ? {} : { branch }, commit: version };
-      return bytesByPath(await this.#git.files(of, at, "./", signal));
-    }
-    const source = { ...(oci ?? { url: "" }), digest: version };
-    return bytesByPath(await this.#artifacts.files(of, source, signal));
   }
 
   /** What the cluster has shown that is not written down yet. */
@@ -337,22 +308,4 @@ function canaryPath(pulled: readonly Pulled[], { tip, artifactPath }: Asked): st
     /^(?:kustomization\.ya?ml|Kustomization)$/.test(path.slice(directory.length + 1)),
   );
   return below.length === 0 || isOwn ? undefined : `${directory}/${canaryFile}`;
-}
-
-const pinnedVersions = ({ oci, git }: Sync): readonly string[] =>
-  [oci?.ref?.digest, git?.ref?.commit].filter((version) => version !== undefined);
-
-/** The digest or commit in what Flux calls a revision: `stable@sha256:…`, `main@sha1:…`. */
-function versionIn(applied: string | undefined): string | undefined {
-  const digest = /(sha256:[a-f0-9]{64})$/.exec(applied ?? "")?.[1];
-  return digest ?? /sha1:([a-f0-9]{40})$/.exec(applied ?? "")?.[1];
-}
-
-/** What people move so that clusters get another revision. */
-function sourceName({ oci, git }: Sync): string {
-  if (git !== undefined) return [git.url, git.ref?.branch ?? []].flat().join(" ");
-  if (oci === undefined) return "";
-  const { url, ref, revision } = oci;
-  // Pinned, it says what the digest was resolved from: stable@sha256:….
-  return `${url}:${ref?.tag ?? revision?.split("@")[0] ?? "latest"}`;
 }

@@ -10,6 +10,9 @@ import {
   type FleetStatus,
   type KeyRotation,
   type KeyRotationStatus,
+  type Reporting,
+  type SecretRotation,
+  type SecretRotationStatus,
 } from "../api/index.ts";
 import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
@@ -19,12 +22,12 @@ import { ApiError, Informer, isNotFound, type KubeClient } from "../kube/index.t
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
+import { Rotations, type RotationHandlers } from "./rotations.ts";
 import {
   asMember,
   eventObject,
   isFleet,
   isMember,
-  isRotation,
   memberObject,
   revisionObject,
   type HubEvent,
@@ -36,10 +39,10 @@ const apiVersion = "capitan.dev/v1alpha1";
 type Named = { readonly namespace: string; readonly name: string };
 
 /** Called when something changed that may matter to a Fleet or to a Cluster. */
-export type HubHandlers = InputHandlers & {
+export type HubHandlers = InputHandlers &
+  RotationHandlers & {
   readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
   readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
-  readonly rotationChanged: (rotation: Named, gone: boolean) => void;
   readonly memberChanged: (member: FleetMember, gone: boolean) => void;
   readonly failed: (kind: string, error: unknown) => void;
   /** Told of each Event before it is written. Must not throw. */
@@ -50,6 +53,7 @@ const statusResources = {
   Fleet: hubResources.fleet,
   FleetMember: hubResources.fleetMember,
   KeyRotation: hubResources.keyRotation,
+  SecretRotation: hubResources.secretRotation,
 } as const;
 
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
@@ -59,9 +63,9 @@ export class Hub {
   readonly #fleets: Informer;
   readonly #members: Informer;
   readonly #clusters: Informer;
-  readonly #rotations: Informer;
   /** What Fleets and Clusters refer to. */
   readonly inputs: Inputs;
+  readonly rotations: Rotations;
   readonly #revisions = new Map<string, FleetRevision>();
   readonly #platformNamespaces: ReadonlySet<string>;
 
@@ -94,16 +98,14 @@ export class Hub {
     this.#clusters = watch(clusterResource, (object, gone) =>
       handlers.clusterChanged(clusterFacts(object), gone),
     );
-    this.#rotations = watch(hubResources.keyRotation, ({ metadata }, gone) =>
-      handlers.rotationChanged({ namespace: metadata.namespace ?? "", name: metadata.name }, gone),
-    );
+    this.rotations = new Rotations(watch, handlers);
     this.inputs = new Inputs(client, handlers, watch, platformNamespaces);
   }
 
   /** Keeps the caches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const own = [this.#fleets, this.#members, this.#clusters, this.#rotations];
-    await Promise.all([...own, this.inputs].map((cache) => cache.run(signal)));
+    const own = [this.#fleets, this.#members, this.#clusters];
+    await Promise.all([...own, this.inputs, this.rotations].map((cache) => cache.run(signal)));
   }
 
   /** Resolves when Fleets and members have been listed once; nothing may be decided before. */
@@ -121,15 +123,12 @@ export class Hub {
     return found !== undefined && isFleet(found) ? (found as unknown as Fleet) : undefined;
   }
 
-  keyRotation({ namespace, name }: Named): KeyRotation | undefined {
-    const found = this.#rotations.get(namespace, name);
-    return found !== undefined && isRotation(found) ? (found as unknown as KeyRotation) : undefined;
+  keyRotation(name: Named): KeyRotation | undefined {
+    return this.rotations.keyRotation(name);
   }
 
-  /** The rotations that are not complete. */
-  openRotations(): readonly KeyRotation[] {
-    const rotations = this.#rotations.items().filter(isRotation) as unknown as KeyRotation[];
-    return rotations.filter(({ status }) => status?.completedTime === undefined);
+  secretRotation(name: Named): SecretRotation | undefined {
+    return this.rotations.secretRotation(name);
   }
 
   /** Clusters of a namespace that have age identities. */
@@ -351,8 +350,8 @@ export class Hub {
 
   /** Writes the status when it differs. An object that went meanwhile is not an error. */
   async writeStatus(
-    object: Fleet | FleetMember | KeyRotation,
-    status: FleetStatus | FleetMemberStatus | KeyRotationStatus,
+    object: Reporting,
+    status: FleetStatus | FleetMemberStatus | KeyRotationStatus | SecretRotationStatus,
     signal: AbortSignal,
   ): Promise<boolean> {
     if (canonicalJson(object.status ?? {}) === canonicalJson(status)) return false;

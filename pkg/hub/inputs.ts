@@ -16,8 +16,8 @@ export type InputHandlers = {
 /** Begins to watch a kind in a namespace. */
 export type Watch = (
   resource: Resource,
-  onChange: (object: KubeObject) => void,
-  more: object,
+  onChange: (object: KubeObject, gone: boolean) => void,
+  more?: object,
 ) => Informer;
 
 type Watched = {
