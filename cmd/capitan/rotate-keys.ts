@@ -1,32 +1,29 @@
 import type { CommandModule } from "yargs";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
-import { hubResources, type FleetMember, type KeyRotation } from "../../pkg/api/index.ts";
-import { clusterNameLabel, clusterResource } from "../../pkg/capi/index.ts";
-import { clusterOf } from "../../pkg/cluster/index.ts";
+import { hubResources, type KeyRotation } from "../../pkg/api/index.ts";
+import { clusterNameLabel } from "../../pkg/capi/index.ts";
 import { generationsIn } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels } from "../../pkg/object/index.ts";
+import { clusterNames, selectionOptions, type SelectionArguments } from "./cluster-selection.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
-type Arguments = WaitArguments & {
-  readonly kubeconfig?: string | undefined;
-  readonly namespace: string;
-  readonly cluster?: readonly string[] | undefined;
-  readonly fleet?: string | undefined;
-  readonly selector?: string | undefined;
-  readonly repo: string;
-  readonly branch: string;
-  readonly secret: string;
-  readonly path?: string | undefined;
-  readonly delivery: "Push" | "Branch";
-  readonly manager: string;
-  readonly reason: "scheduled" | "compromise";
-  readonly immediate: boolean;
-  readonly plan: boolean;
-};
+type Arguments = WaitArguments &
+  SelectionArguments & {
+    readonly kubeconfig?: string | undefined;
+    readonly repo: string;
+    readonly branch: string;
+    readonly secret: string;
+    readonly path?: string | undefined;
+    readonly delivery: "Push" | "Branch";
+    readonly manager: string;
+    readonly reason: "scheduled" | "compromise";
+    readonly immediate: boolean;
+    readonly plan: boolean;
+  };
 
 /** `capitan rotate keys` */
 export const rotateKeys: CommandModule<object, Arguments> = {
@@ -44,9 +41,7 @@ export const rotateKeys: CommandModule<object, Arguments> = {
           default: "fleet",
           describe: "The namespace of the Clusters",
         },
-        cluster: { type: "string", array: true, describe: "Clusters by name" },
-        fleet: { type: "string", describe: "All clusters of this Fleet" },
-        selector: { alias: "l", type: "string", describe: "Clusters with these labels" },
+        ...selectionOptions,
         repo: {
           type: "string",
           demandOption: true,
@@ -127,35 +122,6 @@ async function targetsOf(
     throw new CapitanError("NotFound", message);
   });
   return Promise.all(targets);
-}
-
-async function clusterNames(
-  hub: KubeClient,
-  { namespace, cluster, fleet, selector }: Arguments,
-): Promise<readonly string[]> {
-  const { items } = await hub.list(clusterResource, { namespace });
-  const missing = cluster?.find((name) => items.every(({ metadata }) => metadata.name !== name));
-  if (missing !== undefined)
-    throw new CapitanError("NotFound", `there is no Cluster ${namespace}/${missing}`);
-  const ofFleet = fleet === undefined ? [] : await clustersOfFleet(hub, namespace, fleet);
-  const options = { namespace, labelSelector: selector };
-  const matching = selector === undefined ? [] : (await hub.list(clusterResource, options)).items;
-  const selected = matching.map(({ metadata }) => metadata.name);
-  const names = new Set([...(cluster ?? []), ...ofFleet, ...selected]);
-  if (names.size > 0) return [...names].sort();
-  throw new CapitanError("NotFound", "no Cluster is meant: name --cluster, --fleet or --selector");
-}
-
-async function clustersOfFleet(
-  hub: KubeClient,
-  namespace: string,
-  fleet: string,
-): Promise<readonly string[]> {
-  const { items } = await hub.list(hubResources.fleetMember, { namespace });
-  const members = items as unknown as readonly FleetMember[];
-  return members
-    .filter(({ spec }) => spec.fleetRef.name === fleet)
-    .map((member) => clusterOf(member).name);
 }
 
 function rotationOf(args: Arguments, clusters: KeyRotation["spec"]["clusters"]) {

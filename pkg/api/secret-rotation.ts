@@ -8,8 +8,7 @@ const repository = object(
     required: { url: gitUrl },
     optional: {
       path: string({
-        description:
-          "The directory that CI pushes as an artifact. Default: the whole repository.",
+        description: "The directory that CI pushes as an artifact. Default: the whole repository.",
         maxLength: 255,
         pattern: "^(\\./)?([A-Za-z0-9_-][A-Za-z0-9._-]*/?)*$",
       }),

@@ -171,13 +171,13 @@ export class RotationReaders {
     uses.set(await this.#pulledFiles.versionOf(asked, sync, signal), "pinned");
     const source = sourceName(sync);
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#pulledFiles.files(asked, sync, name, signal).catch(
-        (error: unknown) => {
+      const files = await this.#pulledFiles
+        .files(asked, sync, name, signal)
+        .catch((error: unknown) => {
           // What the source has no more, nobody goes back to.
           if (use === "kept" && isCapitanError(error)) return undefined;
           throw error;
-        },
-      );
+        });
       if (files === undefined) return [];
       return [{ name, source, use, files: await this.#files.copies(files, own) }];
     });

@@ -1,5 +1,10 @@
 import { posix } from "node:path";
-import type { FleetMember, FleetRevision, RevisionLayer, SecretRotationSpec } from "../api/index.ts";
+import type {
+  FleetMember,
+  FleetRevision,
+  RevisionLayer,
+  SecretRotationSpec,
+} from "../api/index.ts";
 import { clusterKey, isManagement, momentOf, type ClusterFacts } from "../cluster/index.ts";
 import { isCapitanError } from "../errors/index.ts";
 import { userOf, type Tenancy } from "../fleet/index.ts";
@@ -165,7 +170,8 @@ export class SecretRotationReaders {
     const of = { namespace: member.spec.fleetRef.namespace, as };
     const pinned = await this.#files.versionOf(of, origin, signal);
     const files = await this.#files.files(of, origin, pinned, signal);
-    const own = running === undefined ? undefined : await this.#files.files(of, origin, running, signal);
+    const own =
+      running === undefined ? undefined : await this.#files.files(of, origin, running, signal);
     const source = sourceName(origin);
     return places.flatMap(({ value, path }): readonly Delivered[] => {
       const held = heldAt(files, path, value);
@@ -231,7 +237,9 @@ function audienceOf({ cluster, member, as }: On): Audience {
 function isBelow(paths: readonly string[]): (path: string) => boolean {
   const roots = paths.map((path) => posix.normalize(path).replace(/^\.?\/|\/$/g, ""));
   return (path) =>
-    roots.some((root) => root === "" || root === "." || path === root || path.startsWith(`${root}/`));
+    roots.some(
+      (root) => root === "" || root === "." || path === root || path.startsWith(`${root}/`),
+    );
 }
 
 /** Where a file of the repository is in a source; undefined when it is not in it. */

@@ -1,5 +1,10 @@
 import type { SecretRotation, SecretRotationStatus } from "../api/index.ts";
-import { clusterKey, isManagement, managementCluster, type ClusterFacts } from "../cluster/index.ts";
+import {
+  clusterKey,
+  isManagement,
+  managementCluster,
+  type ClusterFacts,
+} from "../cluster/index.ts";
 import { isCapitanError } from "../errors/index.ts";
 import { untilEvent, type Again } from "../pace/index.ts";
 import { restartsFor, secretsIn, standingOf, type Delivered } from "../secretrotation/index.ts";
@@ -119,18 +124,18 @@ export class SecretRotationReconciler {
   }
 
   /** Tells the workloads that ask for it, and counts those that were told, now or before. */
-  async #restart(
-    cluster: Named,
-    { byUser }: Look,
-    signal: AbortSignal,
-  ): Promise<number | "away"> {
+  async #restart(cluster: Named, { byUser }: Look, signal: AbortSignal): Promise<number | "away"> {
     const named = [...byUser].filter(([, delivered]) => secretsIn(delivered).size > 0);
     if (named.length === 0) return 0;
     const workload = this.#options.connections.held(clusterKey(cluster));
     if (workload === undefined) return "away";
     let count = 0;
     for (const [user, delivered] of named)
-      count += await this.#restartAs(user, { cluster, delivered, hands: workload.as(user) }, signal);
+      count += await this.#restartAs(
+        user,
+        { cluster, delivered, hands: workload.as(user) },
+        signal,
+      );
     return count;
   }
 

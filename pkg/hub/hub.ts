@@ -41,13 +41,13 @@ type Named = { readonly namespace: string; readonly name: string };
 /** Called when something changed that may matter to a Fleet or to a Cluster. */
 export type HubHandlers = InputHandlers &
   RotationHandlers & {
-  readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
-  readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
-  readonly memberChanged: (member: FleetMember, gone: boolean) => void;
-  readonly failed: (kind: string, error: unknown) => void;
-  /** Told of each Event before it is written. Must not throw. */
-  readonly emitted?: (event: HubEvent, time: string) => void;
-};
+    readonly fleetChanged: (fleet: Fleet, gone: boolean) => void;
+    readonly clusterChanged: (cluster: ClusterFacts, gone: boolean) => void;
+    readonly memberChanged: (member: FleetMember, gone: boolean) => void;
+    readonly failed: (kind: string, error: unknown) => void;
+    /** Told of each Event before it is written. Must not throw. */
+    readonly emitted?: (event: HubEvent, time: string) => void;
+  };
 
 const statusResources = {
   Fleet: hubResources.fleet,

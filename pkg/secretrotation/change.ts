@@ -49,11 +49,7 @@ export async function changeValue(
     const now = laterThan(before.modified, chance.now());
     const options = { format: formatOf(path), identities, path: where };
     const json = JSON.stringify(plaintextAt(where, text));
-    const { file } = await setValue(
-      bytes,
-      { ...options, json },
-      { ...chance, now: () => now },
-    );
+    const { file } = await setValue(bytes, { ...options, json }, { ...chance, now: () => now });
     const after = sealedValue(file, { path, key });
     const [value, replaces] = [after.value, before.value];
     return { path, where, file, value, replaces, modified: after.modified };

@@ -37,8 +37,7 @@ export function standingOf(cluster: SeenCluster): Standing {
   const stale = delivered.filter((file) => !runsIt(file));
   const unpublished = stale.find(({ pinned }) => isOlder(pinned.held));
   const [first] = stale;
-  if (first === undefined)
-    return { kind: "runs", revision: delivered[0]?.running?.revision ?? "" };
+  if (first === undefined) return { kind: "runs", revision: delivered[0]?.running?.revision ?? "" };
   const { path } = unpublished ?? first;
   const at = (unpublished ?? first).pinned.revision;
   if (presence === "suspended")

@@ -289,11 +289,9 @@ async function live(world: World): Promise<void> {
   world.pinned = tip.commit;
   for (const name of names) {
     const before = world.planted.get(name);
-    const keys = await world.identities(false).of(
-      { namespace, name },
-      { as: undefined, planted: before },
-      signal(),
-    );
+    const keys = await world
+      .identities(false)
+      .of({ namespace, name }, { as: undefined, planted: before }, signal());
     world.planted.set(name, keys.data);
     const held = await identitiesIn(Object.values(keys.data));
     for (const [path, bytes] of tip.files) {
