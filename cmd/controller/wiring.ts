@@ -176,23 +176,7 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       for (const fleet of hub.fleetsIn(cluster.namespace))
         fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
-    rotationChanged: ({ namespace, name }, gone) => {
-      const key = `${namespace}/${name}`;
-      const facts = built().hub.keyRotation({ namespace, name })?.metadata;
-      // Our own status writes come back as events; they are no work.
-      if (gone) changes.forget(`rotation/${key}`);
-      else if (
-        changes.isNew(`rotation/${key}`, [facts?.uid, facts?.generation, facts?.annotations])
-      )
-        built().rotationQueue.add(key);
-    },
-    secretRotationChanged: ({ namespace, name }, gone) => {
-      const key = `${namespace}/${name}`;
-      const facts = built().hub.secretRotation({ namespace, name })?.metadata;
-      if (gone) changes.forget(`secretrotation/${key}`);
-      else if (changes.isNew(`secretrotation/${key}`, [facts?.uid, facts?.generation]))
-        built().valueQueue.add(key);
-    },
+    ...rotationHandlers(changes, built),
     memberChanged: (changed, gone) => {
       const { metadata, spec, status } = changed;
       const { fleetQueue, clusterQueue } = built();
@@ -228,6 +212,31 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
     failed: (kind, error) => {
       metrics.watchFailed(kind);
       log.warn({ kind, code: codeOf(error) }, `watch: ${messageOf(error)}`);
+    },
+  };
+}
+
+/** Which events of rotations are work: our own status writes come back as events, and are none. */
+function rotationHandlers(changes: Changes, built: () => Built) {
+  type Named = { readonly namespace: string; readonly name: string };
+  return {
+    rotationChanged: (rotation: Named, gone: boolean) => {
+      const key = clusterKey(rotation);
+      const { hub, rotationQueue } = built();
+      const facts = hub.keyRotation(rotation)?.metadata;
+      if (gone) changes.forget(`rotation/${key}`);
+      else if (
+        changes.isNew(`rotation/${key}`, [facts?.uid, facts?.generation, facts?.annotations])
+      )
+        rotationQueue.add(key);
+    },
+    secretRotationChanged: (rotation: Named, gone: boolean) => {
+      const key = clusterKey(rotation);
+      const { hub, valueQueue } = built();
+      const facts = hub.secretRotation(rotation)?.metadata;
+      if (gone) changes.forget(`secretrotation/${key}`);
+      else if (changes.isNew(`secretrotation/${key}`, [facts?.uid, facts?.generation]))
+        valueQueue.add(key);
     },
   };
 }

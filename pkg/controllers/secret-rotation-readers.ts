@@ -28,7 +28,7 @@ import type {
   Repositories,
   Secrets,
 } from "./ports.ts";
-import { PulledFiles, sourceName, versionIn, type Origin } from "./pulled.ts";
+import { pinnedVersions, PulledFiles, sourceName, versionIn, type Origin } from "./pulled.ts";
 
 /** What is done on a connected cluster for the rotation of values. */
 export type ValueHands = Pick<HandsPort, "appliedRevision" | "workloadsIn" | "restart">;
@@ -68,6 +68,9 @@ type Opened = On & {
   readonly isApplied: (path: string) => boolean;
 };
 
+/** In place of a revision, for a cluster that does not answer. */
+const away = "away";
+
 /** One cluster, and which files it gets through the Fleets of each user. */
 export type Look = SeenCluster & {
   readonly byUser: ReadonlyMap<Actor, readonly Delivered[]>;
@@ -86,22 +89,38 @@ export class SecretRotationReaders {
   /** One cluster as it is now. Throws what its sources throw. */
   async look(name: Named, wanted: Wanted, signal: AbortSignal): Promise<Look> {
     const cluster = this.#options.hub.cluster(name);
-    const byUser = new Map<Actor, readonly Delivered[]>();
     if (cluster === undefined || cluster.deleting)
-      return { name: name.name, presence: "gone", delivered: [], byUser };
-    let isAway = this.#held(cluster) === undefined && !isManagement(cluster);
-    for (const on of this.#membersOn(cluster, wanted)) {
-      const pinned = await this.#revision(on, on.member.spec.revision, signal);
-      const applied = isSynced(pinned) ? await this.#applied(on, signal) : undefined;
-      isAway ||= applied === "away";
-      for (const opened of await this.#openedFor(on, { pinned, applied }, signal)) {
-        const found = await this.#delivered(opened, wanted, signal);
-        if (found.length > 0) byUser.set(on.as, [...(byUser.get(on.as) ?? []), ...found]);
-      }
-    }
-    const isSuspended = momentOf(cluster.suspendedUntil) > this.#options.clock.now().getTime();
-    const presence = isSuspended ? "suspended" : isAway ? "away" : "reachable";
-    return { name: name.name, presence, delivered: [...byUser.values()].flat(), byUser };
+      return { name: name.name, presence: "gone", delivered: [], byUser: new Map() };
+    const looks = this.#membersOn(cluster, wanted).map((on) => this.#lookAt(on, wanted, signal));
+    const members = await Promise.all(looks);
+    const isAway = members.some((member) => member.isAway) || !this.#isHeld(cluster);
+    const delivered = members.flatMap((member) => member.delivered);
+    const byUser = Map.groupBy(delivered, ({ as }) => as);
+    return { name: name.name, presence: this.#presence(cluster, isAway), delivered, byUser };
+  }
+
+  #presence({ suspendedUntil }: ClusterFacts, isAway: boolean): SeenCluster["presence"] {
+    const isSuspended = momentOf(suspendedUntil) > this.#options.clock.now().getTime();
+    if (isSuspended) return "suspended";
+    return isAway ? "away" : "reachable";
+  }
+
+  /** One member: the files that it brings, and whether its cluster did not answer. */
+  async #lookAt(on: On, wanted: Wanted, signal: AbortSignal) {
+    const pinned = await this.#revision(on, on.member.spec.revision, signal);
+    const applied = isSynced(pinned) ? await this.#applied(on, signal) : undefined;
+    const opened = await this.#openedFor(on, { pinned, applied }, signal);
+    const found = opened.map((each) => this.#delivered(each, wanted, signal));
+    const delivered = (await Promise.all(found)).flat();
+    return {
+      delivered: delivered.map((file) => ({ ...file, as: on.as })),
+      isAway: applied === away,
+    };
+  }
+
+  /** The hub itself is always there. */
+  #isHeld(cluster: ClusterFacts): boolean {
+    return isManagement(cluster) || this.#held(cluster) !== undefined;
   }
 
   #held(cluster: ClusterFacts) {
@@ -120,12 +139,12 @@ export class SecretRotationReaders {
     });
   }
 
-  /** What the cluster's own Flux has applied last; `away` when the cluster does not answer. */
+  /** What the cluster's own Flux has applied last; `away` when it does not answer. */
   async #applied({ cluster, as }: On, signal: AbortSignal): Promise<string | undefined> {
     try {
       return await this.#held(cluster)?.as(as).appliedRevision(signal);
     } catch (error) {
-      if (isCapitanError(error) && error.code === "Unreachable") return "away";
+      if (isCapitanError(error) && error.code === "Unreachable") return away;
       throw error;
     }
   }
@@ -202,21 +221,21 @@ function syncedBy(on: On, sync: Sync, applied: string | undefined): Opened {
   return { ...on, origin: sync, running: versionIn(applied), isApplied: isBelow([directory]) };
 }
 
-/** Both states of a layer are at the same place of the same source; another source is another file. */
+/** What the hub opens of a layer: its manifests, and its values. */
 function openedByHub(
   on: On,
   layer: RevisionLayer,
   running: RevisionLayer | undefined,
 ): readonly Opened[] {
-  const [origin, now] = [originOf(layer), running === undefined ? undefined : originOf(running)];
+  const origin = originOf(layer);
   if (origin === undefined) return [];
   const audience = audienceOf(on);
-  const paths = [
-    pathFor(layer.path ?? "./", "path", audience),
-    ...(layer.valuesFiles ?? []).map((line) => pathFor(line, "valuesFiles", audience)),
-  ];
-  const version = now?.oci?.ref?.digest ?? now?.git?.ref?.commit;
-  return [{ ...on, origin, running: version, isApplied: isBelow(paths) }];
+  const { path = "./", valuesFiles = [] } = layer;
+  const values = valuesFiles.map((line) => pathFor(line, "valuesFiles", audience));
+  const isApplied = isBelow([pathFor(path, "path", audience), ...values]);
+  const now = running === undefined ? undefined : originOf(running);
+  const [version] = now === undefined ? [] : pinnedVersions(now);
+  return [{ ...on, origin, running: version, isApplied }];
 }
 
 function originOf({ oci, git }: RevisionLayer): Origin | undefined {

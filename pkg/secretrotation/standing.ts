@@ -31,20 +31,24 @@ export type Standing =
 
 /** Where a cluster stands, from what was observed and nothing else. */
 export function standingOf(cluster: SeenCluster): Standing {
-  const { name, presence, delivered } = cluster;
+  const { presence, delivered } = cluster;
   if (presence === "gone") return { kind: "gone" };
   if (delivered.length === 0) return { kind: "unconcerned" };
   const stale = delivered.filter((file) => !runsIt(file));
   const unpublished = stale.find(({ pinned }) => isOlder(pinned.held));
   const [first] = stale;
-  if (first === undefined) return { kind: "runs", revision: delivered[0]?.running?.revision ?? "" };
-  const { path } = unpublished ?? first;
-  const at = (unpublished ?? first).pinned.revision;
+  if (first !== undefined) return waitsFor(cluster, unpublished ?? first);
+  return { kind: "runs", revision: delivered[0]?.running?.revision ?? "" };
+}
+
+/** Why a file that a cluster gets is not the new one yet. */
+function waitsFor({ name, presence }: SeenCluster, { path, source, pinned }: Delivered): Standing {
+  const at = pinned.revision;
   if (presence === "suspended")
     return wait("ClusterSuspended", `${name} is suspended; the new ${path} waits: resume it`);
-  if (unpublished !== undefined) {
+  if (isOlder(pinned.held)) {
     const why = `${name} is at ${at}, which has ${path} from before the change`;
-    return wait("AwaitingPublish", `move ${unpublished.source}: ${why}`);
+    return wait("AwaitingPublish", `move ${source}: ${why}`);
   }
   if (presence === "away") return wait("ClusterAway", `${name} does not answer`);
   return wait("AwaitingApply", `${name} does not run the new ${path} yet: it is to run ${at}`);
@@ -52,9 +56,9 @@ export function standingOf(cluster: SeenCluster): Standing {
 
 const isOlder = (held: HeldFile | undefined) => held?.value === "older";
 
-/** What is to go and is gone is right, too. */
+/** What is to go and is gone is right, too; what is gone back to an older state is not. */
 function runsIt({ pinned, running }: Delivered): boolean {
-  if (running === undefined || isOlder(running.held)) return false;
+  if (running === undefined || isOlder(running.held) || isOlder(pinned.held)) return false;
   return running.held !== undefined || pinned.held === undefined;
 }
 

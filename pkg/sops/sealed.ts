@@ -36,15 +36,15 @@ export function checkSealed(bytes: Buffer, format: Format): Sealed {
 
 function textAt(root: MapNode | undefined, path: readonly (string | number)[]): string | undefined {
   let node: Node | undefined = root;
-  for (const step of path) {
-    if (node?.kind === "map" && typeof step === "string") node = valueOf(node, step);
-    else if (node?.kind === "list" && typeof step === "number")
-      node = node.items.filter((item) => item.kind !== "comment")[step];
-    else return undefined;
-  }
-  return node?.kind === "leaf" && node.value.type !== "null"
-    ? node.value.bytes.toString()
-    : undefined;
+  for (const step of path) node = node === undefined ? undefined : childOf(node, step);
+  if (node?.kind !== "leaf" || node.value.type === "null") return undefined;
+  return node.value.bytes.toString();
+}
+
+function childOf(node: Node, step: string | number): Node | undefined {
+  if (typeof step === "string") return node.kind === "map" ? valueOf(node, step) : undefined;
+  if (node.kind !== "list") return undefined;
+  return node.items.filter((item) => item.kind !== "comment")[step];
 }
 
 /** As sops leaves them: an empty text is never encrypted. */

@@ -240,6 +240,40 @@ test("a KeyRotation says how to deliver and prove by default, and cannot be chan
   await hub.delete(resources.keyRotation, live);
 });
 
+test("a SecretRotation restarts workloads by default, holds digests only, and cannot be changed", async () => {
+  const rotation = (value: string): KubeObject => ({
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "SecretRotation",
+    metadata: { namespace, name: "crd-value" },
+    spec: {
+      repository: { url: "https://git.example/fleet" },
+      commit: "a".repeat(40),
+      clusters: ["nobody"],
+      files: [
+        {
+          path: "db.sops.yaml",
+          key: '["stringData"]["password"]',
+          value,
+          replaces: "b".repeat(64),
+          modified: "2026-01-02T03:04:05Z",
+        },
+      ],
+    },
+  });
+  const options = { manager: "test" };
+  await assert.rejects(hub.apply(resources.secretRotation, rotation("a password"), options), {
+    message: /files\[0\]\.value/,
+  });
+  const { object } = await hub.apply(resources.secretRotation, rotation("c".repeat(64)), options);
+  assert.equal(asMap(object["spec"])["restart"], true);
+  await assert.rejects(hub.apply(resources.secretRotation, rotation("d".repeat(64)), options), {
+    message: /immutable/,
+  });
+  const live = await hub.get(resources.secretRotation, { namespace, name: "crd-value" });
+  assert.ok(live);
+  await hub.delete(resources.secretRotation, live);
+});
+
 test("kubectl get shows the columns that people need", async () => {
   const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
   const columns = async (plural: string) => {
@@ -250,6 +284,8 @@ test("kubectl get shows the columns that people need", async () => {
   };
   assert.deepEqual(await columns("fleets"), ["Name", "Ready", "Revision", "Status", "Age"]);
   assert.deepEqual(await columns("keyrotations"), ["Name", "Ready", "Clusters", "Status", "Age"]);
+  const sameColumns = await columns("secretrotations");
+  assert.deepEqual(sameColumns, ["Name", "Ready", "Clusters", "Status", "Age"]);
   assert.deepEqual(await columns("fleetmembers"), [
     "Name",
     "Cluster",
