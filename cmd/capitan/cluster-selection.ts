@@ -6,7 +6,7 @@ import type { KubeClient } from "../../pkg/kube/index.ts";
 
 /** Options of every command that is about some clusters of a fleet. */
 export const selectionOptions = {
-  cluster: { type: "string", array: true, describe: "Clusters by name" },
+  cluster: { type: "string", array: true, nargs: 1, describe: "A Cluster by name; repeatable" },
   fleet: { type: "string", describe: "All clusters of this Fleet" },
   selector: { alias: "l", type: "string", describe: "Clusters with these labels" },
 } as const;

@@ -15,6 +15,7 @@ import { forwardedText } from "./git-clone.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { managerSecret } from "./manager-key.ts";
 import { progress } from "./progress.ts";
+import { repeatable } from "./repeatable.ts";
 import { valuesRun } from "./rotate-secret-status.ts";
 import { asSops } from "./secret-files.ts";
 import { chance, ownIdentities } from "./secret-keys.ts";
@@ -48,7 +49,7 @@ export const rotateSecret: CommandModule<object, Arguments> = {
   command: "secret <file> <key>",
   describe: "Change a value in encrypted files, through Git, and wait until every cluster runs it",
   builder: (y) =>
-    y
+    repeatable(y, "cluster")
       .positional("file", {
         type: "string",
         demandOption: true,

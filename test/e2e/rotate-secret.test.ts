@@ -407,9 +407,11 @@ test("at a terminal the value is asked for twice and never shown", async () => {
   const line = `capitan ${words.join(" ")} --repo ${url()}`;
   const env = { ...person(), KUBECONFIG: lab.hubKubeconfig };
   const same = await inTerminal(line, 120, { env, input: "typed-value\ntyped-value\n" });
-  assert.match(same.stdout, /new value: \n+once more: \n/);
-  assert.match(same.stdout, /\["user"\]: a new value/);
-  assert.ok(!same.stdout.includes("typed-value"), same.stdout);
+  // What is typed ahead, before the command runs, is the terminal's own to show.
+  const shown = same.stdout.slice(same.stdout.indexOf("new value: "));
+  assert.match(shown, /^new value: \n+once more: \n/);
+  assert.match(shown, /\["user"\]: a new value/);
+  assert.ok(!shown.includes("typed-value"), shown);
   const other = await inTerminal(line, 120, { env, input: "typed-value\nanother\n" });
   assert.match(other.stdout, /the two are not the same/);
 });
