@@ -80,7 +80,7 @@ export function buildControllers(parts: Parts) {
   });
   const look = { hub, rotations: hub, connections, clock, log, tenancy };
   const rotations = new RotationReconciler({ ...look, identities, ...inputs, ...repositories });
-  const values = new SecretRotationReconciler({ ...look, ...inputs, ...repositories });
+  const values = new SecretRotationReconciler({ ...look, checkHub, ...inputs, ...repositories });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),

@@ -39,6 +39,8 @@ export type SecretRotationHub = {
 
 export type SecretRotationOptions = SecretReadersOptions & {
   readonly rotations: SecretRotationHub;
+  /** Throws when Clusters are not known: then none is gone, and nobody is complete. */
+  readonly checkHub: (signal: AbortSignal) => Promise<void>;
   readonly log: Log;
 };
 
@@ -74,6 +76,7 @@ export class SecretRotationReconciler {
     const rotation = this.#options.rotations.secretRotation({ namespace, name });
     if (rotation === undefined || rotation.status?.completedTime !== undefined) return untilEvent;
     try {
+      await this.#options.checkHub(signal);
       const wanted = wantedOf(namespace, rotation.spec);
       const outcomes = this.#open(rotation).map((cluster) =>
         this.#advance(cluster, { rotation, wanted }, signal),

@@ -13,6 +13,7 @@ import type {
   SecretRotation,
 } from "../../pkg/api/index.ts";
 import { SecretRotationReconciler } from "../../pkg/controllers/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
 import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { changeValue, formatValuePath, type ChangedValue } from "../../pkg/secretrotation/index.ts";
@@ -78,6 +79,8 @@ class World {
   pinned = old;
   running = old;
   writes = 0;
+  /** Whether the hub's Clusters have been listed. */
+  knowsClusters = true;
   readonly workloads = new Map(
     names.map((name) => [name as string, ["web", "jobs"].map(workload)] as const),
   );
@@ -159,19 +162,19 @@ function controllerOf(world: World): SecretRotationReconciler {
   });
   return new SecretRotationReconciler({
     hub: {
-      cluster,
+      cluster: (name) => (world.knowsClusters ? cluster(name) : undefined),
       fleet: (metadata): Fleet => ({
         apiVersion: "",
         kind: "Fleet",
         metadata,
-        spec: { layers: [] } as never,
+        spec: { layers: [], serviceAccountName: "deployer" } as never,
       }),
       membersOn: ({ name }) => (name === "management" ? [] : [memberOf(name, world)]),
       revision: ({ name }) => Promise.resolve(revisionOf(name)),
     },
     rotations: {
       secretRotation: () => world.rotation,
-      clusters: () => names.map((name) => cluster({ name })),
+      clusters: () => (world.knowsClusters ? names.map((name) => cluster({ name })) : []),
       writeStatus: (_, status) =>
         world.write(() => {
           world.rotation = { ...world.rotation, status };
@@ -179,14 +182,21 @@ function controllerOf(world: World): SecretRotationReconciler {
         }),
       emit: () => Promise.resolve(),
     },
+    checkHub: () =>
+      world.knowsClusters
+        ? Promise.resolve()
+        : Promise.reject(new CapitanError("CapiVersionUnsupported", "no Clusters yet")),
     connections: {
       held: (key) => {
         const name = key.split("/")[1] ?? "";
         return {
-          as: () => ({
+          as: (user) => ({
             appliedRevision: () => Promise.resolve(`main@sha1:${world.running}`),
             workloadsIn: () => Promise.resolve([...(world.workloads.get(name) ?? [])]),
-            restart: ({ workload: of, value }) => world.write(() => world.restart(name, of, value)),
+            restart: ({ workload: of, value }) => {
+              assert.equal(user, "system:serviceaccount:fleet:deployer");
+              return world.write(() => world.restart(name, of, value));
+            },
           }),
         };
       },
@@ -283,4 +293,19 @@ test("S7 killed before and after every write: every workload restarts exactly on
       plans += 1;
     }
   t.diagnostic(`${plans} crashes`);
+});
+
+test("before Clusters are known none of them is gone, and nothing is complete", async () => {
+  const world = new World();
+  const { spec } = world.rotation;
+  world.rotation = { ...world.rotation, spec: { ...spec, clusters: [...names] } };
+  world.knowsClusters = false;
+  const controller = controllerOf(world);
+  await controller.reconcile(`${namespace}/crash`, signal());
+  assert.equal(world.rotation.status?.completedTime, undefined);
+  assert.deepEqual(world.rotation.status?.clusters, []);
+  world.knowsClusters = true;
+  world.pinned = world.running = fresh;
+  await controller.reconcile(`${namespace}/crash`, signal());
+  assert.equal(world.rotation.status?.summary, "2/2 run it, 4 workloads restarted");
 });
