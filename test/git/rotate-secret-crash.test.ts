@@ -114,7 +114,7 @@ class World {
     this.#crash = undefined;
   }
 
-  /** As server-side apply does it: the same value again is no change. */
+  /** What server-side apply does to the template of the pods. */
   restart(cluster: string, { metadata }: KubeObject, value: string): boolean {
     const all = this.workloads.get(cluster) ?? [];
     const at = all.findIndex((each) => each.metadata.name === metadata.name);
@@ -122,7 +122,8 @@ class World {
     const spec = { template: { metadata: { annotations } } };
     const key = `${cluster}/${metadata.name}`;
     const before = this.told.get(key) ?? [];
-    if (before.at(-1) !== value) this.told.set(key, [...before, value]);
+    assert.notEqual(before.at(-1), value, "nothing is written that is there already");
+    this.told.set(key, [...before, value]);
     all[at] = { ...workload(metadata.name), spec };
     return true;
   }
