@@ -18,7 +18,7 @@ export type SelectionArguments = {
   readonly selector?: string | undefined;
 };
 
-/** The names of the clusters that are meant. Throws NotFound when one is not there, or none is meant. */
+/** The names of the clusters that are meant, perhaps none. Throws NotFound when one is not there. */
 export async function clusterNames(
   hub: KubeClient,
   { namespace, cluster, fleet, selector }: SelectionArguments,
@@ -31,9 +31,7 @@ export async function clusterNames(
   const options = { namespace, labelSelector: selector };
   const matching = selector === undefined ? [] : (await hub.list(clusterResource, options)).items;
   const selected = matching.map(({ metadata }) => metadata.name);
-  const names = new Set([...(cluster ?? []), ...ofFleet, ...selected]);
-  if (names.size > 0) return [...names].sort();
-  throw new CapitanError("NotFound", "no Cluster is meant: name --cluster, --fleet or --selector");
+  return [...new Set([...(cluster ?? []), ...ofFleet, ...selected])].sort();
 }
 
 async function clustersOfFleet(

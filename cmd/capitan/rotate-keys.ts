@@ -113,6 +113,11 @@ async function targetsOf(
 ): Promise<KeyRotation["spec"]["clusters"]> {
   const { namespace } = args;
   const names = await clusterNames(hub, args);
+  if (names.length === 0)
+    throw new CapitanError(
+      "NotFound",
+      "no Cluster is meant: name --cluster, --fleet or --selector",
+    );
   const options = { namespace, labelSelector: labels.ageGeneration };
   const { items } = await hub.list(hubResources.secret, options);
   const targets = names.map(async (name) => {

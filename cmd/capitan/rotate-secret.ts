@@ -111,6 +111,8 @@ async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   await hub.list(hubResources.secretRotation, { namespace });
   const isNarrowed = [args.cluster, args.fleet, args.selector].some((given) => given !== undefined);
   const clusters = isNarrowed ? await clusterNames(hub, args) : undefined;
+  if (clusters?.length === 0)
+    throw new CapitanError("NotFound", "no Cluster has these labels, or is of this Fleet");
   const repository = await fleetRepository(args, beginning);
   progress(`reading ${repository.url}`);
   const tip = await repository.tip();

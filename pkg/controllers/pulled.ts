@@ -1,12 +1,8 @@
-import type { RevisionLayer } from "../api/index.ts";
 import { Artifacts, refOf } from "./artifacts.ts";
 import { GitSources } from "./git-sources.ts";
 import type { GitRepositories, Reader, Repositories, Secrets } from "./ports.ts";
 import { bytesByPath } from "./rotation-files.ts";
-
-type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
-/** Where files are pulled from: what a layer's source and a cluster's own Flux have in common. */
-export type Origin = Pick<Sync, "oci" | "git">;
+import { pinnedVersions, type Origin } from "./rotation-readers.ts";
 
 /** The files of revisions, as whoever reads for a Fleet gets them. */
 export class PulledFiles {
@@ -50,23 +46,4 @@ export class PulledFiles {
     const source = { ...(oci ?? { url: "" }), digest: version };
     return bytesByPath(await this.#artifacts.files(of, source, signal));
   }
-}
-
-/** The digest or commit that a source names. */
-export const pinnedVersions = ({ oci, git }: Origin): readonly string[] =>
-  [oci?.ref?.digest, git?.ref?.commit].filter((version) => version !== undefined);
-
-/** The digest or commit in what Flux calls a revision: `stable@sha256:…`, `main@sha1:…`. */
-export function versionIn(applied: string | undefined): string | undefined {
-  const digest = /(sha256:[a-f0-9]{64})$/.exec(applied ?? "")?.[1];
-  return digest ?? /sha1:([a-f0-9]{40})$/.exec(applied ?? "")?.[1];
-}
-
-/** What people move so that clusters get another revision. */
-export function sourceName({ oci, git }: Origin): string {
-  if (git !== undefined) return [git.url, git.ref?.branch ?? []].flat().join(" ");
-  if (oci === undefined) return "";
-  const { url, ref, revision } = oci;
-  // Pinned, it says what the digest was resolved from: stable@sha256:….
-  return `${url}:${ref?.tag ?? revision?.split("@")[0] ?? "latest"}`;
 }

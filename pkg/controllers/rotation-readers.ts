@@ -13,7 +13,9 @@ import {
   type Revision,
 } from "../rotation/index.ts";
 import { decryptFile, parseIdentities, SopsError, type Identity } from "../sops/index.ts";
+import { Artifacts, refOf } from "./artifacts.ts";
 import { pathFor } from "./content.ts";
+import { GitSources } from "./git-sources.ts";
 import { plantedName, type AgeGeneration } from "./identities.ts";
 import type {
   Actor,
@@ -23,14 +25,16 @@ import type {
   GitRepositories,
   HandsPort,
   Named,
+  Reader as SourceReader,
   Repositories,
   Secrets,
   WorkloadPort,
 } from "./ports.ts";
-import { pinnedVersions, PulledFiles, sourceName, versionIn } from "./pulled.ts";
-import type { RotationFiles } from "./rotation-files.ts";
+import { bytesByPath, type RotationFiles } from "./rotation-files.ts";
 
 type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
+/** Where files are pulled from: what a layer and a cluster's own Flux have in common. */
+export type Origin = Pick<Sync, "oci" | "git">;
 type Files = ReadonlyMap<string, Buffer>;
 
 /** A connected cluster, as far as a rotation looks at it. */
@@ -83,12 +87,14 @@ type Seen =
 export class RotationReaders {
   readonly #options: ReadersOptions;
   readonly #files: RotationFiles;
-  readonly #pulledFiles: PulledFiles;
+  readonly #artifacts: Artifacts;
+  readonly #git: GitSources;
 
   constructor(options: ReadersOptions, files: RotationFiles) {
     this.#options = options;
     this.#files = files;
-    this.#pulledFiles = new PulledFiles(options);
+    this.#artifacts = new Artifacts(options.secrets, options.repositories);
+    this.#git = new GitSources(options.secrets, options.gitRepositories);
   }
 
   /** One cluster as it is now. Throws what its sources throw. */
@@ -163,16 +169,14 @@ export class RotationReaders {
     for (const version of await this.#keptVersions(fleetRef, signal)) uses.set(version, "kept");
     const running = versionIn(applied);
     if (running !== undefined) uses.set(running, "running");
-    uses.set(await this.#pulledFiles.versionOf(asked, sync, signal), "pinned");
+    uses.set(await this.#versionOf(asked, sync, signal), "pinned");
     const source = sourceName(sync);
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#pulledFiles
-        .files(asked, sync, name, signal)
-        .catch((error: unknown) => {
-          // What the source has no more, nobody goes back to.
-          if (use === "kept" && isCapitanError(error)) return undefined;
-          throw error;
-        });
+      const files = await this.#fetch(asked, sync, name, signal).catch((error: unknown) => {
+        // What the source has no more, nobody goes back to.
+        if (use === "kept" && isCapitanError(error)) return undefined;
+        throw error;
+      });
       if (files === undefined) return [];
       return [{ name, source, use, files: await this.#files.copies(files, own) }];
     });
@@ -189,6 +193,30 @@ export class RotationReaders {
         versions.push(...(flux?.sync === undefined ? [] : pinnedVersions(flux.sync)));
     }
     return versions;
+  }
+
+  /** What the cluster is told to pull now. */
+  async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
+    const [pinned] = pinnedVersions(sync);
+    if (pinned !== undefined) return pinned;
+    if (sync.git !== undefined) return (await this.#git.resolve(of, sync.git, signal)).commit;
+    const { ref, ...access } = sync.oci ?? { url: "" };
+    return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
+  }
+
+  async #fetch(
+    of: SourceReader,
+    { git, oci }: Sync,
+    version: string,
+    signal: AbortSignal,
+  ): Promise<Files> {
+    if (git !== undefined) {
+      const { ref: { branch } = {}, ...address } = git;
+      const at = { ...address, ref: branch === undefined ? {} : { branch }, commit: version };
+      return bytesByPath(await this.#git.files(of, at, "./", signal));
+    }
+    const source = { ...(oci ?? { url: "" }), digest: version };
+    return bytesByPath(await this.#artifacts.files(of, source, signal));
   }
 
   /** What the cluster has shown that is not written down yet. */
@@ -315,4 +343,23 @@ function canaryPath(pulled: readonly Pulled[], { tip, artifactPath }: Asked): st
     /^(?:kustomization\.ya?ml|Kustomization)$/.test(path.slice(directory.length + 1)),
   );
   return below.length === 0 || isOwn ? undefined : `${directory}/${canaryFile}`;
+}
+
+/** The digest or commit that a source names. */
+export const pinnedVersions = ({ oci, git }: Origin): readonly string[] =>
+  [oci?.ref?.digest, git?.ref?.commit].filter((version) => version !== undefined);
+
+/** The digest or commit in what Flux calls a revision: `stable@sha256:…`, `main@sha1:…`. */
+export function versionIn(applied: string | undefined): string | undefined {
+  const digest = /(sha256:[a-f0-9]{64})$/.exec(applied ?? "")?.[1];
+  return digest ?? /sha1:([a-f0-9]{40})$/.exec(applied ?? "")?.[1];
+}
+
+/** What people move so that clusters get another revision. */
+export function sourceName({ oci, git }: Origin): string {
+  if (git !== undefined) return [git.url, git.ref?.branch ?? []].flat().join(" ");
+  if (oci === undefined) return "";
+  const { url, ref, revision } = oci;
+  // Pinned, it says what the digest was resolved from: stable@sha256:….
+  return `${url}:${ref?.tag ?? revision?.split("@")[0] ?? "latest"}`;
 }

@@ -28,7 +28,8 @@ import type {
   Repositories,
   Secrets,
 } from "./ports.ts";
-import { pinnedVersions, PulledFiles, sourceName, versionIn, type Origin } from "./pulled.ts";
+import { PulledFiles } from "./pulled.ts";
+import { pinnedVersions, sourceName, versionIn, type Origin } from "./rotation-readers.ts";
 
 /** What is done on a connected cluster for the rotation of values. */
 export type ValueHands = Pick<HandsPort, "appliedRevision" | "workloadsIn" | "restart">;

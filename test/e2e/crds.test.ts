@@ -8,7 +8,15 @@ import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
-import { configMap, inline, namespace, resources, sharedHub, sharedLab } from "../harness/index.ts";
+import {
+  configMap,
+  deleteNow,
+  inline,
+  namespace,
+  resources,
+  sharedHub,
+  sharedLab,
+} from "../harness/index.ts";
 
 let hub: KubeClient;
 before(async () => {
@@ -269,9 +277,7 @@ test("a SecretRotation restarts workloads by default, holds digests only, and ca
   await assert.rejects(hub.apply(resources.secretRotation, rotation("d".repeat(64)), options), {
     message: /immutable/,
   });
-  const live = await hub.get(resources.secretRotation, { namespace, name: "crd-value" });
-  assert.ok(live);
-  await hub.delete(resources.secretRotation, live);
+  await deleteNow(hub, resources.secretRotation, { namespace, name: "crd-value" });
 });
 
 test("kubectl get shows the columns that people need", async () => {
