@@ -1,6 +1,7 @@
 import { conditionOf, hubResources, type SecretRotation } from "../../pkg/api/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
+import { withoutManagedFields } from "./listing.ts";
 import { printed, clean, table } from "./text.ts";
 import { waitFor } from "./wait.ts";
 
@@ -9,7 +10,7 @@ type Named = { readonly namespace: string; readonly name: string };
 /** A rotation of values. Throws NotFound. */
 export async function secretRotation(hub: KubeClient, name: Named): Promise<SecretRotation> {
   const found = await hub.get(hubResources.secretRotation, name);
-  if (found !== undefined) return found as unknown as SecretRotation;
+  if (found !== undefined) return withoutManagedFields(found as unknown as SecretRotation);
   throw new CapitanError("NotFound", `there is no SecretRotation ${name.namespace}/${name.name}`);
 }
 
@@ -40,7 +41,8 @@ export function secretRotationText({ metadata, spec, status }: SecretRotation): 
     restarted === undefined ? "-" : String(restarted),
     clean([why.reason, why.message].filter((word) => word !== undefined).join(": ")),
   ]);
-  const files = `${spec.files.length} values of commit ${spec.commit.slice(0, 12)}`;
+  const values = spec.files.length === 1 ? "1 value" : `${spec.files.length} values`;
+  const files = `${values} of commit ${spec.commit.slice(0, 12)}`;
   const head = `SecretRotation ${metadata.name}: ${status?.summary ?? "-"}; ${files}\n`;
   return `${head}${table(["cluster", "state", "restarted", "why"], rows)}`;
 }

@@ -25,6 +25,7 @@ import type {
   GitRepositories,
   HandsPort,
   Named,
+  Reader,
   Repositories,
   Secrets,
 } from "./ports.ts";
@@ -177,6 +178,22 @@ export class SecretRotationReaders {
     return name === undefined ? undefined : this.#options.hub.revision({ namespace, name }, signal);
   }
 
+  /** What the source has no more, or had elsewhere, is not what is pinned now. */
+  async #filesOf(
+    of: Reader,
+    origin: Origin,
+    version: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Buffer> | undefined> {
+    if (version === undefined) return undefined;
+    try {
+      return await this.#files.files(of, origin, version, signal);
+    } catch (error) {
+      if (isCapitanError(error)) return undefined;
+      throw error;
+    }
+  }
+
   async #delivered(
     { member, as, origin, running, isApplied }: Opened,
     wanted: Wanted,
@@ -190,8 +207,7 @@ export class SecretRotationReaders {
     const of = { namespace: member.spec.fleetRef.namespace, as };
     const pinned = await this.#files.versionOf(of, origin, signal);
     const files = await this.#files.files(of, origin, pinned, signal);
-    const own =
-      running === undefined ? undefined : await this.#files.files(of, origin, running, signal);
+    const own = running === pinned ? files : await this.#filesOf(of, origin, running, signal);
     const source = sourceName(origin);
     return places.flatMap(({ value, path }): readonly Delivered[] => {
       const held = heldAt(files, path, value);
