@@ -2,10 +2,7 @@
 export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { RotationReconciler, type RotationOptions } from "./rotation-reconciler.ts";
-export {
-  SecretRotationReconciler,
-  type SecretRotationOptions,
-} from "./secret-rotation-reconciler.ts";
+export { SecretRotationReconciler } from "./secret-rotation-reconciler.ts";
 export { Sources, type SourcesOptions } from "./sources.ts";
 export {
   Identities,
