@@ -30,6 +30,7 @@ import { pushArtifact } from "./push-artifact.ts";
 import { reconcileFleet, reconcileMember } from "./reconcile.ts";
 import { renderFleet, renderLayer } from "./render-fleet.ts";
 import { rotateKeys } from "./rotate-keys.ts";
+import { rotateSecret } from "./rotate-secret.ts";
 import { rotateStatus } from "./rotate-status.ts";
 import { secretsDecrypt } from "./secrets-decrypt.ts";
 import { secretsEdit } from "./secrets-edit.ts";
@@ -161,8 +162,8 @@ export const commands: readonly Command[] = [
   },
   {
     verb: "rotate",
-    describe: "Change keys all over a fleet, with proof",
-    nouns: [of(rotateKeys), of(rotateStatus)],
+    describe: "Change keys and values all over a fleet, with proof",
+    nouns: [of(rotateKeys), of(rotateSecret), of(rotateStatus)],
   },
   { module: of(completion) },
   { module: of(version) },

@@ -1,5 +1,5 @@
 import { isCapitanError } from "../../pkg/errors/index.ts";
-import { parseGitUrl, type GitLocation } from "../../pkg/gitdata/index.ts";
+import { isSameRepository, parseGitUrl, type GitLocation } from "../../pkg/gitdata/index.ts";
 import { gitSays, runProgram, type Ran } from "./git-program.ts";
 import { clean } from "./text.ts";
 
@@ -83,12 +83,8 @@ export function isSame(url: string, location: GitLocation): boolean {
   const isShort = host !== undefined && path !== undefined && !url.includes("://");
   const withoutLogin = url.replace(/^(https?:\/\/)[^@/]*@/, "$1");
   const other = locationOf(isShort ? `ssh://${user}${host}/${path}` : withoutLogin);
-  if (other === undefined || other.host !== location.host) return false;
-  const isSameDoor = other.scheme !== location.scheme || other.port === location.port;
-  return isSameDoor && plainPath(other) === plainPath(location);
+  return other !== undefined && isSameRepository(other, location);
 }
-
-const plainPath = ({ path }: GitLocation) => path.replace(/\.git$/, "");
 
 function locationOf(url: string): GitLocation | undefined {
   try {

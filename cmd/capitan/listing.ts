@@ -88,7 +88,8 @@ export async function listOf(
   }
 }
 
-function withoutManagedFields(object: KubeObject): KubeObject {
+/** An object without what only the API server needs. */
+export function withoutManagedFields<T extends Pick<KubeObject, "metadata">>(object: T): T {
   const { managedFields: _, ...metadata } = object.metadata;
   return { ...object, metadata };
 }

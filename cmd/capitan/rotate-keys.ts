@@ -1,26 +1,23 @@
 import type { CommandModule, Options } from "yargs";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
-import { hubResources, type FleetMember, type KeyRotation } from "../../pkg/api/index.ts";
-import { clusterNameLabel, clusterResource } from "../../pkg/capi/index.ts";
-import { clusterOf } from "../../pkg/cluster/index.ts";
+import { hubResources, type KeyRotation } from "../../pkg/api/index.ts";
+import { clusterNameLabel } from "../../pkg/capi/index.ts";
 import { generationsIn, type AgeGeneration } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels } from "../../pkg/object/index.ts";
 import { managerName } from "../../pkg/rotation/index.ts";
+import { clusterNames, selectionOptions, type SelectionArguments } from "./cluster-selection.ts";
 import { localSettings, noRepository } from "./fleet-repository.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { managerKeysOf, managerOptions, storeNextKey } from "./manager-key.ts";
 import { configurationDirectory, repositoryFile } from "./repository-file.ts";
+import { repeatable } from "./repeatable.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
-type Arguments = WaitArguments & {
+type Arguments = WaitArguments & SelectionArguments & {
   readonly kubeconfig?: string | undefined;
-  readonly namespace: string;
-  readonly cluster?: readonly string[] | undefined;
-  readonly fleet?: string | undefined;
-  readonly selector?: string | undefined;
   readonly manager: boolean;
   readonly out?: string | undefined;
   readonly repo?: string | undefined;
@@ -36,9 +33,7 @@ type Arguments = WaitArguments & {
 
 /** Whose keys. */
 const whoseOptions = {
-  cluster: { type: "string", array: true, describe: "Clusters by name" },
-  fleet: { type: "string", describe: "All clusters of this Fleet" },
-  selector: { alias: "l", type: "string", describe: "Clusters with these labels" },
+  ...selectionOptions,
   manager: {
     type: "boolean",
     default: false,
@@ -81,7 +76,7 @@ export const rotateKeys: CommandModule<object, Arguments> = {
   command: "keys",
   describe: "Give clusters new age keys, re-encrypt their files, and take the old keys away",
   builder: (y) =>
-    y
+    repeatable(y, "cluster")
       .options({
         ...hubOptions,
         ...waitOptions,
@@ -186,6 +181,10 @@ async function targetsOf(
 ): Promise<KeyRotation["spec"]["clusters"]> {
   const { namespace } = args;
   const names = await clusterNames(hub, args);
+  if (names.length === 0 && !args.manager) {
+    const message = "nobody's key is meant: name --cluster, --fleet, --selector or --manager";
+    throw new CapitanError("NotFound", message);
+  }
   const options = { namespace, labelSelector: labels.ageGeneration };
   const { items } = await hub.list(hubResources.secret, options);
   const targets = names.map(async (name) => {
@@ -196,36 +195,6 @@ async function targetsOf(
     throw new CapitanError("NotFound", message);
   });
   return Promise.all(targets);
-}
-
-async function clusterNames(
-  hub: KubeClient,
-  { namespace, cluster, fleet, selector, manager }: Arguments,
-): Promise<readonly string[]> {
-  const { items } = await hub.list(clusterResource, { namespace });
-  const missing = cluster?.find((name) => items.every(({ metadata }) => metadata.name !== name));
-  if (missing !== undefined)
-    throw new CapitanError("NotFound", `there is no Cluster ${namespace}/${missing}`);
-  const ofFleet = fleet === undefined ? [] : await clustersOfFleet(hub, namespace, fleet);
-  const options = { namespace, labelSelector: selector };
-  const matching = selector === undefined ? [] : (await hub.list(clusterResource, options)).items;
-  const selected = matching.map(({ metadata }) => metadata.name);
-  const names = new Set([...(cluster ?? []), ...ofFleet, ...selected]);
-  if (names.size > 0 || manager) return [...names].sort();
-  const message = "nobody's key is meant: name --cluster, --fleet, --selector or --manager";
-  throw new CapitanError("NotFound", message);
-}
-
-async function clustersOfFleet(
-  hub: KubeClient,
-  namespace: string,
-  fleet: string,
-): Promise<readonly string[]> {
-  const { items } = await hub.list(hubResources.fleetMember, { namespace });
-  const members = items as unknown as readonly FleetMember[];
-  return members
-    .filter(({ spec }) => spec.fleetRef.name === fleet)
-    .map((member) => clusterOf(member).name);
 }
 
 function rotationOf(

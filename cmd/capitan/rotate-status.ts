@@ -3,6 +3,7 @@ import { conditionOf, hubResources, type KeyRotation } from "../../pkg/api/index
 import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
+import { secretRotation, secretRotationText, valuesRun } from "./rotate-secret-status.ts";
 import { clean, outputOption, printed, table } from "./text.ts";
 import { isDuration, waitFor, waitOptions } from "./wait.ts";
 
@@ -22,7 +23,10 @@ export const rotateStatus: CommandModule<object, Arguments> = {
   describe: "How far each cluster has come in its rotation, and what it waits for",
   builder: (y) =>
     y
-      .positional("name", { type: "string", describe: "A KeyRotation; the newest by default" })
+      .positional("name", {
+        type: "string",
+        describe: "A KeyRotation or SecretRotation; the newest by default",
+      })
       .options({
         ...hubOptions,
         ...outputOption,
@@ -30,7 +34,7 @@ export const rotateStatus: CommandModule<object, Arguments> = {
           alias: "n",
           type: "string",
           default: "fleet",
-          describe: "The namespace of the KeyRotation",
+          describe: "The namespace of the rotation",
         },
         watch: { type: "boolean", default: false, describe: "Go on until it is complete" },
         timeout: { ...waitOptions.timeout, default: "30m" },
@@ -38,21 +42,38 @@ export const rotateStatus: CommandModule<object, Arguments> = {
       .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
-      const name = await nameOf(hub, args);
+      const { kind, ...name } = await nameOf(hub, args);
+      if (kind === "SecretRotation") return showValues(hub, name, args);
       if (args.watch) return rotationDone(hub, name, args.timeout);
       const found = await rotation(hub, name);
       process.stdout.write(printed(found, args.output, () => textOf(found)));
     }),
 };
 
-async function nameOf(hub: KubeClient, { namespace, name }: Arguments): Promise<Named> {
-  if (name !== undefined) return { namespace, name };
-  const { items } = await hub.list(hubResources.keyRotation, { namespace });
-  const newest = items.toSorted((a, b) =>
+async function showValues(hub: KubeClient, name: Named, args: Arguments): Promise<void> {
+  if (args.watch) return valuesRun(hub, name, args);
+  const found = await secretRotation(hub, name);
+  process.stdout.write(printed(found, args.output, () => secretRotationText(found)));
+}
+
+/** The rotation that is meant: the newest of both kinds when none is named. */
+async function nameOf(
+  hub: KubeClient,
+  { namespace, name }: Arguments,
+): Promise<Named & { readonly kind: string }> {
+  const { keyRotation, secretRotation: ofValues } = hubResources;
+  const lists = await Promise.all([
+    hub.list(keyRotation, { namespace }),
+    hub.list(ofValues, { namespace }),
+  ]);
+  const all = lists.flatMap(({ items }) => items);
+  const named = name === undefined ? all : all.filter(({ metadata }) => metadata.name === name);
+  const newest = named.toSorted((a, b) =>
     (b.metadata.creationTimestamp ?? "").localeCompare(a.metadata.creationTimestamp ?? "", "en"),
   )[0];
-  if (newest !== undefined) return { namespace, name: newest.metadata.name };
-  throw new CapitanError("NotFound", `there is no KeyRotation in namespace ${namespace}`);
+  if (newest !== undefined) return { namespace, name: newest.metadata.name, kind: newest.kind };
+  const what = name === undefined ? "rotation" : `rotation ${name}`;
+  throw new CapitanError("NotFound", `there is no ${what} in namespace ${namespace}`);
 }
 
 async function rotation(hub: KubeClient, name: Named): Promise<KeyRotation> {

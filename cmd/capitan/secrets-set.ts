@@ -1,6 +1,7 @@
 import { text as readStream } from "node:stream/consumers";
 import type { CommandModule } from "yargs";
-import { setValue, SopsError } from "../../pkg/sops/index.ts";
+import { parseValuePath } from "../../pkg/secretrotation/index.ts";
+import { setValue } from "../../pkg/sops/index.ts";
 import {
   asSops,
   onFile,
@@ -55,7 +56,7 @@ export const secretsSet: CommandModule<object, Arguments> = {
 async function set(args: Arguments): Promise<void> {
   const { path, bytes, format } = await readSecret(args.file, args);
   const json = args.value ?? (await readStream(process.stdin));
-  const steps = stepsOf(args.where);
+  const steps = parseValuePath(args.where);
   const layout = layoutOf(await findConfig(args));
   const { file, changed } = await onFile(path, async () =>
     setValue(
@@ -65,19 +66,4 @@ async function set(args: Arguments): Promise<void> {
     ),
   );
   if (changed) await replaceFile(path, file);
-}
-
-/** `["key"]['other'][0]`, sops' way to write a path. Throws SopsFileInvalid. */
-function stepsOf(where: string): readonly (string | number)[] {
-  const step = /\[(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|(\d{1,6}))\]/y;
-  const steps: (string | number)[] = [];
-  while (step.lastIndex < where.length) {
-    const match = step.exec(where);
-    if (match === null)
-      throw new SopsError("SopsFileInvalid", 1, `${where} is no path; write ["key"]["other"][0]`);
-    const [, double, single, index] = match;
-    if (index !== undefined) steps.push(Number(index));
-    else steps.push(single ?? (JSON.parse(`"${double ?? ""}"`) as string));
-  }
-  return steps;
 }

@@ -1,3 +1,4 @@
+import type { KeyRotation } from "../../pkg/api/index.ts";
 import { clusterKey, clusterNamed } from "../../pkg/cluster/index.ts";
 import { overviewOf, type Overview } from "../../pkg/status/index.ts";
 import type { MetricName, Sample } from "../../pkg/server/index.ts";
@@ -68,21 +69,29 @@ function keyGauges({ clusters }: Overview, { hub }: Controllers): readonly Sampl
 }
 
 /** How far the rotations are that go on. */
-function rotationGauges({ hub }: Controllers): readonly Sample[] {
-  return hub.rotations.openKeyRotations().flatMap(({ metadata, status }) => {
-    const labels = { namespace: metadata.namespace ?? "", rotation: metadata.name };
-    const clusters = status?.clusters ?? [];
-    const states = (["Working", "Waiting", "Stalled", "Done", "Gone"] as const).map((state) =>
-      sample("capitan_rotation_clusters", clusters.filter((each) => each.state === state).length, {
-        ...labels,
-        state,
-      }),
-    );
-    const { filesLeft } = status ?? {};
-    if (filesLeft === undefined) return states;
-    return [...states, sample("capitan_rotation_files_left", filesLeft, labels)];
+function rotationGauges({ hub: { rotations } }: Controllers): readonly Sample[] {
+  const keys = rotations.openKeyRotations();
+  const clusters = [...keys, ...rotations.openSecretRotations()].flatMap((rotation) =>
+    (["Working", "Waiting", "Stalled", "Done", "Gone"] as const).map((state) => {
+      const found = rotation.status?.clusters?.filter((each) => each.state === state) ?? [];
+      return sample("capitan_rotation_clusters", found.length, { ...labelsOf(rotation), state });
+    }),
+  );
+  const files = keys.flatMap((rotation) => {
+    const left = rotation.status?.filesLeft;
+    return left === undefined
+      ? []
+      : [sample("capitan_rotation_files_left", left, labelsOf(rotation))];
   });
+  return [...clusters, ...files];
 }
+
+const labelsOf = ({
+  metadata: { namespace = "", name: rotation },
+}: Pick<KeyRotation, "metadata">) => ({
+  namespace,
+  rotation,
+});
 
 function clusterGauges({ clusters }: Overview, expiries: Expiries): readonly Sample[] {
   return [...clusters].flatMap(([key, ready]) => {

@@ -7,6 +7,7 @@ import {
   Identities,
   RotationReconciler,
   RotationSchedule,
+  SecretRotationReconciler,
   Sources,
   WorkQueue,
   type Clock,
@@ -84,21 +85,25 @@ export function buildControllers(parts: Parts) {
   });
   const look = { hub, rotations: hub, connections, clock, log, tenancy };
   const rotations = new RotationReconciler({ ...look, identities, ...inputs, ...repositories });
+  const values = new SecretRotationReconciler({ ...look, checkHub, ...inputs, ...repositories });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),
   );
   const rotationQueue = queue("rotation", parts, (key, signal) => rotations.reconcile(key, signal));
+  const valueQueue = queue("secretrotation", parts, (key, signal) => values.reconcile(key, signal));
   const built = {
     hub,
     fleetQueue,
     clusterQueue,
     rotationQueue,
+    valueQueue,
     /** How busy they are. */
     queues: () => [
       { controller: "fleet", ...fleetQueue.load() },
       { controller: "cluster", ...clusterQueue.load() },
       { controller: "rotation", ...rotationQueue.load() },
+      { controller: "secretrotation", ...valueQueue.load() },
     ],
     /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
     async synced(signal: AbortSignal): Promise<void> {
@@ -113,9 +118,10 @@ export function buildControllers(parts: Parts) {
       fleetQueue.start(signal);
       clusterQueue.start(signal);
       rotationQueue.start(signal);
+      valueQueue.start(signal);
     },
     async drained(): Promise<void> {
-      const queues = [fleetQueue, clusterQueue, rotationQueue];
+      const queues = [fleetQueue, clusterQueue, rotationQueue, valueQueue];
       await Promise.all(queues.map((each) => each.drained()));
     },
   };
@@ -129,6 +135,7 @@ type Built = {
   readonly fleetQueue: WorkQueue;
   readonly clusterQueue: WorkQueue;
   readonly rotationQueue: WorkQueue;
+  readonly valueQueue: WorkQueue;
 };
 
 /** What reconcilers count; only they know what was put back, only we since when that had been seen. */
@@ -174,13 +181,7 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
       for (const fleet of hub.fleetsIn(cluster.namespace))
         fleetQueue.add(fleet, { afterMs: fleetDebounceMs });
     },
-    rotationChanged: ({ namespace, name }, gone) => {
-      const key = `${namespace}/${name}`;
-      const facts = built().hub.keyRotation({ namespace, name })?.metadata;
-      const asked = [facts?.uid, facts?.generation, facts?.annotations];
-      if (gone) changes.forget(`rotation/${key}`);
-      else if (changes.isNew(`rotation/${key}`, asked)) built().rotationQueue.add(key);
-    },
+    ...rotationHandlers(changes, built),
     memberChanged: (changed, gone) => {
       const { metadata, spec, status } = changed;
       const { fleetQueue, clusterQueue } = built();
@@ -220,11 +221,38 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
   };
 }
 
+/** Which events of rotations are work: our own status writes come back as events, and are none. */
+function rotationHandlers(changes: Changes, built: () => Built) {
+  type Named = { readonly namespace: string; readonly name: string };
+  return {
+    rotationChanged: (rotation: Named, gone: boolean) => {
+      const key = clusterKey(rotation);
+      const { hub, rotationQueue } = built();
+      const facts = hub.keyRotation(rotation)?.metadata;
+      if (gone) changes.forget(`rotation/${key}`);
+      else if (
+        changes.isNew(`rotation/${key}`, [facts?.uid, facts?.generation, facts?.annotations])
+      )
+        rotationQueue.add(key);
+    },
+    secretRotationChanged: (rotation: Named, gone: boolean) => {
+      const key = clusterKey(rotation);
+      const { hub, valueQueue } = built();
+      const facts = hub.secretRotation(rotation)?.metadata;
+      if (gone) changes.forget(`secretrotation/${key}`);
+      else if (changes.isNew(`secretrotation/${key}`, [facts?.uid, facts?.generation]))
+        valueQueue.add(key);
+    },
+  };
+}
+
 /** What a cluster runs may be what a rotation waits for. */
-function wakeRotations({ hub, rotationQueue }: Built): void {
+function wakeRotations({ hub, rotationQueue, valueQueue }: Built): void {
   const debounce = { afterMs: rotationDebounceMs };
   for (const { metadata } of hub.rotations.openKeyRotations())
     rotationQueue.add(`${metadata.namespace ?? ""}/${metadata.name}`, debounce);
+  for (const { metadata } of hub.rotations.openSecretRotations())
+    valueQueue.add(`${metadata.namespace ?? ""}/${metadata.name}`, debounce);
 }
 
 /** What tells one state of a member's spec and labels from another. */
@@ -283,7 +311,7 @@ async function within(work: Promise<void>, ms: number, signal: AbortSignal): Pro
 }
 
 function queue(
-  controller: "fleet" | "cluster" | "rotation",
+  controller: "fleet" | "cluster" | "rotation" | "secretrotation",
   { options, clock, log, metrics, driftTimes }: Parts,
   reconcile: (key: string, signal: AbortSignal, light: boolean) => Promise<Again>,
 ): WorkQueue {

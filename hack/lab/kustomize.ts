@@ -25,17 +25,24 @@ export const fluxResources = {
   gitRepository: fluxResource("source", "GitRepository", "gitrepositories"),
 } as const;
 
+type KustomizeOptions = {
+  readonly progress: Progress;
+  readonly flags?: readonly string[];
+  /** What the process is recorded as: `kustomize-controller` by default. */
+  readonly name?: string;
+};
+
 /**
- * Starts kustomize-controller against an API server, recorded as `kustomize-controller`; gives its
- * pid. It listens on a free loopback port and sends events nowhere.
+ * Starts kustomize-controller against an API server; gives its pid. It listens on a free loopback port
+ * and sends events nowhere.
  */
 export async function startKustomizeController(
   labDir: string,
   kubeconfigFile: string,
-  options: { readonly progress: Progress; readonly flags?: readonly string[] },
+  options: KustomizeOptions,
 ): Promise<number> {
   return launch(labDir, {
-    name: "kustomize-controller",
+    name: options.name ?? "kustomize-controller",
     command: await ensureTool("kustomize-controller", options.progress),
     args: [
       "--metrics-addr=0",

@@ -65,6 +65,7 @@ export const resources = {
   pod: resource("v1", "Pod", "pods"),
   fleet: resource("capitan.dev/v1alpha1", "Fleet", "fleets"),
   keyRotation: resource("capitan.dev/v1alpha1", "KeyRotation", "keyrotations"),
+  secretRotation: resource("capitan.dev/v1alpha1", "SecretRotation", "secretrotations"),
   fleetMember: resource("capitan.dev/v1alpha1", "FleetMember", "fleetmembers"),
   fleetRevision: resource("capitan.dev/v1alpha1", "FleetRevision", "fleetrevisions"),
   receiver: resource("capitan.dev/v1alpha1", "Receiver", "receivers"),

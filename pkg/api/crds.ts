@@ -5,6 +5,7 @@ import { fleetSchema } from "./fleet.ts";
 import { keyRotationSchema } from "./key-rotation.ts";
 import { receiverSchema } from "./receiver.ts";
 import type { Schema } from "./schema.ts";
+import { secretRotationSchema } from "./secret-rotation.ts";
 
 export const group = "capitan.dev";
 export const version = "v1alpha1";
@@ -125,6 +126,19 @@ const keyRotationCrd = crd({
   ],
 });
 
+const secretRotationCrd = crd({
+  kind: "SecretRotation",
+  plural: "secretrotations",
+  shortName: "sr",
+  status: true,
+  schema: secretRotationSchema,
+  columns: [
+    text("Ready", `.status.conditions[?(@.type=="Ready")].status`),
+    text("Clusters", ".status.summary"),
+    text("Status", readyMessage),
+  ],
+});
+
 const clusterTemplateCrd = crd({
   kind: "ClusterTemplate",
   plural: "clustertemplates",
@@ -154,6 +168,7 @@ export const crds: readonly CrdManifest[] = [
   fleetRevisionCrd,
   fleetMemberCrd,
   keyRotationCrd,
+  secretRotationCrd,
   clusterTemplateCrd,
   receiverCrd,
 ];

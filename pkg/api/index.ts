@@ -21,6 +21,13 @@ export type {
   KeyRotationSpec,
   KeyRotationStatus,
 } from "./key-rotation.ts";
+export type {
+  ClusterOfSecret,
+  SecretRotation,
+  SecretRotationSpec,
+  SecretRotationStatus,
+} from "./secret-rotation.ts";
+export type { Reporting } from "./reporting.ts";
 export type { Receiver, ReceiverSpec, ReceiverStatus, ReceiverType } from "./receiver.ts";
 export { type Condition, conditionOf } from "./conditions.ts";
 export { durationMs } from "./duration.ts";

@@ -15,6 +15,7 @@ export const hubResources = {
   fleetMember: ours("FleetMember", "fleetmembers"),
   fleetRevision: ours("FleetRevision", "fleetrevisions"),
   keyRotation: ours("KeyRotation", "keyrotations"),
+  secretRotation: ours("SecretRotation", "secretrotations"),
   clusterTemplate: ours("ClusterTemplate", "clustertemplates"),
   receiver: ours("Receiver", "receivers"),
   secret: { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true },

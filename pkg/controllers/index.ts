@@ -3,6 +3,7 @@ export { FleetReconciler } from "./fleet-reconciler.ts";
 export { ClusterReconciler } from "./cluster-reconciler.ts";
 export { RotationReconciler, type RotationOptions } from "./rotation-reconciler.ts";
 export { RotationSchedule } from "./rotation-schedule.ts";
+export { SecretRotationReconciler } from "./secret-rotation-reconciler.ts";
 export { Sources, type SourcesOptions } from "./sources.ts";
 export {
   Identities,

@@ -6,7 +6,7 @@ import type {
   FleetRevision,
   FleetRevisionSpec,
   FleetStatus,
-  KeyRotation,
+  Reporting,
 } from "../api/index.ts";
 import type { Live } from "../drift/index.ts";
 import type {
@@ -55,7 +55,7 @@ export type Metrics = {
 };
 
 export type EventNote = {
-  readonly regarding: Fleet | FleetMember | KeyRotation;
+  readonly regarding: Reporting;
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly action: string;
@@ -159,6 +159,13 @@ export type HandsPort = {
   ): Promise<Readonly<Record<string, string>> | undefined>;
   /** What the cluster's own Flux has applied last; undefined when nothing. */
   appliedRevision(signal: AbortSignal): Promise<string | undefined>;
+  /** The Deployments, StatefulSets and DaemonSets of a namespace. */
+  workloadsIn(namespace: string, signal: AbortSignal): Promise<readonly KubeObject[]>;
+  /** Has the pods of a workload started anew; false when it is not there any more, or is another one. */
+  restart(
+    restart: { readonly workload: KubeObject; readonly value: string },
+    signal: AbortSignal,
+  ): Promise<boolean>;
   disarmFlux(signal: AbortSignal): Promise<Problem | undefined>;
 };
 

@@ -1,10 +1,4 @@
-import {
-  conditionOf,
-  type Fleet,
-  type FleetMember,
-  type KeyRotation,
-  type RevisionLayer,
-} from "../api/index.ts";
+import { conditionOf, type Reporting, type RevisionLayer } from "../api/index.ts";
 import { codes, messageOf } from "../errors/index.ts";
 import type { Clock, EventNote, Log } from "./ports.ts";
 
@@ -14,7 +8,7 @@ type Reporter<T, S> = {
 };
 
 /** Writes the status if it differs, and an Event when Ready changed its status or its reason. */
-export async function report<T extends Fleet | FleetMember | KeyRotation>(
+export async function report<T extends Reporting>(
   hub: Reporter<T, NonNullable<T["status"]>>,
   object: T,
   status: NonNullable<T["status"]>,

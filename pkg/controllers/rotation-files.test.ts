@@ -9,6 +9,7 @@ import {
   parseIdentities,
   type Identity,
 } from "../sops/index.ts";
+import { bytesOf } from "./pulled.ts";
 import { identitiesOf, RotationFiles, type Keyring } from "./rotation-files.ts";
 
 const chance = { random: randomBytes, now: () => new Date("2026-01-02T03:04:05Z") };
@@ -135,10 +136,9 @@ test("a file that was tampered with is in trouble", async () => {
 });
 
 test("bytes of an artifact are seen, not copied, and once", () => {
-  const read = new RotationFiles();
   const content = Buffer.from("abc");
   const artifact = new Map([["a", { content, executable: false }]]);
-  const found = read.bytesOf(artifact);
+  const found = bytesOf(artifact);
   assert.equal(found.get("a"), content);
-  assert.equal(read.bytesOf(artifact), found);
+  assert.equal(bytesOf(artifact), found);
 });

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { CapitanError, isCapitanError } from "../errors/index.ts";
-import type { ArtifactFiles } from "../oci/index.ts";
 import type { Content, FileCopy, RulesFile, Tree, TreeFile } from "../rotation/index.ts";
 import {
   creationRuleFor,
@@ -71,7 +70,6 @@ export class RotationFiles {
   readonly #tree = new Kept<Tried<Omit<TreeFile, "policy">>>(heldMax);
   readonly #copies = new Kept<Tried<FileCopy> | undefined>(heldMax);
   readonly #rules = new Kept<Rules>(rulesMax);
-  readonly #bytes = new WeakMap<ArtifactFiles, Files>();
   readonly #indexes = new WeakMap<Files, Promise<Index>>();
 
   /** The encrypted files and the rules at a tip. What is wrong with a file is in it. Throws SopsConfigInvalid. */
@@ -104,13 +102,6 @@ export class RotationFiles {
       if (copy !== undefined) found.push(copy);
     }
     return found;
-  }
-
-  /** All bytes of an artifact or a commit, by path. */
-  bytesOf(files: ArtifactFiles): Files {
-    const held = this.#bytes.get(files) ?? bytesByPath(files);
-    this.#bytes.set(files, held);
-    return held;
   }
 
   /** Takes note of what is known of a file that was just made, so that nobody opens it once more. */
@@ -310,10 +301,6 @@ function ruledBy(config: SopsConfig, path: string): readonly string[] | undefine
     throw error;
   }
 }
-
-/** All of an artifact or a commit, as bytes by path. */
-const bytesByPath = (files: ArtifactFiles): Files =>
-  new Map(Array.from(files, ([path, { content }]) => [path, content] as const));
 
 /** Throws RotationUnsafe with what a write was refused for. */
 export function refuseUnsafe(refusal: string | undefined): void {

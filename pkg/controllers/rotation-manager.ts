@@ -9,10 +9,9 @@ import {
   type Revision,
   type Tree,
 } from "../rotation/index.ts";
-import { Artifacts } from "./artifacts.ts";
-import { GitSources } from "./git-sources.ts";
 import { managerKeys, type ManagerKeys } from "./manager-keys.ts";
 import type { Named, Reader as SourceReader } from "./ports.ts";
+import type { PulledFiles } from "./pulled.ts";
 import type { Keyring, RotationFiles } from "./rotation-files.ts";
 import { generationOf, usable, type ReadersOptions } from "./rotation-readers.ts";
 
@@ -45,14 +44,12 @@ type Opened = {
 export class RotationManager {
   readonly #options: ReadersOptions;
   readonly #files: RotationFiles;
-  readonly #artifacts: Artifacts;
-  readonly #git: GitSources;
+  readonly #pulled: PulledFiles;
 
-  constructor(options: ReadersOptions, files: RotationFiles) {
+  constructor(options: ReadersOptions, files: RotationFiles, pulled: PulledFiles) {
     this.#options = options;
     this.#files = files;
-    this.#artifacts = new Artifacts(options.secrets, options.repositories);
-    this.#git = new GitSources(options.secrets, options.gitRepositories);
+    this.#pulled = pulled;
   }
 
   /** The manager as it is now. Throws what the sources of Fleets throw. */
@@ -176,10 +173,9 @@ export class RotationManager {
   }
 
   /** All of a layer's source: what of it is read depends on the cluster. */
-  async #fetch(of: SourceReader, { oci, git }: RevisionLayer, signal: AbortSignal) {
-    if (git !== undefined) return this.#files.bytesOf(await this.#git.files(of, git, "./", signal));
-    if (oci === undefined) return new Map<string, Buffer>();
-    return this.#files.bytesOf(await this.#artifacts.files(of, oci, signal));
+  #fetch(of: SourceReader, layer: RevisionLayer, signal: AbortSignal) {
+    if (layer.git === undefined && layer.oci === undefined) return new Map<string, Buffer>();
+    return this.#pulled.files(of, layer, versionOf(layer), signal);
   }
 
   /** What the hub has shown that is not written down yet: a key that it read back opens files at the tip, if any are for it. */

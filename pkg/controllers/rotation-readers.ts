@@ -13,9 +13,7 @@ import {
   type Revision,
 } from "../rotation/index.ts";
 import { decryptFile, parseIdentities, SopsError, type Identity } from "../sops/index.ts";
-import { Artifacts, refOf } from "./artifacts.ts";
 import { pathFor } from "./content.ts";
-import { GitSources } from "./git-sources.ts";
 import { plantedName, type AgeGeneration } from "./identities.ts";
 import type {
   Actor,
@@ -25,15 +23,17 @@ import type {
   GitRepositories,
   HandsPort,
   Named,
-  Reader as SourceReader,
   Repositories,
   Secrets,
   WorkloadPort,
 } from "./ports.ts";
 import { Kept } from "./kept.ts";
+import type { PulledFiles } from "./pulled.ts";
 import type { Keyring, RotationFiles } from "./rotation-files.ts";
 
 type Sync = NonNullable<NonNullable<RevisionLayer["flux"]>["sync"]>;
+/** Where files are pulled from: what a layer and a cluster's own Flux have in common. */
+export type Origin = Pick<Sync, "oci" | "git">;
 type Files = ReadonlyMap<string, Buffer>;
 
 /** A connected cluster, as far as a rotation looks at it. */
@@ -99,14 +99,12 @@ type Seen =
 export class RotationReaders {
   readonly #options: ReadersOptions;
   readonly #files: RotationFiles;
-  readonly #artifacts: Artifacts;
-  readonly #git: GitSources;
+  readonly #pulled: PulledFiles;
 
-  constructor(options: ReadersOptions, files: RotationFiles) {
+  constructor(options: ReadersOptions, files: RotationFiles, pulled: PulledFiles) {
     this.#options = options;
     this.#files = files;
-    this.#artifacts = new Artifacts(options.secrets, options.repositories);
-    this.#git = new GitSources(options.secrets, options.gitRepositories);
+    this.#pulled = pulled;
   }
 
   /** One cluster as it is now. Throws what its sources throw. */
@@ -183,13 +181,13 @@ export class RotationReaders {
     const running = versionIn(applied);
     if (running !== undefined) uses.set(running, "running");
     const source = JSON.stringify([of, sync]);
-    uses.set(await shared.now.of(source, () => this.#versionOf(of, sync, signal)), "pinned");
+    uses.set(await shared.now.of(source, () => this.#pulled.versionOf(of, sync, signal)), "pinned");
     const audience = {
       own: generations.map(({ identity }) => identity.recipient),
       directories: [posix.join("/", path, "/").slice(1)],
     };
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(of, sync, name, signal).catch((error: unknown) => {
+      const files = await this.#pulled.files(of, sync, name, signal).catch((error: unknown) => {
         // What the source has no more, nobody goes back to.
         if (use === "kept" && isCapitanError(error)) return undefined;
         throw error;
@@ -211,30 +209,6 @@ export class RotationReaders {
         versions.push(...(flux?.sync === undefined ? [] : pinnedVersions(flux.sync)));
     }
     return versions;
-  }
-
-  /** What the cluster is told to pull now. */
-  async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
-    const [pinned] = pinnedVersions(sync);
-    if (pinned !== undefined) return pinned;
-    if (sync.git !== undefined) return (await this.#git.resolve(of, sync.git, signal)).commit;
-    const { ref, ...access } = sync.oci ?? { url: "" };
-    return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
-  }
-
-  async #fetch(
-    of: SourceReader,
-    { git, oci }: Sync,
-    version: string,
-    signal: AbortSignal,
-  ): Promise<Files> {
-    if (git !== undefined) {
-      const { ref: { branch } = {}, ...address } = git;
-      const at = { ...address, ref: branch === undefined ? {} : { branch }, commit: version };
-      return this.#files.bytesOf(await this.#git.files(of, at, "./", signal));
-    }
-    const source = { ...(oci ?? { url: "" }), digest: version };
-    return this.#files.bytesOf(await this.#artifacts.files(of, source, signal));
   }
 
   /** What the cluster has shown that is not written down yet. */
@@ -369,17 +343,18 @@ function canaryPath(pulled: readonly Pulled[], { tip, artifactPath }: Asked): st
   return isOwn || !isThere ? undefined : `${directory}/${canaryFile}`;
 }
 
-const pinnedVersions = ({ oci, git }: Sync): readonly string[] =>
+/** The digest or commit that a source names. */
+export const pinnedVersions = ({ oci, git }: Origin): readonly string[] =>
   [oci?.ref?.digest, git?.ref?.commit].filter((version) => version !== undefined);
 
 /** The digest or commit in what Flux calls a revision: `stable@sha256:…`, `main@sha1:…`. */
-function versionIn(applied: string | undefined): string | undefined {
+export function versionIn(applied: string | undefined): string | undefined {
   const digest = /(sha256:[a-f0-9]{64})$/.exec(applied ?? "")?.[1];
   return digest ?? /sha1:([a-f0-9]{40})$/.exec(applied ?? "")?.[1];
 }
 
 /** What people move so that clusters get another revision. */
-function sourceName({ oci, git }: Sync): string {
+export function sourceName({ oci, git }: Origin): string {
   if (git !== undefined) return [git.url, git.ref?.branch ?? []].flat().join(" ");
   if (oci === undefined) return "";
   const { url, ref, revision } = oci;

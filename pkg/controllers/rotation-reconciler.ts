@@ -37,6 +37,7 @@ import type {
 import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
 import { identitiesOf, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
+import { PulledFiles } from "./pulled.ts";
 import { RotationManager } from "./rotation-manager.ts";
 import {
   generationOf,
@@ -92,8 +93,9 @@ export class RotationReconciler {
 
   constructor(options: RotationOptions) {
     this.#options = options;
-    this.#readers = new RotationReaders(options, this.#files);
-    this.#manager = new RotationManager(options, this.#files);
+    const pulled = new PulledFiles(options);
+    this.#readers = new RotationReaders(options, this.#files, pulled);
+    this.#manager = new RotationManager(options, this.#files, pulled);
   }
 
   /** One look at the KeyRotation of this key (`namespace/name`), and what it leads to. */

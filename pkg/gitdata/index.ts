@@ -1,5 +1,5 @@
 /** What is said between us and a Git server: URLs, references, credentials, known hosts, packets, requests and answers. No I/O. */
-export { parseGitUrl, formatGitUrl, type GitLocation } from "./location.ts";
+export { parseGitUrl, formatGitUrl, isSameRepository, type GitLocation } from "./location.ts";
 export {
   pickRef,
   pinnedBy,

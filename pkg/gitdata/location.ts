@@ -58,6 +58,14 @@ export function formatGitUrl({ scheme, host, port, user, path }: GitLocation): s
   return `${scheme}://${at}${name}${port === ports[scheme] ? "" : `:${port}`}${path}`;
 }
 
+/** Whether two URLs are of the same repository; by HTTPS and by SSH it is the same one. */
+export function isSameRepository(one: GitLocation, other: GitLocation): boolean {
+  const isSameDoor = one.scheme !== other.scheme || one.port === other.port;
+  return isSameDoor && one.host === other.host && plainPath(one) === plainPath(other);
+}
+
+const plainPath = ({ path }: GitLocation) => path.replace(/\.git$/, "");
+
 function userOf(scheme: GitLocation["scheme"], user: string | undefined, url: string): string {
   if (scheme !== "ssh" && user !== undefined)
     throw refused(url, "a login in the URL is seen by everybody; put it into the Secret");

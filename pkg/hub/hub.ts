@@ -10,6 +10,9 @@ import {
   type FleetStatus,
   type KeyRotation,
   type KeyRotationStatus,
+  type Reporting,
+  type SecretRotation,
+  type SecretRotationStatus,
 } from "../api/index.ts";
 import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
@@ -50,6 +53,7 @@ const statusResources = {
   Fleet: hubResources.fleet,
   FleetMember: hubResources.fleetMember,
   KeyRotation: hubResources.keyRotation,
+  SecretRotation: hubResources.secretRotation,
 } as const;
 
 /** Reads from informers, or by quorum where a stale answer could do harm. Every write throws ApiError. */
@@ -121,6 +125,10 @@ export class Hub {
 
   keyRotation(name: Named): KeyRotation | undefined {
     return this.rotations.keyRotation(name);
+  }
+
+  secretRotation(name: Named): SecretRotation | undefined {
+    return this.rotations.secretRotation(name);
   }
 
   /** All Fleets. */
@@ -337,8 +345,8 @@ export class Hub {
 
   /** Writes the status when it differs. An object that went meanwhile is not an error. */
   async writeStatus(
-    object: Fleet | FleetMember | KeyRotation,
-    status: FleetStatus | FleetMemberStatus | KeyRotationStatus,
+    object: Reporting,
+    status: FleetStatus | FleetMemberStatus | KeyRotationStatus | SecretRotationStatus,
     signal: AbortSignal,
   ): Promise<boolean> {
     if (canonicalJson(object.status ?? {}) === canonicalJson(status)) return false;

@@ -1,20 +1,24 @@
-import { hubResources, type KeyRotation } from "../api/index.ts";
+import { hubResources, type KeyRotation, type SecretRotation } from "../api/index.ts";
 import { isConflict, type Informer, type KubeClient } from "../kube/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import type { Watch } from "./inputs.ts";
-import { isRotation } from "./shapes.ts";
+import { isRotation, isSecretRotation } from "./shapes.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 
 /** A rotation came, changed or went. */
 type Changed = (rotation: Named, gone: boolean) => void;
 
-export type RotationHandlers = { readonly rotationChanged: Changed };
+export type RotationHandlers = {
+  readonly rotationChanged: Changed;
+  readonly secretRotationChanged: Changed;
+};
 
-/** The rotations of keys, as they were last seen. */
+/** The rotations of keys and of values, as they were last seen. */
 export class Rotations {
   readonly #client: KubeClient;
   readonly #keys: Informer;
+  readonly #secrets: Informer;
 
   constructor(client: KubeClient, watch: Watch, handlers: RotationHandlers) {
     const named =
@@ -23,11 +27,12 @@ export class Rotations {
         changed({ namespace: metadata.namespace ?? "", name: metadata.name }, gone);
     this.#client = client;
     this.#keys = watch(hubResources.keyRotation, named(handlers.rotationChanged));
+    this.#secrets = watch(hubResources.secretRotation, named(handlers.secretRotationChanged));
   }
 
   /** Keeps the caches until the signal aborts. */
-  run(signal: AbortSignal): Promise<void> {
-    return this.#keys.run(signal);
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#keys.run(signal), this.#secrets.run(signal)]);
   }
 
   keyRotation({ namespace, name }: Named): KeyRotation | undefined {
@@ -35,9 +40,21 @@ export class Rotations {
     return found !== undefined && isRotation(found) ? (found as unknown as KeyRotation) : undefined;
   }
 
+  secretRotation({ namespace, name }: Named): SecretRotation | undefined {
+    const found = this.#secrets.get(namespace, name);
+    if (found === undefined || !isSecretRotation(found)) return undefined;
+    return found as unknown as SecretRotation;
+  }
+
   /** The rotations of keys that are not complete. */
   openKeyRotations(): readonly KeyRotation[] {
     const rotations = this.#keys.items().filter(isRotation) as unknown as KeyRotation[];
+    return rotations.filter(({ status }) => status?.completedTime === undefined);
+  }
+
+  /** The rotations of values that are not complete. */
+  openSecretRotations(): readonly SecretRotation[] {
+    const rotations = this.#secrets.items().filter(isSecretRotation) as unknown as SecretRotation[];
     return rotations.filter(({ status }) => status?.completedTime === undefined);
   }
 

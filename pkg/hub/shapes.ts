@@ -3,7 +3,7 @@ import type {
   FleetMember,
   FleetMemberSpec,
   FleetRevisionSpec,
-  KeyRotation,
+  Reporting,
 } from "../api/index.ts";
 import { isManagement, type ClusterFacts } from "../cluster/index.ts";
 import { memberLabels } from "../fleet/index.ts";
@@ -12,9 +12,9 @@ import { labels, type KubeObject } from "../object/index.ts";
 
 const apiVersion = "capitan.dev/v1alpha1";
 
-/** What is told about a Fleet, a member or a KeyRotation. */
+/** What is told about an object of the hub. */
 export type HubEvent = {
-  readonly regarding: Fleet | FleetMember | KeyRotation;
+  readonly regarding: Reporting;
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly action: string;
@@ -32,6 +32,12 @@ export function isFleet(object: KubeObject): boolean {
 export function isRotation(object: KubeObject): boolean {
   const spec = asMap(object["spec"]);
   return isJsonMap(spec["repository"]) && Array.isArray(spec["clusters"]);
+}
+
+/** Whether it says what every SecretRotation must say. */
+export function isSecretRotation(object: KubeObject): boolean {
+  const spec = asMap(object["spec"]);
+  return isJsonMap(spec["repository"]) && Array.isArray(spec["files"]);
 }
 
 /** Whether it says what every member must say. */

@@ -1,8 +1,8 @@
-import { group, type Fleet, type FleetMember, type KeyRotation } from "../api/index.ts";
+import { group, type Reporting } from "../api/index.ts";
 
 /** What happened, as it is recorded as a Kubernetes Event too. */
 export type Note = {
-  readonly regarding: Fleet | FleetMember | KeyRotation;
+  readonly regarding: Reporting;
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly note: string;
@@ -59,13 +59,13 @@ export function fluxEvent(
   };
 }
 
-function metadataOf(object: Fleet | FleetMember | KeyRotation): Readonly<Record<string, string>> {
+function metadataOf(object: Reporting): Readonly<Record<string, string>> {
   const { annotations = {} } = object.metadata;
   const copied = Object.entries(annotations).filter(([key]) => key.startsWith(eventPrefix));
   return { ...ourKeys(object), ...Object.fromEntries(copied) };
 }
 
-function ourKeys(object: Fleet | FleetMember | KeyRotation): Readonly<Record<string, string>> {
+function ourKeys(object: Reporting): Readonly<Record<string, string>> {
   if (object.kind === "Fleet") {
     const revision = object.status?.updateRevision;
     return revision === undefined ? {} : { [`${group}/revision`]: revision };
@@ -74,6 +74,7 @@ function ourKeys(object: Fleet | FleetMember | KeyRotation): Readonly<Record<str
     const commit = object.status?.lastCommit;
     return commit === undefined ? {} : { [`${group}/revision`]: commit };
   }
+  if (object.kind === "SecretRotation") return { [`${group}/revision`]: object.spec.commit };
   const { fleetRef, clusterRef, revision } = object.spec;
   return {
     [`${group}/revision`]: revision,

@@ -40,6 +40,10 @@ export const annotations = {
   recipient: "capitan.dev/recipient",
   /** On a Cluster: the name of the ClusterTemplate that it was made from, for people. */
   template: "capitan.dev/template",
+  /** On a workload: the Secrets for which it wants to restart, `secret/NAME[,secret/OTHER]`. */
+  restartOn: "capitan.dev/restart-on",
+  /** On the template of its pods: which state of each of these Secrets they were started for. */
+  restartedFor: "capitan.dev/restarted-for",
   requestedAt: "reconcile.fluxcd.io/requestedAt",
 } as const;
 

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { metricSpecs, type MetricName, type NameOf } from "./catalogue.ts";
 
-type Controller = "fleet" | "cluster" | "rotation";
+type Controller = "fleet" | "cluster" | "rotation" | "secretrotation";
 /** One value of a gauge. */
 export type Sample = {
   readonly name: MetricName;

@@ -24,6 +24,7 @@ import type { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
 import { problemOf } from "./problems.ts";
 import { Remover } from "./remover.ts";
+import { restartWorkload, workloadsIn } from "./restarts.ts";
 import { coreResources } from "./resources.ts";
 
 const width = 16;
@@ -196,6 +197,19 @@ export class Hands {
     const name = { namespace: "flux-system", name: "flux-system" };
     const found = await this.#client.get(kind, name, { signal });
     return asString(asMap(found?.["status"])["lastAppliedRevision"]);
+  }
+
+  /** The Deployments, StatefulSets and DaemonSets of a namespace. */
+  workloadsIn(namespace: string, signal: AbortSignal): Promise<readonly KubeObject[]> {
+    return workloadsIn(this.#client, namespace, signal);
+  }
+
+  /** Has the pods of a workload started anew; false when it is not there any more, or is another one. */
+  restart(
+    restart: { readonly workload: KubeObject; readonly value: string },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    return restartWorkload(this.#client, restart, signal);
   }
 }
 

@@ -50,7 +50,7 @@ test("before capitan install, check and get say so in one line", async () => {
   assert.equal(
     stable(checked.stdout),
     `✔ hub: Kubernetes v1.x
-✗ Capitan: missing or not established: fleets.capitan.dev, fleetrevisions.capitan.dev, fleetmembers.capitan.dev, keyrotations.capitan.dev, clustertemplates.capitan.dev, receivers.capitan.dev
+✗ Capitan: missing or not established: fleets.capitan.dev, fleetrevisions.capitan.dev, fleetmembers.capitan.dev, keyrotations.capitan.dev, secretrotations.capitan.dev, clustertemplates.capitan.dev, receivers.capitan.dev
   → Run capitan install.
 ✗ Cluster API: the hub does not serve cluster.x-k8s.io/v1beta2
   → Upgrade Cluster API on the management cluster to 1.11 or later.
@@ -107,7 +107,7 @@ test("check: no leader, a leader that has stopped, and all well", async () => {
   await apply(resources.crd, clusterCrd);
   await until(() => hub.list(resources.cluster), { deadlineMs: 30_000, what: "Clusters" });
   const basics = `✔ hub: Kubernetes v1.x
-✔ Capitan: 5 CRDs are established
+✔ Capitan: 7 CRDs are established
 ✔ Cluster API: cluster.x-k8s.io/v1beta2
 `;
   const remedy = "Look at the controller's pods: kubectl -n capitan-system get pods.";

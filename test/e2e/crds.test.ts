@@ -8,7 +8,15 @@ import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import { root } from "../../hack/lab/paths.ts";
-import { configMap, inline, namespace, resources, sharedHub, sharedLab } from "../harness/index.ts";
+import {
+  configMap,
+  deleteNow,
+  inline,
+  namespace,
+  resources,
+  sharedHub,
+  sharedLab,
+} from "../harness/index.ts";
 
 let hub: KubeClient;
 before(async () => {
@@ -265,6 +273,38 @@ test("a Fleet rotates keys at the age of an hour or more, with the controller's 
   });
 });
 
+test("a SecretRotation restarts workloads by default, holds digests only, and cannot be changed", async () => {
+  const rotation = (value: string): KubeObject => ({
+    apiVersion: "capitan.dev/v1alpha1",
+    kind: "SecretRotation",
+    metadata: { namespace, name: "crd-value" },
+    spec: {
+      repository: { url: "https://git.example/fleet" },
+      commit: "a".repeat(40),
+      clusters: ["nobody"],
+      files: [
+        {
+          path: "db.sops.yaml",
+          key: '["stringData"]["password"]',
+          value,
+          replaces: "b".repeat(64),
+          modified: "2026-01-02T03:04:05Z",
+        },
+      ],
+    },
+  });
+  const options = { manager: "test" };
+  await assert.rejects(hub.apply(resources.secretRotation, rotation("a password"), options), {
+    message: /files\[0\]\.value/,
+  });
+  const { object } = await hub.apply(resources.secretRotation, rotation("c".repeat(64)), options);
+  assert.equal(asMap(object["spec"])["restart"], true);
+  await assert.rejects(hub.apply(resources.secretRotation, rotation("d".repeat(64)), options), {
+    message: /immutable/,
+  });
+  await deleteNow(hub, resources.secretRotation, { namespace, name: "crd-value" });
+});
+
 test("kubectl get shows the columns that people need", async () => {
   const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
   const columns = async (plural: string) => {
@@ -275,6 +315,8 @@ test("kubectl get shows the columns that people need", async () => {
   };
   assert.deepEqual(await columns("fleets"), ["Name", "Ready", "Revision", "Status", "Age"]);
   assert.deepEqual(await columns("keyrotations"), ["Name", "Ready", "Clusters", "Status", "Age"]);
+  const sameColumns = await columns("secretrotations");
+  assert.deepEqual(sameColumns, ["Name", "Ready", "Clusters", "Status", "Age"]);
   assert.deepEqual(await columns("fleetmembers"), [
     "Name",
     "Cluster",

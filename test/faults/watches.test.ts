@@ -129,6 +129,7 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
       fleetChanged: none,
       clusterChanged: none,
       rotationChanged: none,
+      secretRotationChanged: none,
       memberChanged: none,
       failed: none,
       secretChanged: (_, of) => told.push(of?.name ?? ""),
