@@ -25,6 +25,7 @@ const stepMaxMs = 180_000;
 
 export async function showRotation(ground: Ground): Promise<Rotation> {
   await bringClusters(ground);
+  await prepareRotation(ground);
   const startedMs = performance.now();
   const rotation = await begin(ground);
   const ending = new AbortController();
@@ -42,19 +43,24 @@ export async function showRotation(ground: Ground): Promise<Rotation> {
   return { clusters, ms, tried: await prove(ground) };
 }
 
-/** Shows the plan, lets Capitan write to the repository, and asks for the rotation; gives its name. */
-async function begin({ lab, hub, remote, ci }: Ground): Promise<string> {
+const wish = ["rotate", "keys", "--selector", "env=dev", "--path", "./config"];
+
+/** Lets Capitan write to the repository, and shows the plan. */
+async function prepareRotation({ lab, hub, remote, ci }: Ground): Promise<void> {
   const metadata = { name: "git-write", namespace: labNamespace };
   const stringData = { username: "capitan", password: "the lab's server asks nobody" };
   const secret = { apiVersion: "v1", kind: "Secret", metadata, stringData };
   await hub.apply(resources.secret, secret, { manager: "capitan-demo" });
-  const what = ["rotate", "keys", "--selector", "env=dev", "--path", "./config"];
-  const args = [...what, "--repo", remote.url];
-  progress.action(`capitan ${what.join(" ")} --repo … --plan`);
-  print(await capitan(lab, [...args, "--plan"]));
+  progress.action(`capitan ${wish.join(" ")} --repo … --plan`);
+  print(await capitan(lab, [...wish, "--repo", remote.url, "--plan"]));
   await ci.next(["late", "fails"]);
-  progress.action(`capitan ${what.join(" ")} --repo … --reason compromise`);
-  const said = await capitan(lab, [...args, "--reason", "compromise", "--wait=false"]);
+}
+
+/** Asks for the rotation; gives its name. */
+async function begin({ lab, remote }: Ground): Promise<string> {
+  progress.action(`capitan ${wish.join(" ")} --repo … --reason compromise`);
+  const args = ["--repo", remote.url, "--reason", "compromise", "--wait=false"];
+  const said = await capitan(lab, [...wish, ...args]);
   print(said);
   return /KeyRotation \S+\/(\S+):/.exec(said)?.[1] ?? "";
 }

@@ -101,12 +101,8 @@ export async function serveArtifact(
       spec: { url: `https://example.com/${name}`, interval: "1h" },
     });
   const revision = `main@sha1:${digestOf(archive).slice(0, 40)}`;
-  await announce(client, source, {
-    archive,
-    server,
-    revision,
-    resource: fluxResources.gitRepository,
-  });
+  const resource = fluxResources.gitRepository;
+  await announce(client, source, { resource, archive, server, revision, generation: 1 });
   return server;
 }
 
@@ -129,26 +125,37 @@ type Announced = {
   readonly archive: Buffer;
   readonly server: Server;
   readonly revision: string;
+  /** Of the source. */
+  readonly generation: number;
 };
 
-/** Writes an artifact into the status of a source. */
+/** Writes an artifact into the status of a source, which is Ready then. */
 async function announce(
   client: KubeClient,
   source: Named,
-  { resource, archive, server, revision }: Announced,
+  { resource, archive, server, revision, generation }: Announced,
 ): Promise<void> {
   const { port } = server.address() as AddressInfo;
   const path = pathOf(source, archive);
+  const lastUpdateTime = new Date().toISOString().replace(/\.\d+/, "");
   const artifact = {
     url: `http://127.0.0.1:${port}/${path}`,
     path,
     digest: `sha256:${digestOf(archive)}`,
-    lastUpdateTime: new Date().toISOString(),
+    lastUpdateTime,
     revision,
     size: archive.length,
   };
-  const status = { status: { artifact } };
-  await client.mergePatch(resource, source, status, { subresource: "status" });
+  const ready = {
+    type: "Ready",
+    status: "True",
+    reason: "Succeeded",
+    message: `stored artifact for ${revision}`,
+    lastTransitionTime: lastUpdateTime,
+    observedGeneration: generation,
+  };
+  const status = { artifact, observedGeneration: generation, conditions: [ready] };
+  await client.mergePatch(resource, source, { status }, { subresource: "status" });
 }
 
 /** What the stand-in needs of a Git repository. */
@@ -246,14 +253,17 @@ export class FluxSource {
     const { resource, pinned, revisionOf, fetch } = following;
     const found = await client.get(resource, fluxSync);
     const version = pinned(asMap(asMap(found?.["spec"])["ref"]));
-    if (found === undefined || version === undefined || version === this.#served) return;
+    if (found === undefined || version === undefined) return;
+    const { generation = 1 } = found.metadata;
+    if (this.#served === `${version} ${generation}`) return;
     const files = await fetch(version, found);
     const archive = await archiveOf(
       Object.fromEntries([...files].map(([path, { content }]) => [path, content.toString()])),
     );
     this.#archives.set(`/${pathOf(fluxSync, archive)}`, archive);
     const revision = revisionOf(version);
-    await announce(client, fluxSync, { resource, archive, server: this.#server, revision });
-    this.#served = version;
+    const server = this.#server;
+    await announce(client, fluxSync, { resource, archive, server, revision, generation });
+    this.#served = `${version} ${generation}`;
   }
 }

@@ -64,6 +64,8 @@ export type Asked = {
   readonly artifactPath: string;
 };
 
+const lookMs = 5_000;
+
 /** What a member has its cluster's Flux pull. */
 type Pulled = {
   readonly member: FleetMember;
@@ -105,7 +107,7 @@ export class RotationReaders {
     const seen =
       pulled.length === 0
         ? undefined
-        : await look(workload?.as(pulled[0]?.as), signal).catch((error: unknown): Seen => {
+        : await look(workload?.as(pulled[0]?.as), soon(signal)).catch((error: unknown): Seen => {
             if (!isCapitanError(error)) throw error;
             return undefined;
           });
@@ -175,13 +177,11 @@ export class RotationReaders {
     uses.set(await this.#versionOf(asked, sync, signal), "pinned");
     const source = sourceName(sync);
     const revisions = [...uses].map(async ([name, use]): Promise<readonly Revision[]> => {
-      const files = await this.#fetch(asked, sync, name, signal).catch(
-        (error: unknown) => {
-          // What the source has no more, nobody goes back to.
-          if (use === "kept" && isCapitanError(error)) return undefined;
-          throw error;
-        },
-      );
+      const files = await this.#fetch(asked, sync, name, signal).catch((error: unknown) => {
+        // What the source has no more, nobody goes back to.
+        if (use === "kept" && isCapitanError(error)) return undefined;
+        throw error;
+      });
       if (files === undefined) return [];
       return [{ name, source, use, files: await this.#files.copies(files, own) }];
     });
@@ -204,8 +204,7 @@ export class RotationReaders {
   async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
     const [pinned] = pinnedVersions(sync);
     if (pinned !== undefined) return pinned;
-    if (sync.git !== undefined)
-      return (await this.#git.resolve(of, sync.git, signal)).commit;
+    if (sync.git !== undefined) return (await this.#git.resolve(of, sync.git, signal)).commit;
     const { ref, ...access } = sync.oci ?? { url: "" };
     return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
   }
@@ -228,7 +227,10 @@ export class RotationReaders {
   /** What the cluster has shown that is not written down yet. */
   async #shown(reader: Reader, { generations, tip }: Asked, seen: Seen): Promise<readonly Proof[]> {
     const { uid, proofs, planted = new Set(), revisions, canary } = reader;
-    const revision = revisions.find(({ use }) => use === "running") ?? revisions[0];
+    // What runs and is pinned is called pinned.
+    const [revision] = (["running", "pinned"] as const).flatMap((use) =>
+      revisions.filter((each) => each.use === use),
+    );
     const atMs = this.#options.clock.now().getTime();
     const held = generations.filter(
       ({ state, identity }) => state === "active" && planted.has(identity.recipient),
@@ -273,6 +275,9 @@ const usable = (generations: readonly AgeGeneration[]): ReadonlySet<string> =>
 
 const knownUid = (pulled: readonly Pulled[]): string | undefined =>
   pulled[0]?.member.status?.clusterID;
+
+/** A cluster that hangs is away; nobody else waits for it longer. */
+const soon = (signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(lookMs)]);
 
 async function look(
   workload: ReturnType<HeldWorkload["as"]> | undefined,
