@@ -8,6 +8,7 @@ import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
+import { repeatable } from "./repeatable.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
@@ -33,7 +34,7 @@ export const rotateKeys: CommandModule<object, Arguments> = {
   command: "keys",
   describe: "Give clusters new age keys, re-encrypt their files, and take the old keys away",
   builder: (y) =>
-    y
+    repeatable(y, "cluster")
       .options({
         ...hubOptions,
         ...waitOptions,

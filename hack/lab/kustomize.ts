@@ -207,6 +207,7 @@ export class FluxSource {
   readonly #stopping = new AbortController();
   readonly #server: Server;
   #served = "";
+  #said = "";
   #work: Promise<void> = Promise.resolve();
 
   private constructor() {
@@ -242,11 +243,15 @@ export class FluxSource {
   async #follow(client: KubeClient, following: Following): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       // A cluster may be away, a commit not there yet: the next look tells.
-      await this.#serve(client, following).catch((error: unknown) =>
-        console.error(`source of Flux: ${messageOf(error)}`),
-      );
+      await this.#serve(client, following).catch((error: unknown) => this.#say(messageOf(error)));
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
+  }
+
+  /** The same once. */
+  #say(what: string): void {
+    if (what !== this.#said) console.error(`source of Flux: ${what}`);
+    this.#said = what;
   }
 
   async #serve(client: KubeClient, following: Following): Promise<void> {

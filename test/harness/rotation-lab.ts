@@ -89,7 +89,7 @@ export class RotationLab {
     const server = await startGitHttp({ root: git.root });
     const made = new RotationLab({ lab, hub, git, server, dir });
     await startController(lab, { flags: ["--no-leader-election"] });
-    await made.secret("keys-manager", { "manager.agekey": made.manager.identity });
+    await made.secret("manager-key", { "manager.agekey": made.manager.identity });
     await made.secret("git-write", { username: "robot", password: "pass-word" });
     await pushFiles(`oci://${lab.registry}/keys/flux:${fluxVersion}`, {
       "gotk-components.yaml": (await fluxManifests()).text,
@@ -246,7 +246,7 @@ export class RotationLab {
   async rotate(clusters: readonly string[], ...more: readonly string[]): Promise<string> {
     const chosen = clusters.flatMap((name) => ["--cluster", name]);
     const repo = more.includes("--repo") ? [] : ["--repo", this.url];
-    const how = [...repo, "--manager", "keys-manager", "--wait=false", ...more];
+    const how = [...repo, "--wait=false", ...more];
     const { code, stdout, stderr } = await this.capitan(["rotate", "keys", ...chosen, ...how]);
     assert.equal(code, 0, stderr);
     return /KeyRotation fleet\/(\S+):/.exec(stdout)?.[1] ?? "";
