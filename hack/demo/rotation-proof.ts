@@ -90,7 +90,8 @@ async function newestRuns({ lab, hub, ci, remote }: Ground): Promise<void> {
   );
   const reference = parseReference(`oci://${lab.registry}/fleet-config:stable`);
   const registry = new RegistryClient(reference, {});
-  const digest = await registry.resolve("stable").finally(() => registry.close());
+  const digest = await registry.resolve("stable");
+  await registry.close();
   for (const cluster of rotated)
     await until(
       async () => (await appliedDigest(hub, cluster)) === digest,

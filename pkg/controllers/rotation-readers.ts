@@ -64,7 +64,7 @@ export type Asked = {
   readonly artifactPath: string;
 };
 
-const lookMs = 5_000;
+const lookMs = 3_000;
 
 /** What a member has its cluster's Flux pull. */
 type Pulled = {
