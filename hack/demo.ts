@@ -1,15 +1,18 @@
 // The demo, in acts. birth: a repository, a cluster that is a commit, and everything that follows from it.
 // fleet: what clusters run is put there, stays as declared, and differs from cluster to cluster.
-// usage: npm run demo -- [--act birth|fleet] [--keep] [--json]
+// rotation: every cluster gets a new key, and the old one opens nothing any more.
+// usage: npm run demo -- [--act birth|fleet|rotation]... [--keep] [--json]
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "../pkg/errors/index.ts";
 import type { KubeClient } from "../pkg/kube/index.ts";
-import { showBirth } from "./demo/birth.ts";
+import { prepare, showBirth, type Ground } from "./demo/birth.ts";
 import { showConfiguration, type Configuration } from "./demo/configuration.ts";
 import { showDrift } from "./demo/drift.ts";
 import { pushFlux } from "./demo/flux.ts";
 import { showInstall } from "./demo/install.ts";
+import { showRotation } from "./demo/rotation.ts";
+import { proofAdvice } from "./demo/rotation-proof.ts";
 import { printTable } from "./demo/table.ts";
 import { clientOf } from "./lab/apiserver.ts";
 import { startController } from "./lab/controller.ts";
@@ -20,8 +23,21 @@ import { progress } from "./lab/progress.ts";
 import type { LabFile } from "./lab/state.ts";
 
 /** In the order in which they are shown; each gives its part of the JSON result. */
-const acts = { birth, fleet };
+const acts = { birth, fleet, rotation };
 type Act = keyof typeof acts;
+
+/** What the acts share. */
+type Stage = {
+  readonly lab: LabFile;
+  readonly hub: KubeClient;
+  /** A Git server, CI and a bootstrapped fleet: made by the act that needs it first. */
+  readonly ground: () => Promise<Ground>;
+};
+
+function stageOf(lab: LabFile, hub: KubeClient): Stage {
+  let ground: Promise<Ground> | undefined;
+  return { lab, hub, ground: () => (ground ??= prepare(lab, hub)) };
+}
 
 async function demo(chosen: readonly Act[], how: { keep: boolean; json: boolean }): Promise<void> {
   const startedMs = performance.now();
@@ -40,9 +56,10 @@ async function demo(chosen: readonly Act[], how: { keep: boolean; json: boolean 
     );
     await pushFlux(lab);
     let result = {};
-    for (const act of chosen) result = { ...result, ...(await acts[act](lab, hub)) };
+    const stage = stageOf(lab, hub);
+    for (const act of chosen) result = { ...result, ...(await acts[act](stage)) };
     progress.done(`done after ${Math.round((performance.now() - startedMs) / 1000)} s`);
-    if (how.keep) advise(lab);
+    if (how.keep) advise(lab, chosen.includes("rotation") ? await proofAdvice(lab) : []);
     if (how.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   } finally {
     await hub.close();
@@ -50,8 +67,8 @@ async function demo(chosen: readonly Act[], how: { keep: boolean; json: boolean 
   }
 }
 
-async function birth(lab: LabFile, hub: KubeClient): Promise<object> {
-  const shown = await showBirth(lab, hub);
+async function birth({ ground }: Stage): Promise<object> {
+  const shown = await showBirth(await ground());
   const steps = Object.entries(shown.stepsMs);
   printTable(
     ["FROM THE COMMAND", "AFTER"],
@@ -60,7 +77,7 @@ async function birth(lab: LabFile, hub: KubeClient): Promise<object> {
   return { birth: shown };
 }
 
-async function fleet(lab: LabFile, hub: KubeClient): Promise<object> {
+async function fleet({ lab, hub }: Stage): Promise<object> {
   const clusters = await showInstall(lab, hub);
   const [first] = clusters;
   if (first === undefined) throw new Error("there is no cluster");
@@ -85,6 +102,41 @@ async function fleet(lab: LabFile, hub: KubeClient): Promise<object> {
   return { clusters, drift: { repairMs }, configuration };
 }
 
+async function rotation({ ground }: Stage): Promise<object> {
+  const { clusters, tried, ms } = await showRotation(await ground());
+  const isProven = ({ proof, generation }: (typeof clusters)[number]) =>
+    generation !== undefined && proof?.generation === generation;
+  printTable(
+    ["CLUSTER", "GENERATION", "PROVEN", "BY"],
+    clusters.map((one) => [
+      one.name,
+      String(one.generation ?? "-"),
+      isProven(one) ? "True" : "False",
+      `its Flux, at ${one.proof?.revision.slice(0, 19) ?? "-"}`,
+    ]),
+  );
+  printTable(
+    ["SOPS OVER", "FILES", "OPEN WITH AN OLD KEY", "OPEN WITH THE NEW"],
+    tried.map(({ where, files, oldKeyOpens, newKeyOpens }) => [
+      where,
+      String(files),
+      String(oldKeyOpens),
+      String(newKeyOpens),
+    ]),
+  );
+  const sum = (of: (one: (typeof tried)[number]) => number) =>
+    tried.reduce((total, one) => total + of(one), 0);
+  const result = {
+    clusters: clusters.length,
+    clustersProven: clusters.filter(isProven).length,
+    files: sum(({ files }) => files),
+    filesOldKeyOpens: sum(({ oldKeyOpens }) => oldKeyOpens),
+    filesNewKeyOpens: sum(({ newKeyOpens }) => newKeyOpens),
+    ms,
+  };
+  return { rotation: result };
+}
+
 function printConfiguration({ clusters, change }: Configuration): void {
   const written = `WRITTEN WHEN THE ${change.what.toUpperCase()} CHANGED`;
   printTable(
@@ -102,11 +154,12 @@ function printConfiguration({ clusters, change }: Configuration): void {
 const objects = (count: number) =>
   count === 0 ? "nothing" : `${count} object${count === 1 ? "" : "s"}`;
 
-function advise(lab: LabFile): void {
+function advise(lab: LabFile, more: readonly string[]): void {
   const lines = [
     `export KUBECONFIG=${lab.hubKubeconfig}`,
     "npm run --silent capitan -- get members",
     "npm run --silent capitan -- describe member CLUSTER",
+    ...more,
     "npm run lab -- down",
   ];
   process.stderr.write(
@@ -116,17 +169,18 @@ function advise(lab: LabFile): void {
 
 const { values } = parseArgs({
   options: {
-    act: { type: "string" },
+    act: { type: "string", multiple: true },
     keep: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
 const all = Object.keys(acts) as Act[];
-const chosen = all.filter((act) => values.act === undefined || values.act === act);
-if (chosen.length === 0) {
-  process.stderr.write(`✗ --act ${values.act ?? ""}: there are ${all.join(" and ")}\n`);
+const unknown = values.act?.find((act) => !(all as readonly string[]).includes(act));
+if (unknown !== undefined) {
+  process.stderr.write(`✗ --act ${unknown}: there are ${all.join(", ")}\n`);
   process.exit(1);
 }
+const chosen = all.filter((act) => values.act?.includes(act) ?? true);
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
     process.stderr.write("\nending the lab\n");

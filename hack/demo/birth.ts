@@ -43,8 +43,7 @@ export type Ground = {
   readonly clone: string;
 };
 
-export async function showBirth(lab: LabFile, hub: KubeClient): Promise<Birth> {
-  const ground = await prepare(lab, hub);
+export async function showBirth(ground: Ground): Promise<Birth> {
   const born = await create(ground);
   const upgradeMs = await upgrade(ground);
   const left = await remove(ground);

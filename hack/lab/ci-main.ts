@@ -1,5 +1,6 @@
 // The lab's CI system as a process: told of a push, it clones the commit and runs its ci/publish.sh.
-// It has no key and no kubeconfig, as a CI system should. usage: node ci-main.ts REPOSITORY REGISTRY PORT
+// It has no key and no kubeconfig, as a CI system should. Its next runs may be made to come late or to fail:
+// POST /next, /release, /retry. usage: node ci-main.ts REPOSITORY REGISTRY PORT
 import { execFile } from "node:child_process";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -8,13 +9,16 @@ import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { messageOf } from "../../pkg/errors/index.ts";
-import { asMap, asString } from "../../pkg/json/index.ts";
-import type { CiRun } from "./ci.ts";
+import { asList, asMap, asString } from "../../pkg/json/index.ts";
+import type { CiMishap, CiRun, CiState } from "./ci.ts";
 import { root } from "./paths.ts";
 
 const [, , repository = "", registry = "", port = "0"] = process.argv;
 const jobMaxMs = 120_000;
 const runs: CiRun[] = [];
+/** What happens to the next runs, in order; nothing by default. */
+const mishaps: CiMishap[] = [];
+let held: { readonly commit: string; readonly release: () => void } | undefined;
 let last: Promise<void> = Promise.resolve();
 
 /** The job, in a directory that goes with it. */
@@ -46,12 +50,24 @@ async function publish(commit: string): Promise<void> {
   }
 }
 
+/** Waits until it is let go, or throws. */
+async function befall(mishap: CiMishap | undefined, commit: string): Promise<void> {
+  if (mishap === "fails") throw new Error("the runner was lost");
+  if (mishap === "late") {
+    console.log(`${commit}: held`);
+    await new Promise<void>((release) => (held = { commit, release }));
+    held = undefined;
+  }
+}
+
 async function work(commit: string): Promise<void> {
   const startedMs = performance.now();
-  const failed = await publish(commit).then(
-    () => undefined,
-    (error: unknown) => messageOf(error),
-  );
+  const failed = await befall(mishaps.shift(), commit)
+    .then(() => publish(commit))
+    .then(
+      () => undefined,
+      (error: unknown) => messageOf(error),
+    );
   const ms = Math.round(performance.now() - startedMs);
   runs.push({ commit, ok: failed === undefined, ms });
   console.log(`${commit}: ${failed ?? "published"} after ${ms} ms`);
@@ -65,9 +81,23 @@ function told(body: unknown): void {
     last = last.then(() => work(commit));
 }
 
+const posts: Readonly<Record<string, (body: unknown) => void>> = {
+  "/": told,
+  "/next": (body) => {
+    mishaps.push(...asList(body).filter((word) => word === "late" || word === "fails"));
+  },
+  "/release": () => held?.release(),
+  /** The newest run that failed, once more. */
+  "/retry": () => {
+    const commit = runs.findLast(({ ok }) => !ok)?.commit;
+    if (commit !== undefined) last = last.then(() => work(commit));
+  },
+};
+
 async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  if (request.method === "POST") told(await json(request));
-  response.end(JSON.stringify(runs));
+  if (request.method === "POST") posts[request.url ?? ""]?.(await json(request));
+  const state: CiState = { runs, held: held?.commit };
+  response.end(JSON.stringify(state));
 }
 
 createServer((request, response) => {

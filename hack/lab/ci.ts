@@ -11,9 +11,23 @@ export type Ci = {
   readonly url: string;
   /** The commits that it has finished, in order, with how they ended. */
   readonly runs: () => Promise<readonly CiRun[]>;
+  /** The commit whose run waits to be let go. */
+  readonly held: () => Promise<string | undefined>;
+  /** What happens to the next runs, in order. Without this nothing does. */
+  readonly next: (mishaps: readonly CiMishap[]) => Promise<void>;
+  /** Lets the run go that waits. */
+  readonly release: () => Promise<void>;
+  /** Runs the commit again whose run failed last, as a person would who presses "retry". */
+  readonly retry: () => Promise<void>;
 };
 
 export type CiRun = { readonly commit: string; readonly ok: boolean; readonly ms: number };
+
+/** `late`: the run waits until it is let go. `fails`: it ends without having published. */
+export type CiMishap = "late" | "fails";
+
+/** What the process says of itself. */
+export type CiState = { readonly runs: readonly CiRun[]; readonly held: string | undefined };
 
 /** Starts a process that runs `ci/publish.sh` of each commit that it is told of, one after the other, in a fresh clone. */
 export async function startCi(lab: LabFile, repository: string): Promise<Ci> {
@@ -22,13 +36,24 @@ export async function startCi(lab: LabFile, repository: string): Promise<Ci> {
   const url = `http://127.0.0.1:${ports.ci}`;
   const args = [join(root, "hack", "lab", "ci-main.ts"), repository, registry, String(ports.ci)];
   await launch(dir, { name: "ci", command: process.execPath, args });
-  const runs = async () => (await (await fetch(`${url}/runs`)).json()) as readonly CiRun[];
+  const state = async () => (await (await fetch(url)).json()) as CiState;
+  const post = async (path: string, body: unknown = {}) => {
+    const reply = await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
+    if (!reply.ok) throw new Error(`CI: ${path}: HTTP ${reply.status}`);
+  };
   await until(
     async () => {
       await assertAlive(dir, "ci");
-      return runs();
+      return state();
     },
     { deadlineMs: 20_000, what: "the CI process" },
   );
-  return { url, runs };
+  return {
+    url,
+    runs: async () => (await state()).runs,
+    held: async () => (await state()).held,
+    next: (mishaps) => post("/next", mishaps),
+    release: () => post("/release"),
+    retry: () => post("/retry"),
+  };
 }

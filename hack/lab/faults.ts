@@ -36,6 +36,16 @@ export async function restartServer(lab: LabFile, server: string): Promise<void>
   await serverReady(lab.dir, server);
 }
 
+/** Makes an API server hang: its connections stay, and nobody answers on them, until `thawServer`. */
+export async function freezeServer(lab: LabFile, server: string): Promise<void> {
+  await signal(lab.dir, serverProcess(server), "SIGSTOP");
+}
+
+/** Lets an API server go on that hangs. */
+export async function thawServer(lab: LabFile, server: string): Promise<void> {
+  await signal(lab.dir, serverProcess(server), "SIGCONT");
+}
+
 /**
  * Compacts the etcd of an API server at its current revision, which it returns. A running server
  * still answers old watches from its memory; after `restartServer` they get 410.

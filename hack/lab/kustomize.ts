@@ -2,13 +2,20 @@
 import { createHash } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { packTar } from "modern-tar";
+import { messageOf } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import type { Resource } from "../../pkg/object/index.ts";
+import type { KubeObject, Resource } from "../../pkg/object/index.ts";
+import { parseReference } from "../../pkg/oci/index.ts";
+import { RegistryClient } from "../../pkg/registry/index.ts";
+import { serverDir } from "./apiserver.ts";
+import { root } from "./paths.ts";
 import { launch } from "./processes.ts";
 import type { Progress } from "./progress.ts";
+import type { LabFile } from "./state.ts";
 import { ensureTool } from "./tools.ts";
 
 const fluxResource = (group: string, kind: string, plural: string): Resource => ({
@@ -23,7 +30,13 @@ const fluxResource = (group: string, kind: string, plural: string): Resource => 
 export const fluxResources = {
   kustomization: fluxResource("kustomize", "Kustomization", "kustomizations"),
   gitRepository: fluxResource("source", "GitRepository", "gitrepositories"),
+  ociRepository: fluxResource("source", "OCIRepository", "ocirepositories"),
 } as const;
+
+type Named = { readonly namespace: string; readonly name: string };
+
+/** The source, and the Kustomization, by which a cluster's own Flux pulls what its Fleet says. */
+export const fluxSync: Named = { namespace: "flux-system", name: "flux-system" };
 
 type KustomizeOptions = {
   readonly progress: Progress;
@@ -55,7 +68,19 @@ export async function startKustomizeController(
   });
 }
 
-type Named = { readonly namespace: string; readonly name: string };
+/**
+ * Starts what there is here of a cluster's own Flux, once the cluster has its kinds: a real
+ * kustomize-controller, and a stand-in for the source-controller which follows OCIRepository flux-system.
+ * Recorded as `kustomize-controller-CLUSTER` and `source-CLUSTER`.
+ */
+export async function startFlux(lab: LabFile, cluster: string, progress: Progress): Promise<void> {
+  const kubeconfig = join(serverDir(lab.dir, cluster), "kubeconfig");
+  const name = `kustomize-controller-${cluster}`;
+  await startKustomizeController(lab.dir, kubeconfig, { progress, name });
+  const args = [join(root, "hack", "lab", "flux-source-main.ts"), kubeconfig];
+  await launch(lab.dir, { name: `source-${cluster}`, command: process.execPath, args });
+}
+
 type Files = Readonly<Record<string, string>>;
 
 /** What source-controller would do: serves one artifact and writes it into the status of a GitRepository, which is made when it is not there. */
@@ -75,7 +100,9 @@ export async function serveArtifact(
       metadata: { namespace, name },
       spec: { url: `https://example.com/${name}`, interval: "1h" },
     });
-  await announce(client, source, { archive, server, commit: undefined });
+  const revision = `main@sha1:${digestOf(archive).slice(0, 40)}`;
+  const resource = fluxResources.gitRepository;
+  await announce(client, source, { resource, archive, server, revision, generation: 1 });
   return server;
 }
 
@@ -87,29 +114,48 @@ async function archiveOf(files: Files): Promise<Buffer> {
   return gzipSync(await packTar(entries));
 }
 
-/** Writes an artifact into the status, under a commit or under a name made from its bytes. */
+const digestOf = (archive: Buffer) => createHash("sha256").update(archive).digest("hex");
+
+/** Where a server has an archive. */
+const pathOf = ({ name }: Named, archive: Buffer) =>
+  `${name}-${digestOf(archive).slice(0, 12)}.tar.gz`;
+
+type Announced = {
+  readonly resource: Resource;
+  readonly archive: Buffer;
+  readonly server: Server;
+  readonly revision: string;
+  /** Of the source. */
+  readonly generation: number;
+};
+
+/** Writes an artifact into the status of a source, which is Ready then. */
 async function announce(
   client: KubeClient,
   source: Named,
-  {
-    archive,
-    server,
-    commit,
-  }: { readonly archive: Buffer; readonly server: Server; readonly commit: string | undefined },
+  { resource, archive, server, revision, generation }: Announced,
 ): Promise<void> {
   const { port } = server.address() as AddressInfo;
-  const digest = `sha256:${createHash("sha256").update(archive).digest("hex")}`;
-  const path = `${source.name}-${digest.slice(7, 19)}.tar.gz`;
+  const path = pathOf(source, archive);
+  const lastUpdateTime = new Date().toISOString().replace(/\.\d+/, "");
   const artifact = {
     url: `http://127.0.0.1:${port}/${path}`,
     path,
-    digest,
-    lastUpdateTime: new Date().toISOString(),
-    revision: `main@sha1:${commit ?? digest.slice(7, 47)}`,
+    digest: `sha256:${digestOf(archive)}`,
+    lastUpdateTime,
+    revision,
     size: archive.length,
   };
-  const status = { status: { artifact } };
-  await client.mergePatch(fluxResources.gitRepository, source, status, { subresource: "status" });
+  const ready = {
+    type: "Ready",
+    status: "True",
+    reason: "Succeeded",
+    message: `stored artifact for ${revision}`,
+    lastTransitionTime: lastUpdateTime,
+    observedGeneration: generation,
+  };
+  const status = { artifact, observedGeneration: generation, conditions: [ready] };
+  await client.mergePatch(resource, source, { status }, { subresource: "status" });
 }
 
 /** What the stand-in needs of a Git repository. */
@@ -117,14 +163,51 @@ type Commits = {
   fetch(
     request: { readonly commit: string; readonly path: string; readonly ref: object },
     signal?: AbortSignal,
-  ): Promise<ReadonlyMap<string, { readonly content: Buffer }>>;
+  ): Promise<Fetched>;
+};
+type Fetched = ReadonlyMap<string, { readonly content: Buffer }>;
+
+/** How one kind of source is followed. */
+type Following = {
+  readonly resource: Resource;
+  /** What a source is pinned to. */
+  readonly pinned: (ref: ReturnType<typeof asMap>) => string | undefined;
+  /** What Flux calls that. */
+  readonly revisionOf: (version: string) => string;
+  readonly fetch: (version: string, source: KubeObject) => Promise<Fetched>;
 };
 
-/** Stands in for the source-controller of one cluster: serves the commit that its GitRepository flux-system names, and the next when it names another. */
+const ofGit = (commits: Commits): Following => ({
+  resource: fluxResources.gitRepository,
+  pinned: ({ commit }) => asString(commit),
+  revisionOf: (commit) => `main@sha1:${commit}`,
+  fetch: (commit) => commits.fetch({ commit, path: "./", ref: { branch: "main" } }),
+});
+
+const ofRegistry: Following = {
+  resource: fluxResources.ociRepository,
+  pinned: ({ digest }) => asString(digest),
+  revisionOf: (digest) => digest,
+  fetch: async (digest, source) => {
+    const { url, insecure } = asMap(source["spec"]);
+    const access = insecure === true ? { insecure } : {};
+    const registry = new RegistryClient(parseReference(asString(url) ?? ""), access);
+    const nothing = { get: () => Promise.resolve(undefined), put: () => Promise.resolve() };
+    try {
+      return await registry.pull(digest, nothing);
+    } finally {
+      await registry.close();
+    }
+  },
+};
+
+/** Stands in for the source-controller of one cluster: serves what its source flux-system is pinned to, and the next when that is another one. */
 export class FluxSource {
   readonly #archives = new Map<string, Buffer>();
   readonly #stopping = new AbortController();
   readonly #server: Server;
+  #served = "";
+  #said = "";
   #work: Promise<void> = Promise.resolve();
 
   private constructor() {
@@ -133,11 +216,21 @@ export class FluxSource {
     );
   }
 
-  static async start(client: KubeClient, commits: Commits): Promise<FluxSource> {
+  /** Follows a GitRepository. */
+  static start(client: KubeClient, commits: Commits): Promise<FluxSource> {
+    return FluxSource.#begin(client, ofGit(commits));
+  }
+
+  /** Follows an OCIRepository. */
+  static startOci(client: KubeClient): Promise<FluxSource> {
+    return FluxSource.#begin(client, ofRegistry);
+  }
+
+  static async #begin(client: KubeClient, following: Following): Promise<FluxSource> {
     const source = new FluxSource();
     source.#server.listen(0, "127.0.0.1");
     await new Promise((resolve) => source.#server.once("listening", resolve));
-    source.#work = source.#follow(client, commits);
+    source.#work = source.#follow(client, following);
     return source;
   }
 
@@ -147,23 +240,35 @@ export class FluxSource {
     this.#server.close();
   }
 
-  async #follow(client: KubeClient, commits: Commits): Promise<void> {
-    const source = { namespace: "flux-system", name: "flux-system" };
-    let served = "";
+  async #follow(client: KubeClient, following: Following): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      const found = await client.get(fluxResources.gitRepository, source);
-      const commit = asString(asMap(asMap(asMap(found)["spec"])["ref"])["commit"]);
-      if (commit !== undefined && commit !== served) {
-        const files = await commits.fetch({ commit, path: "./", ref: { branch: "main" } });
-        const archive = await archiveOf(
-          Object.fromEntries([...files].map(([path, { content }]) => [path, content.toString()])),
-        );
-        const digest = createHash("sha256").update(archive).digest("hex");
-        this.#archives.set(`/${source.name}-${digest.slice(0, 12)}.tar.gz`, archive);
-        await announce(client, source, { archive, server: this.#server, commit });
-        served = commit;
-      }
+      // A cluster may be away, a commit not there yet: the next look tells.
+      await this.#serve(client, following).catch((error: unknown) => this.#say(messageOf(error)));
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
+  }
+
+  /** The same once. */
+  #say(what: string): void {
+    if (what !== this.#said) console.error(`source of Flux: ${what}`);
+    this.#said = what;
+  }
+
+  async #serve(client: KubeClient, following: Following): Promise<void> {
+    const { resource, pinned, revisionOf, fetch } = following;
+    const found = await client.get(resource, fluxSync);
+    const version = pinned(asMap(asMap(found?.["spec"])["ref"]));
+    if (found === undefined || version === undefined) return;
+    const { generation = 1 } = found.metadata;
+    if (this.#served === `${version} ${generation}`) return;
+    const files = await fetch(version, found);
+    const archive = await archiveOf(
+      Object.fromEntries([...files].map(([path, { content }]) => [path, content.toString()])),
+    );
+    this.#archives.set(`/${pathOf(fluxSync, archive)}`, archive);
+    const revision = revisionOf(version);
+    const server = this.#server;
+    await announce(client, fluxSync, { resource, archive, server, revision, generation });
+    this.#served = `${version} ${generation}`;
   }
 }

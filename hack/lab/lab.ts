@@ -114,7 +114,7 @@ async function startHubServices(
 export async function stopLab(dir: string): Promise<void> {
   // First those who would start or write something, then API servers, then what they stand on.
   const order = [
-    /^(controller|receiver|ci|provider|stand-in|capi-|kube-controller-manager|kustomize-controller)/,
+    /^(controller|receiver|ci|provider|stand-in|source-|capi-|kube-controller-manager|kustomize-controller)/,
     /^(apiserver-|registry)/,
     /./,
   ];

@@ -67,6 +67,8 @@ export type Asked = {
   readonly shared: Shared;
 };
 
+const lookMs = 3_000;
+
 /** What is the same for many clusters and asked once in a look. */
 export type Shared = {
   /** Versions that a Fleet could go back to. */
@@ -115,7 +117,7 @@ export class RotationReaders {
     const pulled = await this.#pulledBy(cluster, signal);
     const workload = this.#options.connections.held(clusterKey(name));
     const [first] = pulled;
-    const seen = first === undefined ? undefined : await look(workload?.as(first.as), signal);
+    const seen = first === undefined ? undefined : await look(workload?.as(first.as), soon(signal));
     const revisions = await Promise.all(
       pulled.map((each) => this.#revisions(each, { asked, applied: seen?.applied }, signal)),
     );
@@ -214,7 +216,10 @@ export class RotationReaders {
   /** What the cluster has shown that is not written down yet. */
   async #shown(reader: Reader, { generations, tip }: Asked, seen: Seen): Promise<readonly Proof[]> {
     const { uid, proofs, planted = new Set(), revisions, canary } = reader;
-    const revision = revisions.find(({ use }) => use === "running") ?? revisions[0];
+    // What runs and is pinned is called pinned.
+    const [revision] = (["running", "pinned"] as const).flatMap((use) =>
+      revisions.filter((each) => each.use === use),
+    );
     const atMs = this.#options.clock.now().getTime();
     const held = generations.filter(
       ({ state, identity }) => state === "active" && planted.has(identity.recipient),
@@ -265,6 +270,9 @@ export const usable = (generations: readonly AgeGeneration[]): ReadonlySet<strin
 
 const knownUid = (pulled: Pulled | undefined): string | undefined =>
   pulled?.member.status?.clusterID;
+
+/** A cluster that hangs is away; nobody else waits for it longer. */
+const soon = (signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(lookMs)]);
 
 async function look(
   workload: ReturnType<HeldWorkload["as"]> | undefined,

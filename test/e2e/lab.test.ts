@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import { clientOf } from "../../hack/lab/apiserver.ts";
 import { assembled, fluxManifests } from "../../hack/flux-manifests.ts";
 import { root } from "../../hack/lab/paths.ts";
@@ -95,7 +96,8 @@ test("down ends what an up that was killed left behind", async () => {
 });
 
 test("the demo ends with both clusters Ready and whole", async () => {
-  const { code, stdout, stderr } = await script("demo.ts", ["--json"], join(dir, "c"));
+  const acts = ["--act", "birth", "--act", "fleet"];
+  const { code, stdout, stderr } = await script("demo.ts", [...acts, "--json"], join(dir, "c"));
   assert.equal(code, 0, stderr);
   const { clusters } = JSON.parse(lastLine(stdout)) as {
     clusters: {
@@ -115,6 +117,44 @@ test("the demo ends with both clusters Ready and whole", async () => {
   );
   for (const { objects, installMs } of clusters) assert.ok(objects >= 33 && installMs > 0);
 });
+
+/** Runs a line that the demo says to try. */
+const tried = (line: string) =>
+  new Promise<number>((resolve) => {
+    spawn("sh", ["-c", line], { stdio: "ignore" }).once("close", (code) => resolve(code ?? -1));
+  });
+
+test(
+  "the demo's rotation ends with every file opening with the new key, and none with an old one",
+  // About a minute and a half on two idle cores.
+  { timeout: 480_000 },
+  async (t) => {
+    const labDir = join(dir, "d");
+    t.after(() => script("lab/main.ts", ["down"], labDir));
+    const args = ["--act", "rotation", "--keep", "--json"];
+    const { code, stdout, stderr } = await script("demo.ts", args, labDir);
+    assert.equal(code, 0, stderr);
+    const { rotation } = JSON.parse(lastLine(stdout)) as { rotation: Record<string, number> };
+    const { files = 0, ms = 0, ...rest } = rotation;
+    const wanted = { clusters: 3, clustersProven: 3, filesOldKeyOpens: 0, filesNewKeyOpens: files };
+    assert.deepEqual(rest, wanted);
+    // Four of each cluster in the clone and in three artifacts, and those of the manager.
+    assert.ok(files > 48 && ms > 0, `${files} files after ${ms} ms`);
+    for (const said of ["AwaitingPublish: move oci://", "ClusterAway: dev-us-1", "presses retry"])
+      assert.ok(stderr.includes(said), said);
+    const lines = stderr.split("\n").filter((line) => line.includes("SOPS_AGE_KEY_FILE="));
+    assert.deepEqual(await Promise.all(lines.map(tried)), [128, 0]);
+    const { stdout: modes } = await promisify(execFile)("find", [
+      join(labDir, "rotation", "keys"),
+      "-type",
+      "f",
+      "-not",
+      "-perm",
+      "600",
+    ]);
+    assert.equal(modes, "");
+  },
+);
 
 test("Flux's manifests assembled from its modules are what flux install writes", async () => {
   const built = new Map(

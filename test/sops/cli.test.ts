@@ -147,6 +147,26 @@ test("without a key CI sees what is in plaintext, what was forged clumsily, and 
   }
 });
 
+test("without a key CI lets the canary of a rotation pass, which is for one of its rule alone, and nothing else", async () => {
+  const cluster = generateIdentity(randomBytes).recipient;
+  await writeFile(file(".sops.yaml"), rules().replaceAll(recipient, `${recipient},${cluster}`));
+  const cases = [
+    ["capitan-canary.sops.yaml", cluster, 0],
+    ["capitan-canary.sops.yaml", generateIdentity(randomBytes).recipient, 1],
+    ["one.sops.yaml", cluster, 1],
+  ] as const;
+  for (const [name, only, code] of cases) {
+    await rm(file("a"), { recursive: true, force: true });
+    await mkdir(file("a"));
+    await writeFile(file(`a/${name}`), secret);
+    const how = ["--encrypted-regex", "^stringData$", "-i"];
+    await capitan(["secrets", "encrypt", "--age", only, ...how, file(`a/${name}`)]);
+    const ran = await capitan(["secrets", "verify", "--without-key", file("a")]);
+    assert.equal(ran.code, code, `${name}: ${ran.stdout}${ran.stderr}`);
+    if (code === 1) assert.match(ran.stdout, /SopsConfigInvalid: its recipients/);
+  }
+});
+
 test("exit codes are those of sops, and no message has a value or a key", async () => {
   await tree();
   await capitan(["secrets", "encrypt", "-i", file("a")]);
