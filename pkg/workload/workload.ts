@@ -53,7 +53,7 @@ export class Workload {
     this.#health = new HealthWatch(client, onHealthChange, { random });
     this.#onNews = onDrift;
     const watch = new HealthWatch(client, onHealthChange, { random, metadataOnly: true });
-    this.#tenantHealth = new TenantHealth(watch, this.kinds, this.#mirror);
+    this.#tenantHealth = new TenantHealth(client, watch, this.kinds, this.#mirror);
     const troubled = () => {
       this.#isCurrent = false;
       onTrouble();
