@@ -182,14 +182,13 @@ async function look(
 async function perform(
   next: Exclude<Step, { kind: "rest" }>,
   facts: Facts,
-  { session, plan, options }: Pass,
+  pass: Pass,
 ): Promise<Facts> {
-  const { workload } = session;
+  if (isLook(next)) return see(next, facts, pass);
+  const { session, plan, options } = pass;
   const { signal } = options;
-  const hands = workload.as(plan.as);
+  const hands = session.workload.as(plan.as);
   switch (next.kind) {
-    case "inspect":
-      return learnInspected(facts, await hands.inspect(next.objects, signal));
     case "store":
       if (next.sequence > facts.sequence) await options.remember(next.sequence);
       await store(session, plan, next, options);
@@ -198,16 +197,35 @@ async function perform(
       const asked = questionsAbout(next.objects, facts, session.attempts);
       return learnApplied(facts, next.objects, await hands.apply(next.objects, asked, signal));
     }
+    case "release":
+      return learnRemoved(facts, await hands.release(next.entries, signal));
+    case "delete":
+      return removeOrAsk(next.entries, facts, pass);
+    case "disarm":
+      return learnDisarmed(facts, await hands.disarmFlux(signal));
+  }
+}
+
+const looks = ["inspect", "seek", "establish", "look"] as const;
+/** A request that changes nothing. */
+type Look = Step & { readonly kind: (typeof looks)[number] };
+const isLook = (next: Step): next is Look => looks.some((kind) => kind === next.kind);
+
+async function see(
+  next: Look,
+  facts: Facts,
+  { session: { workload }, plan, options: { signal } }: Pass,
+): Promise<Facts> {
+  const hands = workload.as(plan.as);
+  switch (next.kind) {
+    case "inspect":
+      return learnInspected(facts, await hands.inspect(next.objects, signal));
+    case "seek":
+      return learnInspected(facts, await workload.seek(next.keys, signal));
     case "establish":
       return learnEstablished(facts, await workload.establish(next.keys, signal));
     case "look":
       return learnHealth(facts, await hands.look(liveObjects(next.keys, facts), signal));
-    case "release":
-      return learnRemoved(facts, await hands.release(next.entries, signal));
-    case "delete":
-      return removeOrAsk(next.entries, facts, { session, plan, options });
-    case "disarm":
-      return learnDisarmed(facts, await hands.disarmFlux(signal));
   }
 }
 

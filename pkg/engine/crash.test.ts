@@ -242,6 +242,11 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
           next.objects.map(({ key }) => [key, { exists: world.objects.has(key), ours: false }]),
         ),
       );
+    case "seek":
+      return learnInspected(
+        facts,
+        new Map(next.keys.map((key) => [key, { exists: world.objects.has(key), ours: false }])),
+      );
     case "store":
       if (next.sequence > facts.sequence) world.remembered.set(owner, next.sequence);
       world.batch([next], () => {

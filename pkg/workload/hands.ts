@@ -216,7 +216,8 @@ const isDenied = (error: unknown) =>
 const mustTry = ({ mode }: DesiredObject, live: KubeObject | undefined) =>
   mode === "Always" || (mode === "IfNotPresent" && live === undefined);
 
-function inspectionOf(object: KubeObject | undefined): Inspection {
+/** What is there where nothing of this Fleet was applied yet. */
+export function inspectionOf(object: KubeObject | undefined): Inspection {
   if (object === undefined) return { exists: false, ours: false };
   const managedBy = managedElsewhere(object.metadata);
   return { exists: true, ours: ownershipOf(object.metadata) !== "", managedBy };
