@@ -134,9 +134,11 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
   const { workload } = session;
   const ledger = session.ledger ?? (await workload.inventory.read(signal));
   session.ledger = ledgerOf(ledger, workload.clusterId);
-  const isLost = session.ledger.header === undefined;
-  const searched = isLost && (plan.knownObjects > 0 || plan.remembered !== undefined);
-  const unlisted = light ? new Map<string, Problem>() : await look(session, plan, searched, signal);
+  const searched = mustSearch(plan, session.ledger);
+  const isRemembered = light && !searched;
+  const unlisted = isRemembered
+    ? new Map<string, Problem>()
+    : await look(session, plan, searched, signal);
   const nowMs = clock.monotonicMs();
   const { member, revision } = plan;
   const facts = startFacts({
@@ -157,6 +159,15 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
     held: session.held.get(member) ?? new Map(),
   });
   return { ...facts, prunesMany: options.prunesMany };
+}
+
+/**
+ * Whether the list of this member's objects was lost, so that they must be searched for: the inventory is
+ * gone, or another member has begun a new one since, which does not know of this one.
+ */
+function mustSearch({ owner, knownObjects, remembered }: MemberPlan, { header }: Ledger): boolean {
+  if (header === undefined) return knownObjects > 0 || remembered !== undefined;
+  return !header.pins.has(owner) && knownObjects > 0;
 }
 
 /** A whole look tries again what was refused; a light one does not. */
