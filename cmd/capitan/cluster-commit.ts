@@ -50,14 +50,23 @@ export type OpenRepository = {
 export async function openRepository(args: CommitArguments): Promise<OpenRepository> {
   const repository = await fleetRepository(args);
   progress(`reading ${repository.url}`);
-  return { repository, files: textsIn(await repository.tip()) };
+  return { repository, files: await filesNow(repository) };
 }
 
-/** Shows a change and makes it: where the arguments say. Undefined when nothing was committed. */
+/** The YAML files as the remote has them now. */
+export async function filesNow(
+  repository: FleetRepository,
+  signal?: AbortSignal,
+): Promise<RepositoryFiles> {
+  return textsIn(await repository.tip(signal));
+}
+
+/** Shows a change and makes it: where the arguments say, until `signal` gives it up. Undefined when nothing was committed. */
 export async function commit(
   { repository, files }: OpenRepository,
   args: CommitArguments,
   plan: Plan,
+  signal?: AbortSignal,
 ): Promise<Pushed | undefined> {
   const planned = await plan(files);
   if (planned === undefined) return undefined;
@@ -69,7 +78,7 @@ export async function commit(
     return undefined;
   }
   progress(`committing to branch ${repository.branch}`);
-  return repository.publish(async (tip) => proposed(await plan(textsIn(tip))));
+  return repository.publish(async (tip) => proposed(await plan(textsIn(tip))), signal);
 }
 
 function proposed(planned: PlannedCommit | undefined): Proposal | undefined {
