@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { publicPart, unifiedDiff, type FileChange } from "../../pkg/clustertemplate/index.ts";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
@@ -122,17 +122,42 @@ export function said(
   return clean(`✔ ${what}: commit ${commit.slice(0, 12)} on ${branch}\n  → ${next}\n${behind}`);
 }
 
-/** New files are never written over others. Throws FileInvalid. */
+/**
+ * What is there already and is not what the change began from stays as it is: all is looked at before
+ * the first file is written. Throws FileInvalid.
+ */
 async function writeOut(directory: string, changes: readonly FileChange[]): Promise<void> {
+  const files = changes.flatMap(({ path, before, after }) =>
+    after === undefined ? [] : [{ file: join(directory, path), before, after }],
+  );
+  for (const { file, before, after } of files) {
+    const found = await textIn(file);
+    const isExpected = found === undefined || found === before || found === after;
+    if (!isExpected) throw new CapitanError("FileInvalid", inTheWay(file, before));
+  }
   try {
-    for (const { path, before, after } of changes) {
-      if (after === undefined) continue;
-      const file = join(directory, path);
+    for (const { file, after } of files) {
       await mkdir(dirname(file), { recursive: true });
-      await writeFile(file, after, { flag: before === undefined ? "wx" : "w" });
+      await writeFile(file, after);
       process.stdout.write(`${file}\n`);
     }
   } catch (error) {
     throw new CapitanError("FileInvalid", messageOf(error), { cause: error });
   }
+}
+
+function inTheWay(file: string, before: string | undefined): string {
+  const what =
+    before === undefined || before === ""
+      ? "is there already"
+      : "is not as in the fleet repository";
+  return `${file} ${what}, and would be written over; commit and push it, or move it away, and say it again: nothing was written`;
+}
+
+/** Undefined when there is no such file. */
+function textIn(file: string): Promise<string | undefined> {
+  return readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw new CapitanError("FileInvalid", messageOf(error), { cause: error });
+  });
 }
