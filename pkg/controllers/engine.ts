@@ -134,7 +134,7 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
   const { workload } = session;
   const ledger = session.ledger ?? (await workload.inventory.read(signal));
   session.ledger = ledgerOf(ledger, workload.clusterId);
-  const searched = mustSearch(plan, session.ledger);
+  const searched = mustSearch(plan, session.ledger, session.withdrawn);
   const isRemembered = light && !searched;
   const unlisted = isRemembered
     ? new Map<string, Problem>()
@@ -163,11 +163,16 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
 
 /**
  * Whether the list of this member's objects was lost, so that they must be searched for: the inventory is
- * gone, or another member has begun a new one since, which does not know of this one.
+ * gone, or another member has begun a new one since, which does not know of this one. Who has withdrawn
+ * has lost nothing, even if the hub's cache does not say so yet.
  */
-function mustSearch({ owner, knownObjects, remembered }: MemberPlan, { header }: Ledger): boolean {
+function mustSearch(
+  { owner, knownObjects, remembered }: MemberPlan,
+  { header }: Ledger,
+  withdrawn: ReadonlySet<string>,
+): boolean {
   if (header === undefined) return knownObjects > 0 || remembered !== undefined;
-  return !header.pins.has(owner) && knownObjects > 0;
+  return !header.pins.has(owner) && knownObjects > 0 && !withdrawn.has(owner);
 }
 
 /** A whole look tries again what was refused; a light one does not. */
@@ -265,6 +270,8 @@ async function store(
   session.ledger = undefined;
   const isComplete = await workload.inventory.storeSoon(written, signal);
   session.ledger = written;
+  if (pins.has(plan.owner)) session.withdrawn.delete(plan.owner);
+  else session.withdrawn.add(plan.owner);
   session.storeAtMs = isComplete ? undefined : (storeAtMs ?? clock.monotonicMs() + lateMaxMs);
 }
 

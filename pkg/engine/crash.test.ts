@@ -217,7 +217,6 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     held: new Map(),
     removalWaits: undefined,
     triesFirst: false,
-    knownObjects: 0,
     searched: false,
     leavesBehind: () => false,
     claims: new Map(claims),
