@@ -127,18 +127,19 @@ export function said(
  * the first file is written. Throws FileInvalid.
  */
 async function writeOut(directory: string, changes: readonly FileChange[]): Promise<void> {
-  const files = changes.flatMap(({ path, before, after }) =>
-    after === undefined ? [] : [{ file: join(directory, path), before, after }],
-  );
-  for (const { file, before, after } of files) {
+  const files: { readonly file: string; readonly after: string; readonly isNew: boolean }[] = [];
+  for (const { path, before, after } of changes) {
+    if (after === undefined) continue;
+    const file = join(directory, path);
     const found = await textIn(file);
     const isExpected = found === undefined || found === before || found === after;
     if (!isExpected) throw new CapitanError("FileInvalid", inTheWay(file, before));
+    files.push({ file, after, isNew: found === undefined });
   }
   try {
-    for (const { file, after } of files) {
+    for (const { file, after, isNew } of files) {
       await mkdir(dirname(file), { recursive: true });
-      await writeFile(file, after);
+      await writeFile(file, after, { flag: isNew ? "wx" : "w" });
       process.stdout.write(`${file}\n`);
     }
   } catch (error) {

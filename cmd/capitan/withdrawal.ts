@@ -3,9 +3,10 @@ import { clusterResource } from "../../pkg/capi/index.ts";
 import type { Cluster } from "../../pkg/clustertemplate/index.ts";
 import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import type { KubeClient } from "../../pkg/kube/index.ts";
+import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
 import { approvalAskedFor } from "./approve.ts";
+import { HubUnreachable } from "./hub.ts";
 import { membersNamed } from "./member.ts";
 import { progress } from "./progress.ts";
 import { waitFor } from "./wait.ts";
@@ -161,6 +162,8 @@ function patienceAfter(interrupted: AbortSignal): {
 function saying(error: unknown, more: string): Error {
   const message = `${messageOf(error)}; ${more}`;
   const options = { cause: error };
+  const isHubGone = error instanceof ApiError && error.status === 0;
+  if (isHubGone) return new HubUnreachable(error.code, message, options);
   return isCapitanError(error)
     ? new CapitanError(error.code, message, options)
     : new Error(message, options);
