@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { publicPart, unifiedDiff, type FileChange } from "../../pkg/clustertemplate/index.ts";
 import { CapitanError, messageOf } from "../../pkg/errors/index.ts";
@@ -50,14 +50,23 @@ export type OpenRepository = {
 export async function openRepository(args: CommitArguments): Promise<OpenRepository> {
   const repository = await fleetRepository(args);
   progress(`reading ${repository.url}`);
-  return { repository, files: textsIn(await repository.tip()) };
+  return { repository, files: await filesNow(repository) };
 }
 
-/** Shows a change and makes it: where the arguments say. Undefined when nothing was committed. */
+/** The YAML files as the remote has them now. */
+export async function filesNow(
+  repository: FleetRepository,
+  signal?: AbortSignal,
+): Promise<RepositoryFiles> {
+  return textsIn(await repository.tip(signal));
+}
+
+/** Shows a change and makes it: where the arguments say, until `signal` gives it up. Undefined when nothing was committed. */
 export async function commit(
   { repository, files }: OpenRepository,
   args: CommitArguments,
   plan: Plan,
+  signal?: AbortSignal,
 ): Promise<Pushed | undefined> {
   const planned = await plan(files);
   if (planned === undefined) return undefined;
@@ -69,7 +78,7 @@ export async function commit(
     return undefined;
   }
   progress(`committing to branch ${repository.branch}`);
-  return repository.publish(async (tip) => proposed(await plan(textsIn(tip))));
+  return repository.publish(async (tip) => proposed(await plan(textsIn(tip))), signal);
 }
 
 function proposed(planned: PlannedCommit | undefined): Proposal | undefined {
@@ -113,17 +122,43 @@ export function said(
   return clean(`✔ ${what}: commit ${commit.slice(0, 12)} on ${branch}\n  → ${next}\n${behind}`);
 }
 
-/** New files are never written over others. Throws FileInvalid. */
+/**
+ * What is there already and is not what the change began from stays as it is: all is looked at before
+ * the first file is written. Throws FileInvalid.
+ */
 async function writeOut(directory: string, changes: readonly FileChange[]): Promise<void> {
+  const files: { readonly file: string; readonly after: string; readonly isNew: boolean }[] = [];
+  for (const { path, before, after } of changes) {
+    if (after === undefined) continue;
+    const file = join(directory, path);
+    const found = await textIn(file);
+    const isExpected = found === undefined || found === before || found === after;
+    if (!isExpected) throw new CapitanError("FileInvalid", inTheWay(file, before));
+    files.push({ file, after, isNew: found === undefined });
+  }
   try {
-    for (const { path, before, after } of changes) {
-      if (after === undefined) continue;
-      const file = join(directory, path);
+    for (const { file, after, isNew } of files) {
       await mkdir(dirname(file), { recursive: true });
-      await writeFile(file, after, { flag: before === undefined ? "wx" : "w" });
+      await writeFile(file, after, { flag: isNew ? "wx" : "w" });
       process.stdout.write(`${file}\n`);
     }
   } catch (error) {
     throw new CapitanError("FileInvalid", messageOf(error), { cause: error });
   }
+}
+
+function inTheWay(file: string, before: string | undefined): string {
+  const what =
+    before === undefined || before === ""
+      ? "is there already"
+      : "is not as in the fleet repository";
+  return `${file} ${what}, and would be written over; commit and push it, or move it away, and say it again: nothing was written`;
+}
+
+/** Undefined when there is no such file. */
+function textIn(file: string): Promise<string | undefined> {
+  return readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw new CapitanError("FileInvalid", messageOf(error), { cause: error });
+  });
 }

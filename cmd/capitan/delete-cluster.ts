@@ -16,6 +16,7 @@ import { confirmed } from "./ask.ts";
 import {
   commit,
   commitOptions,
+  filesNow,
   openRepository,
   said,
   type CommitArguments,
@@ -85,13 +86,18 @@ async function remove(hub: KubeClient, args: Arguments): Promise<void> {
   process.stderr.write(clean(`In the repository:\n${files.map(fileText).join("")}`));
   if (args["dry-run"]) return void (await commit(open, args, plan));
   await refuseUnlessMeant(args);
-  const push = async () => {
-    const pushed = await commit(open, args, plan);
+  const push = async (signal?: AbortSignal) => {
+    const pushed = await commit(open, args, plan, signal);
     if (pushed === undefined) return;
     process.stdout.write(said(`cluster ${cluster.name} is to go`, pushed, open.repository));
   };
   if (!args.withdraw) return push();
-  await withdrawn(hub, cluster, durationMs(args.timeout), push);
+  const leaving = changes.filter(({ after }) => after === undefined);
+  const isPushed = async (signal: AbortSignal) => {
+    const now = await filesNow(open.repository, signal);
+    return leaving.every(({ path }) => !now.has(path));
+  };
+  await withdrawn(hub, cluster, durationMs(args.timeout), { push, isPushed });
 }
 
 function planFor(

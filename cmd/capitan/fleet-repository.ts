@@ -44,6 +44,18 @@ export type Pushed = Published & {
   readonly clone?: Forwarded | undefined;
 };
 
+type How = {
+  /** The branch that another one begins at. */
+  readonly from?: string;
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** No longer than a repository may take, and until somebody gives it up. */
+function inTime(signal: AbortSignal | undefined): AbortSignal {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  return signal === undefined ? timeout : AbortSignal.any([timeout, signal]);
+}
+
 /** A repository as the person at the terminal sees it: with their credentials, their name, their clone. */
 class OwnRepository {
   readonly url: string;
@@ -66,8 +78,8 @@ class OwnRepository {
   }
 
   /** The tip of a branch; of `from` where there is no such branch. */
-  tip(branch: string, from?: string): Promise<Tip | undefined> {
-    const signal = AbortSignal.timeout(timeoutMs);
+  tip(branch: string, { from, signal: given }: How = {}): Promise<Tip | undefined> {
+    const signal = inTime(given);
     return this.#login.using(async () => {
       const tip = await this.#git.tip(branch, signal);
       return tip ?? (from === undefined ? undefined : this.#git.tip(from, signal));
@@ -78,14 +90,15 @@ class OwnRepository {
    * One commit by the person, pushed; then the clone that we are in is brought forward, if that loses
    * nothing. Undefined when there was nothing to change. Throws as `GitRepository.publish`.
    */
-  async publish(branch: string, propose: Propose, from?: string): Promise<Pushed | undefined> {
+  async publish(
+    branch: string,
+    propose: Propose,
+    { from, signal }: How = {},
+  ): Promise<Pushed | undefined> {
     const author = await personOf(this.#args);
     const sign = await signerOf(this.#args);
     const published = await this.#login.using(() =>
-      this.#git.publish(
-        { branch, from, propose, author, sign, now: new Date() },
-        AbortSignal.timeout(timeoutMs),
-      ),
+      this.#git.publish({ branch, from, propose, author, sign, now: new Date() }, inTime(signal)),
     );
     if (published === undefined) return undefined;
     const env = loginEnvironment(this.url, this.#login);
@@ -129,8 +142,8 @@ export type FleetRepository = {
   readonly settings: RepositorySettings;
   /** Where its commits go. */
   readonly branch: string;
-  tip(): Promise<Tip | undefined>;
-  publish(propose: Propose): Promise<Pushed | undefined>;
+  tip(signal?: AbortSignal): Promise<Tip | undefined>;
+  publish(propose: Propose, signal?: AbortSignal): Promise<Pushed | undefined>;
 };
 
 /** What a repository is that has no `.capitan.yaml` yet. */
@@ -157,8 +170,9 @@ export async function fleetRepository(
     location: repository.location,
     settings,
     branch,
-    tip: () => repository.tip(branch, settings.branch),
-    publish: (propose) => repository.publish(branch, propose, settings.branch),
+    tip: (signal) => repository.tip(branch, { from: settings.branch, signal }),
+    publish: (propose, signal) =>
+      repository.publish(branch, propose, { from: settings.branch, signal }),
   };
 }
 

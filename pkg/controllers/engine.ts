@@ -134,9 +134,11 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
   const { workload } = session;
   const ledger = session.ledger ?? (await workload.inventory.read(signal));
   session.ledger = ledgerOf(ledger, workload.clusterId);
-  const isLost = session.ledger.header === undefined;
-  const searched = isLost && (plan.knownObjects > 0 || plan.remembered !== undefined);
-  const unlisted = light ? new Map<string, Problem>() : await look(session, plan, searched, signal);
+  const searched = mustSearch(plan, session.ledger, session.withdrawn);
+  const isRemembered = light && !searched;
+  const unlisted = isRemembered
+    ? new Map<string, Problem>()
+    : await look(session, plan, searched, signal);
   const nowMs = clock.monotonicMs();
   const { member, revision } = plan;
   const facts = startFacts({
@@ -157,6 +159,20 @@ async function readFacts(session: Session, plan: MemberPlan, options: PassOption
     held: session.held.get(member) ?? new Map(),
   });
   return { ...facts, prunesMany: options.prunesMany };
+}
+
+/**
+ * Whether the list of this member's objects was lost, so that they must be searched for: the inventory is
+ * gone, or another member has begun a new one since, which does not know of this one. Who has withdrawn
+ * has lost nothing, even if the hub's cache does not say so yet.
+ */
+function mustSearch(
+  { owner, knownObjects, remembered }: MemberPlan,
+  { header }: Ledger,
+  withdrawn: ReadonlySet<string>,
+): boolean {
+  if (header === undefined) return knownObjects > 0 || remembered !== undefined;
+  return !header.pins.has(owner) && knownObjects > 0 && !withdrawn.has(owner);
 }
 
 /** A whole look tries again what was refused; a light one does not. */
@@ -182,14 +198,13 @@ async function look(
 async function perform(
   next: Exclude<Step, { kind: "rest" }>,
   facts: Facts,
-  { session, plan, options }: Pass,
+  pass: Pass,
 ): Promise<Facts> {
-  const { workload } = session;
+  if (isLook(next)) return see(next, facts, pass);
+  const { session, plan, options } = pass;
   const { signal } = options;
-  const hands = workload.as(plan.as);
+  const hands = session.workload.as(plan.as);
   switch (next.kind) {
-    case "inspect":
-      return learnInspected(facts, await hands.inspect(next.objects, signal));
     case "store":
       if (next.sequence > facts.sequence) await options.remember(next.sequence);
       await store(session, plan, next, options);
@@ -198,16 +213,35 @@ async function perform(
       const asked = questionsAbout(next.objects, facts, session.attempts);
       return learnApplied(facts, next.objects, await hands.apply(next.objects, asked, signal));
     }
+    case "release":
+      return learnRemoved(facts, await hands.release(next.entries, signal));
+    case "delete":
+      return removeOrAsk(next.entries, facts, pass);
+    case "disarm":
+      return learnDisarmed(facts, await hands.disarmFlux(signal));
+  }
+}
+
+const looks = ["inspect", "seek", "establish", "look"] as const;
+/** A request that changes nothing. */
+type Look = Step & { readonly kind: (typeof looks)[number] };
+const isLook = (next: Step): next is Look => looks.some((kind) => kind === next.kind);
+
+async function see(
+  next: Look,
+  facts: Facts,
+  { session: { workload }, plan, options: { signal } }: Pass,
+): Promise<Facts> {
+  const hands = workload.as(plan.as);
+  switch (next.kind) {
+    case "inspect":
+      return learnInspected(facts, await hands.inspect(next.objects, signal));
+    case "seek":
+      return learnInspected(facts, await workload.seek(next.keys, signal));
     case "establish":
       return learnEstablished(facts, await workload.establish(next.keys, signal));
     case "look":
       return learnHealth(facts, await hands.look(liveObjects(next.keys, facts), signal));
-    case "release":
-      return learnRemoved(facts, await hands.release(next.entries, signal));
-    case "delete":
-      return removeOrAsk(next.entries, facts, { session, plan, options });
-    case "disarm":
-      return learnDisarmed(facts, await hands.disarmFlux(signal));
   }
 }
 
@@ -236,6 +270,8 @@ async function store(
   session.ledger = undefined;
   const isComplete = await workload.inventory.storeSoon(written, signal);
   session.ledger = written;
+  if (pins.has(plan.owner)) session.withdrawn.delete(plan.owner);
+  else session.withdrawn.add(plan.owner);
   session.storeAtMs = isComplete ? undefined : (storeAtMs ?? clock.monotonicMs() + lateMaxMs);
 }
 

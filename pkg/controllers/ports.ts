@@ -203,6 +203,8 @@ export type WorkloadPort = {
   ): Promise<{ readonly unlisted: ReadonlyMap<string, Problem> }>;
   retain(kinds: readonly Kind[]): void;
   live(): ReadonlyMap<string, Live>;
+  /** Whether these objects are there now, whoever made them: not from memory. */
+  seek(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, Inspection>>;
   establish(keys: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, boolean>>;
   stopLooking(): void;
 };

@@ -32,6 +32,8 @@ export class Session {
   readonly held = new Map<string, ReadonlyMap<string, string>>();
   /** By member: repairs that its status does not tell yet. */
   readonly unreported = new Map<string, Unreported>();
+  /** Owners whose list was taken out of the inventory from here, since nothing of theirs is left. */
+  readonly withdrawn = new Set<string>();
   /** By object: who took a field of it again and again. */
   thieves: ReadonlyMap<string, Thief> = new Map();
   /** The inventory as it was last read or written, as long as nobody else can have written it. */

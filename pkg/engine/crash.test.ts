@@ -217,7 +217,6 @@ function factsOf(world: World, { owner, layers }: Member, members: readonly Memb
     held: new Map(),
     removalWaits: undefined,
     triesFirst: false,
-    knownObjects: 0,
     searched: false,
     leavesBehind: () => false,
     claims: new Map(claims),
@@ -241,6 +240,11 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
         new Map(
           next.objects.map(({ key }) => [key, { exists: world.objects.has(key), ours: false }]),
         ),
+      );
+    case "seek":
+      return learnInspected(
+        facts,
+        new Map(next.keys.map((key) => [key, { exists: world.objects.has(key), ours: false }])),
       );
     case "store":
       if (next.sequence > facts.sequence) world.remembered.set(owner, next.sequence);

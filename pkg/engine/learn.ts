@@ -25,7 +25,7 @@ export type ApplyReply =
 /** What became of one object that was to be removed or released. `held`: still there, and why. */
 export type RemovalReply = "gone" | { readonly held: string } | { readonly problem: Problem };
 
-/** It was seen what is there where we have never applied. */
+/** It was seen what is there where this Fleet has never applied. */
 export function learnInspected(facts: Facts, found: ReadonlyMap<string, Inspection>): Facts {
   return { ...facts, inspected: new Map([...facts.inspected, ...found]) };
 }

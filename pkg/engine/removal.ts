@@ -10,7 +10,7 @@ import { nameOf, stageOf } from "../object/index.ts";
 import { isApprovedInFiles } from "./approved.ts";
 import type { LayerVerdict } from "./layers.ts";
 import { disarmKey } from "./learn.ts";
-import { clusterOfIdentity, isNeeded, whySpared } from "./spared.ts";
+import { clusterOfIdentity, isInUse, isReleased, unseenClusters, whySpared } from "./spared.ts";
 import type { Facts, LayerPlan, Problem, Step } from "./step.ts";
 
 export type Removal = { readonly next?: Step | undefined; readonly problem?: Problem | undefined };
@@ -30,6 +30,8 @@ export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Remo
   if (facts.removalWaits !== undefined) {
     return { problem: { code: "RemovalBlocked", message: facts.removalWaits } };
   }
+  const unseen = unseenClusters(leftovers, facts);
+  if (unseen.length > 0) return { next: { kind: "seek", keys: unseen } };
   const spared = leftovers.map((entry) => whySpared(entry, leftovers, facts));
   const removal = removeAll(
     leftovers.filter((_, i) => spared[i] === undefined),
@@ -43,7 +45,9 @@ export function planRemoval(facts: Facts, layers: readonly LayerVerdict[]): Remo
 function removeAll(leftovers: readonly Entry[], facts: Facts): Removal {
   const stays = new Set(leftovers.filter((entry) => isReleased(entry, facts)).map((e) => e.key));
   // The identity of a Cluster that is left alone may be the last copy: it is let go before the Cluster.
-  const identities = leftovers.filter((entry) => stays.has(clusterOfIdentity(entry) ?? ""));
+  const identities = leftovers.filter(
+    (entry) => stays.has(clusterOfIdentity(entry) ?? "") || isInUse(entry, leftovers, facts),
+  );
   const released = leftovers.filter((e) => stays.has(e.key) || identities.includes(e));
   const deleted = leftovers.filter((entry) => !released.includes(entry));
   const asked = askApproval(deleted, facts);
@@ -93,17 +97,6 @@ function askApproval(deleted: readonly Entry[], facts: Facts): Removal | undefin
   const approved = given.map((entry) => ({ ...entry, approved: true }));
   const inventory = withEntries(facts.inventory, approved);
   return { next: { kind: "store", inventory, sequence: facts.sequence } };
-}
-
-/** Whether an object stays in the cluster, without our mark. */
-function isReleased(entry: Entry, facts: Facts): boolean {
-  const { live, layers, withdraws } = facts;
-  const isLeft = entry.policy === "Orphan" && !withdraws;
-  if (isLeft || entry.created === false || isNeeded(entry, facts)) return true;
-  // Only what is to be ignored is left over although a layer names it.
-  if (layers.some((layer) => layer.objects.some((o) => o.key === entry.key))) return true;
-  // Whether we created it was never learned: judge by the object.
-  return entry.created === undefined && live.get(entry.key)?.createdByUs === false;
 }
 
 const isTried = ({ key }: Entry, { held, problems }: Facts) => held.has(key) || problems.has(key);

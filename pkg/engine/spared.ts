@@ -16,8 +16,19 @@ const ownRights = /^capitan-controller(-|$)/;
 /** The Secret of a cluster's age identity: the cluster and the generation. */
 const identityName = /^(.+)-age-[1-9][0-9]*$/;
 
+/** Whether an object stays in the cluster, without our mark. */
+export function isReleased(entry: Entry, facts: Facts): boolean {
+  const { live, layers, withdraws } = facts;
+  const isLeft = entry.policy === "Orphan" && !withdraws;
+  if (isLeft || entry.created === false || isNeeded(entry, facts)) return true;
+  // Only what is to be ignored is left over although a layer names it.
+  if (layers.some((layer) => layer.objects.some((o) => o.key === entry.key))) return true;
+  // Whether we created it was never learned: judge by the object.
+  return entry.created === undefined && live.get(entry.key)?.createdByUs === false;
+}
+
 /** What a cluster, or Capitan, cannot be without: it stays, without our mark. */
-export function isNeeded(entry: Entry, { self, layers }: Facts): boolean {
+function isNeeded(entry: Entry, { self, layers }: Facts): boolean {
   const { group, kind, namespace, name } = idOfEntry(entry);
   if (group === "" && kind === "Namespace") return keptNamespaces.has(name);
   if (kind === "CustomResourceDefinition" && name.endsWith(".capitan.dev")) return true;
@@ -37,14 +48,31 @@ export function whySpared(
   leftovers: readonly Entry[],
   facts: Facts,
 ): string | undefined {
+  // A Fleet that is deleted itself is not held up: what may not go is let go.
+  if (facts.layers.length === 0) return undefined;
   const name = nameOf(idOfEntry(entry));
-  if (entry.key === facts.self && facts.layers.length > 0)
+  if (entry.key === facts.self)
     return `${name} is the Fleet that delivers here, and is never removed by what it delivers: put it back into the layers, or delete it by hand`;
-  const cluster = clusterOfIdentity(entry);
-  if (cluster === undefined || !facts.inventory.has(cluster)) return undefined;
-  const isLeaving = leftovers.some(({ key }) => key === cluster);
-  if (isLeaving || entry.approved === true || isApprovedInFiles(entry, facts)) return undefined;
+  if (!isInUse(entry, leftovers, facts)) return undefined;
   return `${name} is an age identity of a Cluster that stays: it goes with the Cluster, or when a RemovalApproval names it`;
+}
+
+/** Whether this is the age identity of a Cluster that stays, whoever made that, and would be deleted although nobody has agreed to it. */
+export function isInUse(entry: Entry, leftovers: readonly Entry[], facts: Facts): boolean {
+  const cluster = clusterOfIdentity(entry);
+  if (cluster === undefined || leftovers.some(({ key }) => key === cluster)) return false;
+  if (isReleased(entry, facts)) return false;
+  const isThere = facts.inventory.has(cluster) || facts.inspected.get(cluster)?.exists === true;
+  return isThere && entry.approved !== true && !isApprovedInFiles(entry, facts);
+}
+
+/** The Clusters whose age identities are to go and of which this pass has not seen yet whether they are there. */
+export function unseenClusters(
+  leftovers: readonly Entry[],
+  { inventory, inspected }: Facts,
+): readonly string[] {
+  const clusters = new Set(leftovers.flatMap((entry) => clusterOfIdentity(entry) ?? []));
+  return [...clusters].filter((key) => !inventory.has(key) && !inspected.has(key));
 }
 
 /** The key of the Cluster whose age identity this is, by its name. */

@@ -67,7 +67,6 @@ function start(more: Partial<Start>, entries: readonly Entry[] = [entry]) {
     claims: new Map(),
     removalWaits: undefined,
     triesFirst: false,
-    knownObjects: 0,
     leavesBehind: () => false,
     remembered: 1,
     refused: new Map(),

@@ -45,9 +45,7 @@ export type Start = Pick<
   readonly refused: ReadonlyMap<string, Refusal>;
   /** Objects whose deletion something held when they were last looked at, with what that was. */
   readonly held: ReadonlyMap<string, string>;
-  /** How many objects the hub remembers to be there. */
-  readonly knownObjects: number;
-  /** Whether the inventory was lost, so that all kinds were searched for our label. */
+  /** Whether the list of this owner's objects was lost, so that all kinds were searched for our label. */
   readonly searched: boolean;
 };
 
@@ -94,16 +92,6 @@ export function startFacts(start: Start): Facts {
   };
 }
 
-/**
- * Whether the list of this owner's objects is not there. One that is there is complete: an object that
- * it does not name was marked by somebody else.
- */
-function isLost({ searched, owner, knownObjects }: Start, header: Header | undefined): boolean {
-  if (searched || header === undefined) return true;
-  // Another member has begun a new list since; this one has withdrawn, if it knows of no object.
-  return !header.pins.has(owner) && knownObjects > 0;
-}
-
 /** Nothing remembered: the hub is new here and takes over. Less remembered than found: it is the old one. */
 function refuseAnotherHub({ remembered, cluster }: Start, sequence: number | undefined): void {
   if (remembered === undefined || sequence === undefined || remembered >= sequence) return;
@@ -126,10 +114,12 @@ function cannotSearch(unlisted: ReadonlyMap<string, Problem>): CapitanError {
 }
 
 /**
- * Objects with our label and with fields of ours, after the inventory was deleted. A copy that somebody made with our label has no fields of ours, and is not ours.
+ * Objects with our label and with fields of ours, after the list of them was lost. One that is there is
+ * complete: an object that it does not name was marked by somebody else. A copy that somebody made with
+ * our label has no fields of ours, and is not ours.
  */
 function withStrays(inventory: Inventory, start: Start, header: Header | undefined): Inventory {
-  if (!isLost(start, header)) return inventory;
+  if (!start.searched && header !== undefined) return inventory;
   const { live, owner, leavesBehind } = start;
   const strays: Entry[] = [];
   for (const [key, { own, owner: label, uid, createdByUs, deleting }] of live) {

@@ -485,7 +485,26 @@ test("an age identity stays as long as its Cluster, unless it is named itself", 
   assert.match(going(onHub([stays, hubEntry(bornIdentity)])), spared);
   const named = hubEntry(bornIdentity, { approved: true });
   assert.equal(going(onHub([stays, named])), `delete ${bornIdentity}`);
-  assert.equal(going(onHub([hubEntry(bornIdentity)])), `delete ${bornIdentity}`);
+});
+
+test("whether a Cluster that no layer brought is there is looked at before its age identity goes", () => {
+  const looked = step(onHub([hubEntry(bornIdentity)]));
+  assert.deepEqual(looked, { kind: "seek", keys: [bornCluster] });
+  const seen = (exists: boolean) => ({
+    inspected: new Map([[bornCluster, { exists, ours: false }]]),
+  });
+  assert.equal(going(onHub([hubEntry(bornIdentity)], seen(false))), `delete ${bornIdentity}`);
+  const spared = /^RemovalBlocked: Secret\/n\/c-age-1 is an age identity of a Cluster that stays/;
+  assert.match(going(onHub([hubEntry(bornIdentity)], seen(true))), spared);
+  const named = { ...seen(true), ...approving(bornIdentity) };
+  assert.equal(going(onHub([hubEntry(bornIdentity)], named)), "store");
+  const left = hubEntry(bornIdentity, { policy: "Orphan" });
+  assert.equal(going(onHub([left], seen(true))), `release ${bornIdentity}`);
+});
+
+test("with the Fleet itself no age identity of a Cluster that stays is deleted: it is let go", () => {
+  const seen = { inspected: new Map([[bornCluster, { exists: true, ours: false }]]) };
+  assert.equal(going(facts([], seen, [hubEntry(bornIdentity)])), `release ${bornIdentity}`);
 });
 
 test("with a Cluster that is left alone its identity is let go, and before it", () => {

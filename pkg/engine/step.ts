@@ -75,7 +75,7 @@ export type Facts = {
   readonly live: ReadonlyMap<string, Live>;
   /** Whether what changes is tried out before: the Fleet acts as a user who may not do everything. */
   readonly triesFirst: boolean;
-  /** What was found where we have never applied. */
+  /** What was found where this Fleet has never applied. */
   readonly inspected: ReadonlyMap<string, Inspection>;
   /** What failed in this pass, by object. */
   readonly problems: ReadonlyMap<string, Problem>;
@@ -105,6 +105,8 @@ export type Facts = {
 /** The next request, or what there is to say when there is none. */
 export type Step =
   | { readonly kind: "inspect"; readonly objects: readonly DesiredObject[] }
+  /** Whether these objects are there, whoever made them: what is to go depends on that. */
+  | { readonly kind: "seek"; readonly keys: readonly string[] }
   | {
       readonly kind: "store";
       /** Objects are handed to another member, which should look then. */

@@ -39,7 +39,8 @@ export const templateCodes = {
   },
   LayersLeft: {
     retry: "backoff",
-    meaning: "The layers were not taken off a cluster before the deadline. Nothing was committed.",
+    meaning:
+      "The layers were not taken off a cluster before the deadline, or somebody interrupted. Nothing was committed.",
     remedy:
       "Look at what is left with: capitan describe member. Try again with a longer --timeout, or without --withdraw: what runs in the cluster then ends with it.",
   },

@@ -65,7 +65,7 @@ export function apiErrorOf(
   const reason = asString(parsed["reason"]) ?? "";
   const details = asMap(parsed["details"]);
   const causes = asList(details["causes"]).map((c) => asString(asMap(c)["reason"]) ?? "");
-  const denial = status === 403 ? denialOf(asked, said(parsed)) : undefined;
+  const denial = status === 403 ? denialOf(asked, asString(parsed["message"]) ?? "") : undefined;
   const about = aboutOf(asked, said(parsed), denial?.message);
   const retryAfterMs = retryAfterOf(retryAfter, asNumber(details["retryAfterSeconds"]));
   const detail = [`HTTP ${status} ${reason}`.trimEnd(), about].filter((part) => part !== "");
@@ -73,7 +73,7 @@ export function apiErrorOf(
     status,
     reason,
     causes,
-    code: causes.includes("NamespaceTerminating") ? undefined : denial?.code,
+    code: denial?.code,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
 }
@@ -83,13 +83,20 @@ function aboutOf({ path }: Asked, text: string, denial: string | undefined): str
   return denial ?? "(message withheld: it may quote the Secret)";
 }
 
-/** Which of the two lacks a right when a user is impersonated: who asks, or who is asked for. */
+/** How an API server says that its authorizer refused, or that nobody gives away what they do not have. */
+const rightMissing =
+  /User "[^"]*" cannot [a-z]+ (resource|path) "|is attempting to grant RBAC permissions not currently held/;
+
+/**
+ * Which of the two lacks a right when a user is impersonated: who asks, or who is asked for. None does
+ * when the request was let through and refused by admission: a quota, a policy, a webhook.
+ */
 function denialOf(
   { method, as }: Asked,
-  said: string,
+  message: string,
 ): { readonly code: Code; readonly message: string } | undefined {
-  if (as === undefined) return undefined;
-  if (said.includes("cannot impersonate resource"))
+  if (as === undefined || !rightMissing.test(message)) return undefined;
+  if (message.includes("cannot impersonate resource"))
     return { code: "ImpersonationRefused", message: `the controller may not act as ${as}` };
   return { code: "AccessDenied", message: `${as} may not ${method} it` };
 }

@@ -93,11 +93,36 @@ test("a refusal says who lacks the right, and of a Secret nothing else", () => {
     return apiErrorOf({ method: "PATCH", path, as }, 403, { body, retryAfter: undefined });
   };
   const user = "system:serviceaccount:team-a:deployer";
-  const secret = refused("/api/v1/namespaces/a/secrets/x", "policy: hunter2", user);
+  const [secrets, maps] = ["/api/v1/namespaces/a/secrets/x", "/api/v1/namespaces/a/configmaps/x"];
+  const right = (kind: string) =>
+    `${kind} "x" is forbidden: User "${user}" cannot patch resource "${kind}" in API group "" in the namespace "a": hunter2`;
+  const secret = refused(secrets, right("secrets"), user);
   assert.equal(secret.code, "AccessDenied");
   assert.match(secret.message, /HTTP 403 Forbidden: system:\S+ may not PATCH it$/);
-  assert.equal(refused("/api/v1/namespaces/a/configmaps/x", "no", user).code, "AccessDenied");
-  assert.equal(refused("/api/v1/namespaces/a/configmaps/x", "no").code, "ApplyFailed");
+  assert.equal(refused(maps, right("configmaps"), user).code, "AccessDenied");
+  assert.equal(refused(maps, right("configmaps")).code, "ApplyFailed");
+  const grant = `roles.rbac.authorization.k8s.io "x" is forbidden: user "${user}" (groups=["${"g".repeat(400)}"]) is attempting to grant RBAC permissions not currently held:`;
+  assert.equal(refused("/apis/rbac.authorization.k8s.io/v1/x", grant, user).code, "AccessDenied");
   const impersonation = 'User "c" cannot impersonate resource "serviceaccounts"';
   assert.equal(refused("/api/v1/secrets/x", impersonation, user).code, "ImpersonationRefused");
+});
+
+test("what admission refuses is no missing right, and of a Secret it is not repeated", () => {
+  const user = "system:serviceaccount:team-a:deployer";
+  const refused = (path: string, message: string) => {
+    const body = JSON.stringify({ kind: "Status", reason: "Forbidden", message });
+    return apiErrorOf({ method: "PATCH", path, as: user }, 403, { body, retryAfter: undefined });
+  };
+  for (const why of [
+    'configmaps "x" is forbidden: exceeded quota: few, requested: count/configmaps=1, used: 3, limited: 3',
+    'pods "x" is forbidden: violates PodSecurity "restricted:latest": host namespaces',
+    'admission webhook "w.example" denied the request: you cannot do that',
+  ]) {
+    const error = refused("/api/v1/namespaces/a/configmaps/x", why);
+    assert.equal(error.code, "ApplyFailed");
+    assert.ok(error.message.endsWith(why), error.message);
+    const secret = refused("/api/v1/namespaces/a/secrets/x", why);
+    assert.equal(secret.code, "ApplyFailed");
+    assert.match(secret.message, /: \(message withheld: it may quote the Secret\)$/);
+  }
 });

@@ -22,7 +22,7 @@ import {
 import { Applier } from "./applier.ts";
 import type { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
-import { problemOf } from "./problems.ts";
+import { problemBehind } from "./problems.ts";
 import { Remover } from "./remover.ts";
 import { restartWorkload, workloadsIn } from "./restarts.ts";
 import { coreResources } from "./resources.ts";
@@ -52,6 +52,7 @@ export type HandsOptions = {
 /** Everything that is done to the objects of one Fleet in a cluster, as the user that the Fleet has there. */
 export class Hands {
   readonly look: Look;
+  readonly #own: KubeClient;
   readonly #client: KubeClient;
   readonly #kinds: Kinds;
   readonly #isTenant: boolean;
@@ -60,6 +61,7 @@ export class Hands {
 
   constructor({ own, client, kinds, mirror, look, onNews }: HandsOptions) {
     this.look = look;
+    this.#own = own;
     this.#client = client;
     this.#kinds = kinds;
     this.#isTenant = client !== own;
@@ -75,10 +77,27 @@ export class Hands {
     if (this.#isTenant) return this.#inspectAsTenant(objects, signal);
     const groups = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
     const found = await parallel([...groups.values()], width, (group) =>
-      group.length < listFrom ? this.#readEach(group, signal) : this.#readAll(group, signal),
+      this.#inspectKind(group, signal),
     );
-    const there = new Map(found.flat().map((object) => [keyOf(idOf(object)), object]));
-    return new Map(objects.map(({ key }) => [key, inspectionOf(there.get(key))]));
+    return new Map(found.flat());
+  }
+
+  /** Objects of one kind and namespace: what cannot be read now holds up the layers that have one. */
+  async #inspectKind(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<readonly (readonly [string, Inspection])[]> {
+    try {
+      const found =
+        objects.length < listFrom
+          ? await this.#readEach(objects, signal)
+          : await this.#readAll(objects, signal);
+      const there = new Map(found.map((object) => [keyOf(idOf(object)), object]));
+      return objects.map(({ key }) => [key, inspectionOf(there.get(key))]);
+    } catch (error) {
+      const refused = await problemBehind(this.#own, whatOf(objects), error, signal);
+      return objects.map(({ key }) => [key, { exists: false, ours: false, refused }]);
+    }
   }
 
   /** Each object by itself, with a dry run: what a tenant may not do must be known before anything is done. */
@@ -92,8 +111,7 @@ export class Hands {
         if (mustTry(desired, live)) await this.#tryOut(desired, signal);
         return [desired.key, inspectionOf(live)] as const;
       } catch (error) {
-        if (!isDenied(error)) throw error;
-        const refused = problemOf("ApplyFailed", nameOf(desired.id), error);
+        const refused = await problemBehind(this.#own, whatOf([desired]), error, signal);
         return [desired.key, { exists: false, ours: false, refused }] as const;
       }
     });
@@ -213,6 +231,10 @@ export class Hands {
   }
 }
 
+/** What cannot be done when the first of these cannot be read. */
+const whatOf = ([first]: readonly DesiredObject[]) =>
+  ["ApplyFailed", first === undefined ? "" : nameOf(first.id)] as const;
+
 const isDenied = (error: unknown) =>
   error instanceof ApiError &&
   (error.code === "AccessDenied" || error.code === "ImpersonationRefused");
@@ -221,7 +243,8 @@ const isDenied = (error: unknown) =>
 const mustTry = ({ mode }: DesiredObject, live: KubeObject | undefined) =>
   mode === "Always" || (mode === "IfNotPresent" && live === undefined);
 
-function inspectionOf(object: KubeObject | undefined): Inspection {
+/** What is there where nothing of this Fleet was applied yet. */
+export function inspectionOf(object: KubeObject | undefined): Inspection {
   if (object === undefined) return { exists: false, ours: false };
   const managedBy = managedElsewhere(object.metadata);
   return { exists: true, ours: ownershipOf(object.metadata) !== "", managedBy };

@@ -11,8 +11,8 @@ export function problemOf(code: Code, name: string, error: unknown): Problem {
 }
 
 /**
- * The same, where a 503 may come from a server behind the API server that serves this one kind: when
- * the API server itself answers, it is about the object, and everything else goes on.
+ * The same, where a 503 may come from a server behind the API server that serves this one kind: then
+ * it is about the object, and everything else goes on.
  */
 export async function problemBehind(
   client: KubeClient,
@@ -20,11 +20,19 @@ export async function problemBehind(
   error: unknown,
   signal: AbortSignal,
 ): Promise<Problem> {
+  const why = await saidBehind(client, error, signal);
+  return why === undefined ? problemOf(code, name, error) : { code, message: `${name}: ${why}` };
+}
+
+/** What a 503 says while the API server itself answers; undefined for everything else. */
+export async function saidBehind(
+  client: KubeClient,
+  error: unknown,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const is503 = error instanceof ApiError && error.status === 503;
-  if (!is503 || !(await answers(client, signal))) return problemOf(code, name, error);
-  const { message } = sayOf(code, name, error);
-  const why = "the API server itself answers, so it is the server behind this kind that does not";
-  return { code, message: `${message} (${why})` };
+  if (!is503 || !(await answers(client, signal))) return undefined;
+  return `${error.detail} (the API server itself answers, so it is the server behind this kind that does not)`;
 }
 
 async function answers(client: KubeClient, signal: AbortSignal): Promise<boolean> {

@@ -5,6 +5,7 @@ import { kindOfKey, servedKinds, type Look } from "./hands.ts";
 import type { HealthWatch } from "./health-watch.ts";
 import type { Kinds } from "./kinds.ts";
 import { parallel } from "./parallel.ts";
+import { saidBehind } from "./problems.ts";
 
 const width = 16;
 
@@ -13,12 +14,14 @@ const width = 16;
  * read object by object as the tenant, who may not be allowed to.
  */
 export class TenantHealth {
+  readonly #own: KubeClient;
   readonly #watch: HealthWatch;
   readonly #kinds: Kinds;
   readonly #mirror: Mirror;
 
-  /** The watch is of metadata only, under the controller's own identity. */
-  constructor(watch: HealthWatch, kinds: Kinds, mirror: Mirror) {
+  /** The watch is of metadata only, under the controller's own identity, as is `own`. */
+  constructor(own: KubeClient, watch: HealthWatch, kinds: Kinds, mirror: Mirror) {
+    this.#own = own;
     this.#watch = watch;
     this.#kinds = kinds;
     this.#mirror = mirror;
@@ -56,8 +59,10 @@ export class TenantHealth {
     try {
       return asOf(live, await client.get(resource, id, { signal }));
     } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 403) throw error;
-      return unknown(error.detail);
+      const isDenied = error instanceof ApiError && error.status === 403;
+      const why = isDenied ? error.detail : await saidBehind(this.#own, error, signal);
+      if (why === undefined) throw error;
+      return unknown(why);
     }
   }
 }

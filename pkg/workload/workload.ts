@@ -1,11 +1,11 @@
 import { Mirror, type Live } from "../drift/index.ts";
-import type { Problem } from "../engine/index.ts";
+import type { Inspection, Problem } from "../engine/index.ts";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import { ApiError, type KubeClient } from "../kube/index.ts";
-import type { Health, Resource } from "../object/index.ts";
+import { parseKey, type Health, type Resource } from "../object/index.ts";
 import { DriftWatch, kindKey } from "./drift-watch.ts";
 import { awaitEstablished } from "./establish.ts";
-import { Hands, kindOfKey, servedKinds, type Look } from "./hands.ts";
+import { Hands, inspectionOf, kindOfKey, servedKinds, type Look } from "./hands.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { InventoryStore } from "./inventory-store.ts";
 import { Kinds } from "./kinds.ts";
@@ -53,7 +53,7 @@ export class Workload {
     this.#health = new HealthWatch(client, onHealthChange, { random });
     this.#onNews = onDrift;
     const watch = new HealthWatch(client, onHealthChange, { random, metadataOnly: true });
-    this.#tenantHealth = new TenantHealth(watch, this.kinds, this.#mirror);
+    this.#tenantHealth = new TenantHealth(client, watch, this.kinds, this.#mirror);
     const troubled = () => {
       this.#isCurrent = false;
       onTrouble();
@@ -131,6 +131,24 @@ export class Workload {
   /** The owned objects as the watches tell them now. */
   live(): ReadonlyMap<string, Live> {
     return new Map(this.#mirror.all());
+  }
+
+  /** Whether these objects are there now, whoever made them: not from memory. One of a kind that is not served is not there. */
+  async seek(
+    keys: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Inspection>> {
+    // What is to go depends on this, and a kind may be served since we last looked.
+    this.kinds.forget();
+    const found = keys.map(async (key) => {
+      const id = parseKey(key);
+      const [resource] = await servedKinds(this.kinds, [key], signal);
+      if (id === undefined || resource === undefined)
+        return [key, inspectionOf(undefined)] as const;
+      const live = await this.#client.get(resource, id, { metadataOnly: true, signal });
+      return [key, inspectionOf(live)] as const;
+    });
+    return new Map(await Promise.all(found));
   }
 
   /** Waits, by watching, until CRDs are Established and Namespaces Active; says of each whether it is. */

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { stringify } from "yaml";
-import { clusterInitialized, clusterObjects } from "../../hack/lab/clusters.ts";
+import { clusterInitialized, clusterObjects, createCluster } from "../../hack/lab/clusters.ts";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
 import { systemNamespace } from "../../pkg/install/index.ts";
@@ -317,6 +317,33 @@ test("the Fleet that delivers is not removed by what it delivers, and can be del
   });
   assert.equal(await fleetOf(hub, "man-apps"), undefined);
   assert.equal(await dataOf("man-settings"), undefined);
+});
+
+test("the age identity of a Cluster that was made by hand stays with it, and goes after it", async () => {
+  const cluster = { namespace, name: "man-hand" };
+  const secretName = { namespace, name: "man-hand-age-1" };
+  const secret = {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: secretName,
+    stringData: { identity: identity.identity },
+  };
+  const rest = configMap("man-rest", {}, namespace);
+  await createCluster(hub, cluster);
+  await manage("man-hands", [inline("l", [rest, secret])]);
+  await fleetReady(hub, "man-hands");
+  await manage("man-hands", [inline("l", [rest])]);
+  const member = await memberHas(hub, "man-hands", "management", "RemovalBlocked");
+  const { message = "" } = conditionOf(member.status?.conditions, "Ready") ?? {};
+  assert.match(message, /Secret\/fleet\/man-hand-age-1 is an age identity of a Cluster that stays/);
+  assert.ok(await hub.get(resources.secret, secretName));
+  await deleteNow(hub, resources.cluster, cluster);
+  await until(async () => (await hub.get(resources.secret, secretName)) === undefined, {
+    deadlineMs: 40_000,
+    what: "the identity to go after its Cluster",
+  });
+  await fleetReady(hub, "man-hands");
+  await deleteNow(hub, resources.fleet, { namespace, name: "man-hands" });
 });
 
 test("what Capitan is made of may be in a layer, what it remembers may not; neither is deleted", async () => {

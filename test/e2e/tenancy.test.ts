@@ -7,7 +7,7 @@ import { tenantManifests, tenantOnCluster } from "../../pkg/install/index.ts";
 import { labels, parseManifests } from "../../pkg/object/index.ts";
 import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import type { KubeObject } from "../../pkg/object/index.ts";
+import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { fluxManifests } from "../../hack/flux-manifests.ts";
 import { pushFiles } from "../harness/artifacts.ts";
 import {
@@ -235,6 +235,42 @@ test("what a tenant has stays as it was when a change brings something that it m
   await fleetReady(hub, "stays", 60_000, a.namespace);
   assert.equal((await dataOf("stays"))["n"], "3");
   await fleetGoes(hub, resources.fleet, { namespace: a.namespace, name: "stays" });
+});
+
+const quotas: Resource = {
+  group: "",
+  version: "v1",
+  kind: "ResourceQuota",
+  plural: "resourcequotas",
+  namespaced: true,
+};
+
+test("what a tenant may do and a quota refuses is no missing right: the object is named, the others are applied", async () => {
+  const { namespace, workload } = a;
+  const metadata = { namespace, name: "no-services" };
+  const hard = { services: "0" };
+  const quota = { apiVersion: "v1", kind: "ResourceQuota", metadata, spec: { hard } };
+  await workload.create(quotas, quota);
+  // Nobody counts in the laboratory: admission does, from what the status says.
+  const status = { hard, used: { services: "0" } };
+  await workload.mergePatch(quotas, metadata, { status }, { subresource: "status" });
+  const service = {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { namespace, name: "counted" },
+    spec: { ports: [{ port: 80 }] },
+  };
+  const both = [inline("l", [configMap("uncounted", { n: "1" }, namespace), service])];
+  await tenantFleet(hub, a, "counted", both);
+  const member = await memberHas(hub, "counted", a.cluster, "ApplyFailed", 30_000, namespace);
+  assert.match(
+    readyMessage(member),
+    /Service\/team-a\/counted: HTTP 403 Forbidden: .*exceeded quota: no-services/,
+  );
+  assert.equal((await dataOf("uncounted"))["n"], "1");
+  await deleteNow(workload, quotas, metadata);
+  await fleetReady(hub, "counted", 60_000, namespace);
+  await fleetGoes(hub, resources.fleet, { namespace, name: "counted" });
 });
 
 test("a tenant reads no Secret that its ServiceAccount may not read, and no kubeconfig even if it may", async () => {

@@ -326,6 +326,22 @@ test("E2 429 and 503 with Retry-After: waits as told, at most ten seconds, then 
       await becomes("throttled", "v", client, 30_000);
       await fleetReady(hub, "apie-retry");
     });
+    await t.test(
+      "E12 what cannot be read before it is applied holds up its own layer",
+      async () => {
+        const rule = proxy.on({ method: "GET", path: /\/configmaps\/unread$/ }).status(503);
+        const layers = ["unread", "read"].map((name) =>
+          inline(name, [configMap(name, { k: "v" })]),
+        );
+        await applyFleet(hub, "apie-retry", proxied, layers);
+        const words = /ConfigMap\/default\/unread: HTTP 503.* the server behind this kind/;
+        await saysOf("apie-retry", proxied, words);
+        await becomes("read", "v", client);
+        rule.remove();
+        await becomes("unread", "v", client, 30_000);
+        await fleetReady(hub, "apie-retry");
+      },
+    );
     await t.test("E1 a DELETE whose preconditions conflict is tried again, boundedly", async () => {
       const both = [configMap("doomed", { k: "v" }), configMap("kept", { k: "v1" })];
       await applyFleet(hub, "apie-retry", proxied, [inline("l", both)]);

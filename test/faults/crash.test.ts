@@ -198,3 +198,28 @@ for (const story of stories) {
     });
   }
 }
+
+test("the inventory is deleted and one Fleet begins a new one: the other finds what it had all the same, once it can look", async () => {
+  await clean();
+  const members = new MemberHub(proxy.kubeconfig());
+  const two = [layer("l", [configMap("b")])];
+  members.want({
+    one: [layer("l", [configMap("a")])],
+    two: [layer("l", [configMap("b"), role("crash")])],
+  });
+  await live(members);
+  const { items } = await workload.list(resources.configMap, { namespace: "capitan-system" });
+  for (const { metadata } of items) await deleteNow(workload, resources.configMap, metadata);
+  members.want({ two });
+  members.loseRevision("two");
+  const controller = members.start();
+  await controller.pass();
+  await controller.stop();
+  assert.match(members.said, /two: RevisionNotFound/);
+  assert.ok((await inventoryOf(workload)).has("/ConfigMap/default/a"));
+  members.want({ two });
+  await live(members);
+  const left = ["/ConfigMap/default/a", "/ConfigMap/default/b"];
+  assert.deepEqual((await ours()).map((object) => keyOf(idOf(object))).sort(), left);
+  assert.deepEqual([...(await inventoryOf(workload)).keys()].sort(), left);
+});

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { auditOf, type AuditEntry } from "../../hack/lab/audit.ts";
+import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { conditionOf, fleetSchema } from "../../pkg/api/index.ts";
 import { ownerOf } from "../../pkg/fleet/index.ts";
@@ -13,6 +14,7 @@ import {
   capitan,
   configMap,
   deleteNow,
+  deployment,
   fleetHas,
   fleetOf,
   fleetReady,
@@ -26,6 +28,7 @@ import {
   until,
 } from "../harness/index.ts";
 import { fleetGoes, newTenant, tenantFleet, type Tenant } from "../harness/tenants.ts";
+import { ApiProxy, swapKubeconfig } from "./harness/index.ts";
 
 let lab: LabFile;
 let hub: KubeClient;
@@ -344,4 +347,58 @@ test("A4 an object that somebody marks as a Fleet's, fields and all, is not take
   await fleetGoes(hub, resources.fleet, { namespace, name: "marked" });
   assert.ok(await workload.get(resources.configMap, { namespace, name: "copied" }));
   assert.equal(await workload.get(resources.configMap, { namespace, name: "real" }), undefined);
+});
+
+test("a server behind the API server that answers 503 for one kind stops the layers that need that kind, and nobody else", async (t) => {
+  const { namespace, cluster, workload } = tenant;
+  const where = { namespace, name: cluster };
+  const proxy = await ApiProxy.start({ kubeconfig: await clusterKubeconfig(hub, where) });
+  const restore = await swapKubeconfig(hub, where, proxy.kubeconfig());
+  t.after(async () => {
+    await restore();
+    await proxy.close();
+  });
+  const app = (replicas: number) => {
+    const { spec, ...object } = deployment("behind") as unknown as { readonly spec: object };
+    return { ...object, metadata: { name: "behind", namespace }, spec: { ...spec, replicas } };
+  };
+  const needs = (replicas: number) =>
+    tenantFleet(hub, tenant, "behind", [inline("app", [app(replicas)])]);
+  const besides = async (n: string) => {
+    await tenantFleet(hub, tenant, "beside", [
+      inline("l", [configMap("beside", { n }, namespace)]),
+    ]);
+    await fleetReady(hub, "beside", 20_000, namespace);
+    const live = await workload.get(resources.configMap, { namespace, name: "beside" });
+    assert.equal(asMap(live?.["data"])["n"], n);
+  };
+  const says = (words: RegExp) =>
+    until(
+      async () => {
+        const said = await readyOf("behind");
+        if (words.test(said)) return true;
+        throw new Error(said);
+      },
+      soon(`the member to say ${String(words)}`),
+    );
+  await needs(1);
+  await besides("1");
+  await fleetReady(hub, "behind", 60_000, namespace);
+  const reads = { method: "GET", path: /\/deployments\/behind$/ };
+  const silent = proxy.on(reads).status(503, { message: "no backend" });
+  // Its health is asked for again once somebody has written to it.
+  const name = { namespace, name: "behind" };
+  await workload.mergePatch(resources.deployment, name, {
+    metadata: { annotations: { "test.example/written": "1" } },
+  });
+  await says(/Deployment\/team-f\/behind: HTTP 503.* the server behind this kind/);
+  await besides("2");
+  // And before it is changed.
+  await needs(2);
+  await says(/ApplyFailed: .*Deployment\/team-f\/behind: HTTP 503.* the server behind this kind/);
+  await besides("3");
+  silent.remove();
+  await fleetReady(hub, "behind", 60_000, namespace);
+  for (const fleet of ["behind", "beside"])
+    await fleetGoes(hub, resources.fleet, { namespace, name: fleet });
 });

@@ -1,6 +1,6 @@
 // Clusters made, changed and taken away in a repository behind the real git http-backend. No hub is asked.
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
@@ -79,6 +79,28 @@ test("--dry-run shows it all and commits nothing; --output writes files; --branc
   assert.match(branched.stdout, /on new-cluster\n  → have new-cluster merged into main\n/);
   assert.equal(await r.head(), r.parent);
   assert.equal(await lab.git(r.name, ["rev-parse", "new-cluster^"]), r.parent);
+});
+
+test("--output writes over nothing that is not as in the repository: what somebody changed there stays", async (t) => {
+  const r = await repository(t, "output.git");
+  const out = await temporary(t);
+  const mine = `${sopsYaml}# not committed yet\n`;
+  await writeFile(join(out, ".sops.yaml"), mine);
+  const refused = await r.create("prod-eu-1", `--offline --output ${out}`);
+  assert.equal(refused.code, 1, refused.stdout);
+  assert.match(
+    refused.stderr,
+    /✗ FileInvalid: \S+\/\.sops\.yaml is not as in the fleet repository, and would be written over; commit and push it/,
+  );
+  assert.deepEqual(await readdir(out), [".sops.yaml"]);
+  assert.equal(await readFile(join(out, ".sops.yaml"), "utf8"), mine);
+  // A clone that is as the repository is takes everything.
+  await writeFile(join(out, ".sops.yaml"), sopsYaml);
+  const written = await r.create("prod-eu-1", `--offline --output ${out}`);
+  assert.equal(written.code, 0, written.stderr);
+  assert.match(await readFile(join(out, ".sops.yaml"), "utf8"), /config\/clusters\/prod-eu-1/);
+  const again = await r.create("prod-eu-1", `--offline --output ${out}`);
+  assert.match(again.stderr, /✗ FileInvalid: .*(is there already|is not as in)/);
 });
 
 const refusals: readonly (readonly [string, string, RegExp])[] = [

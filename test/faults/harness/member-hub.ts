@@ -74,6 +74,11 @@ export class MemberHub {
     }
   }
 
+  /** The revision that the Fleet's member is pinned to does not exist any more, until something is wanted again. */
+  loseRevision(fleet: string): void {
+    this.#revisions.delete(this.#members.get(fleet)?.spec.revision ?? "");
+  }
+
   /** Whether every member says Ready about what it is to be. */
   get isReady(): boolean {
     return [...this.#members.values()].every(
