@@ -1,19 +1,23 @@
 import type { CommandModule } from "yargs";
 import type { Fleet } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { causeOf, eventsOf, facts } from "./describe.ts";
+import { causeOf, describedFor, eventsOf, facts } from "./describe.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
-import { table } from "./text.ts";
+import { outputOption, table, type Output } from "./text.ts";
 
 /** `capitan describe fleet NAME` */
-export const describeFleet: CommandModule<object, FleetArguments> = {
+export const describeFleet: CommandModule<object, FleetArguments & Output> = {
   command: "fleet <name>",
   describe: "Show a Fleet",
-  builder: fleetBuilder,
+  builder: (y) => fleetBuilder(y).options(outputOption),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
-      process.stdout.write(await describe(hub, await findFleet(hub, args)));
+      const fleet = await findFleet(hub, args);
+      const { output } = args;
+      process.stdout.write(
+        output === "text" ? await describe(hub, fleet) : await describedFor(output, hub, fleet),
+      );
     }),
 };
 

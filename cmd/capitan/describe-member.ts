@@ -3,20 +3,23 @@ import { conditionOf, type Fleet, type FleetMember } from "../../pkg/api/index.t
 import { hubResources } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
-import { causeOf, eventsOf, facts } from "./describe.ts";
+import { causeOf, describedFor, eventsOf, facts } from "./describe.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
-import { table } from "./text.ts";
+import { outputOption, table, type Output } from "./text.ts";
 
 /** `capitan describe member NAME`, where NAME is the member's or its cluster's. */
-export const describeMember: CommandModule<object, MemberArguments> = {
+export const describeMember: CommandModule<object, MemberArguments & Output> = {
   command: "member <name>",
   describe: "Show a FleetMember, by its name or by its cluster's",
-  builder: memberBuilder,
+  builder: (y) => memberBuilder(y).options(outputOption),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
       const member = await findMember(hub, args);
-      process.stdout.write(await describe(hub, member));
+      const { output } = args;
+      process.stdout.write(
+        output === "text" ? await describe(hub, member) : await describedFor(output, hub, member),
+      );
     }),
 };
 

@@ -6,7 +6,7 @@ import type { Resource } from "../../pkg/object/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeObject, ObjectMeta } from "../../pkg/object/index.ts";
 import { listOf } from "./listing.ts";
-import { ago, clean, coloured, table } from "./text.ts";
+import { ago, clean, coloured, formatted, table } from "./text.ts";
 
 /** A name and its value, in the colour of a condition's status when there is one. */
 type Fact = readonly [name: string, value: string | undefined, status?: string];
@@ -54,23 +54,41 @@ export function onlyOne(found: readonly KubeObject[], what: string): KubeObject 
   );
 }
 
-/** The newest events about an object, oldest first. */
-export async function eventsOf(
+type Described = {
+  readonly metadata: ObjectMeta;
+  readonly status?: { readonly conditions?: readonly Condition[] | undefined } | undefined;
+};
+
+/** What a script gets: the object, the one cause that it is not Ready with what to do about it, the newest events. */
+export async function describedFor(
+  format: "json" | "yaml",
   hub: KubeClient,
-  { metadata }: { readonly metadata: ObjectMeta },
+  object: Described,
 ): Promise<string> {
+  const { status, reason = "", message } = conditionOf(object.status?.conditions, "Ready") ?? {};
+  const cause = status === "True" ? undefined : { reason, message, remedy: remedyOf(reason) };
+  return formatted({ object, cause, events: await newestEvents(hub, object) }, format);
+}
+
+/** The newest events about an object, oldest first, as a table. */
+export async function eventsOf(hub: KubeClient, object: Described): Promise<string> {
+  const newest = await newestEvents(hub, object);
+  if (newest.length === 0) return "";
+  const now = new Date();
+  const rows = newest.map(({ time, type, reason, note }) => [ago(time, now), type, reason, note]);
+  return `\nEvents\n${table(["age", "type", "reason", "note"], rows)}`;
+}
+
+async function newestEvents(hub: KubeClient, { metadata }: Described) {
   const events: Resource = hubResources.event;
   const all = await listOf(hub, events, { namespace: metadata.namespace });
   const mine = all.filter((event) => asMap(event["regarding"])["uid"] === metadata.uid);
-  const timeOf = (event: KubeObject) => asString(event["eventTime"]) ?? "";
-  const newest = mine.sort((a, b) => (timeOf(a) < timeOf(b) ? -1 : 1)).slice(-10);
-  if (newest.length === 0) return "";
-  const now = new Date();
-  const rows = newest.map((event) => [
-    ago(timeOf(event), now),
-    asString(event["type"]) ?? "",
-    asString(event["reason"]) ?? "",
-    asString(event["note"]) ?? "",
-  ]);
-  return `\nEvents\n${table(["age", "type", "reason", "note"], rows)}`;
+  const text = (event: KubeObject, key: string) => asString(event[key]) ?? "";
+  const told = mine.map((event) => ({
+    time: text(event, "eventTime"),
+    type: text(event, "type"),
+    reason: text(event, "reason"),
+    note: text(event, "note"),
+  }));
+  return told.sort((a, b) => (a.time < b.time ? -1 : 1)).slice(-10);
 }

@@ -3,6 +3,7 @@ import { hideBin } from "yargs/helpers";
 import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { cli } from "./commands.ts";
 import { HubUnreachable, hubRemedy } from "./hub.ts";
+import { namesAskedFor } from "./names.ts";
 import { clean } from "./text.ts";
 
 class WrongUsage extends Error {}
@@ -27,15 +28,24 @@ function report(error: unknown): number {
   return 1;
 }
 
-process.stdout.on("error", endQuietly);
-process.stderr.on("error", endQuietly);
-try {
-  await cli(hideBin(process.argv))
+async function run(args: readonly string[]): Promise<void> {
+  const names = await namesAskedFor(args);
+  if (names !== undefined) {
+    process.stdout.write(names.map((name) => `${name}\n`).join(""));
+    return;
+  }
+  await cli(args)
     .fail((message, error) => {
       // Only what is thrown here keeps the command from being run.
       throw error instanceof Error ? error : new WrongUsage(message);
     })
     .parseAsync();
+}
+
+process.stdout.on("error", endQuietly);
+process.stderr.on("error", endQuietly);
+try {
+  await run(hideBin(process.argv));
 } catch (error) {
   const exitCode = report(error);
   process.exitCode ??= exitCode;

@@ -1,7 +1,7 @@
 import type { CommandModule } from "yargs";
 import type { Fleet, FleetMember } from "../../pkg/api/index.ts";
 import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
-import { clusterKey, clusterOf, type ClusterFacts } from "../../pkg/cluster/index.ts";
+import { clusterKey, clusterOf, momentOf, type ClusterFacts } from "../../pkg/cluster/index.ts";
 import { guardActions, ownerOf, planMembers, type MemberAction } from "../../pkg/fleet/index.ts";
 import { approvalFor, ownedBy } from "../../pkg/inventory/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
@@ -39,11 +39,15 @@ type ClusterPlan = {
   /** The approval that is needed on the member. */
   readonly approval?: string | undefined;
   readonly problem?: string | undefined;
+  /** Until when nothing of this happens there. */
+  readonly suspendedUntil?: string | undefined;
 };
 
 type Plan = {
   readonly fleet: string;
   readonly revision: string;
+  /** Nothing of this happens before the Fleet is resumed. */
+  readonly suspended: boolean;
   readonly clusters: readonly ClusterPlan[];
   /** What the Fleet itself would ask for. */
   readonly approval?: string | undefined;
@@ -71,6 +75,7 @@ async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
     return {
       fleet: clusterKey({ namespace, name }),
       revision,
+      suspended: fleet.spec.suspend ?? false,
       clusters: touched,
       approval: problem?.message,
     };
@@ -86,7 +91,9 @@ type Of = {
 };
 
 async function planCluster(hub: KubeClient, of: Of): Promise<ClusterPlan> {
-  const base = { cluster: of.cluster.name, action: wordOf(of), adds: [], removes: [] };
+  const { name: cluster, suspendedUntil: until } = of.cluster;
+  const suspendedUntil = momentOf(until) > Date.now() ? until : undefined;
+  const base = { cluster, action: wordOf(of), adds: [], removes: [], suspendedUntil };
   try {
     return await withWorkload(hub, of.cluster, async (workload) => {
       const { namespace = "", name } = of.fleet.metadata;
@@ -132,17 +139,23 @@ function nameOfKey(key: string): string {
   return id === undefined ? key : nameOf(id);
 }
 
-function textOf({ fleet, revision, clusters, approval }: Plan): string {
-  const head = `Fleet ${fleet} would pin its members to ${revision}\n`;
+function obstacleOf({ problem, approval, suspendedUntil }: ClusterPlan): string {
+  const pause = suspendedUntil === undefined ? undefined : `suspended until ${suspendedUntil}`;
+  return problem ?? approval ?? pause ?? "";
+}
+
+function textOf({ fleet, revision, suspended, clusters, approval }: Plan): string {
+  const hint = suspended ? `it is suspended: nothing of this happens before capitan resume fleet\n` : "";
+  const head = `Fleet ${fleet} would pin its members to ${revision}\n${hint}`;
   if (clusters.length === 0) return `${head}no Cluster is concerned\n`;
-  const rows = clusters.map(({ cluster, action, adds, removes, approval: own, problem }) => [
-    cluster,
-    action,
-    String(adds.length),
-    String(removes.length),
-    problem ?? own ?? "",
+  const headers = ["cluster", "action", "adds", "removes", "what is in the way"];
+  const rows = clusters.map((plan) => [
+    plan.cluster,
+    plan.action,
+    String(plan.adds.length),
+    String(plan.removes.length),
+    obstacleOf(plan),
   ]);
-  const headers = ["cluster", "action", "adds", "removes", "approval or problem"];
   const detail = clusters.flatMap(({ cluster, adds, removes }) => [
     ...adds.map((name) => `  + ${name} on ${cluster}\n`),
     ...removes.map((name) => `  - ${name} on ${cluster}\n`),

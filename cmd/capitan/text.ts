@@ -58,6 +58,9 @@ export const outputOption = {
   },
 } as const;
 
+/** Its argument. */
+export type Output = { readonly output: "text" | "json" | "yaml" };
+
 /** What JSON leaves as it is and a terminal would obey. */
 const unescaped = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 

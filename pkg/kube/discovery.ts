@@ -6,11 +6,12 @@ const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDisco
 
 /**
  * What kinds an API server serves, from its aggregated discovery documents (two requests), read
- * when first asked and again after `forget`.
+ * when first asked and again after `forget`, or when it is asked for more after `outgrow`.
  */
 export class Discovery {
   readonly #client: KubeClient;
   #held: Promise<Map<string, Resource>> | undefined;
+  #isOutgrown = false;
 
   constructor(client: KubeClient) {
     this.#client = client;
@@ -19,6 +20,12 @@ export class Discovery {
   /** Drops what is known, because CRDs came or went. */
   forget(): void {
     this.#held = undefined;
+    this.#isOutgrown = false;
+  }
+
+  /** CRDs came: what is known of a kind stays known; whoever asks for another one, or for all, has it read anew. */
+  outgrow(): void {
+    this.#isOutgrown = this.#held !== undefined;
   }
 
   /** The resource of exactly this apiVersion and kind, or undefined when it is not served. */
@@ -27,7 +34,9 @@ export class Discovery {
     kind: string,
     signal?: AbortSignal,
   ): Promise<Resource | undefined> {
-    return (await this.#resources(signal)).get(`${apiVersion}/${kind}`);
+    const key = `${apiVersion}/${kind}`;
+    const known = this.#isOutgrown ? (await this.#held)?.get(key) : undefined;
+    return known ?? (await this.#resources(signal)).get(key);
   }
 
   /** The resource of this group and kind at the version that the server prefers. */
@@ -53,6 +62,7 @@ export class Discovery {
   }
 
   async #resources(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
+    if (this.#isOutgrown) this.forget();
     this.#held ??= this.#load(signal);
     try {
       return await this.#held;

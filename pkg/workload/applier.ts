@@ -70,10 +70,24 @@ export class Applier {
       async (desired) =>
         [desired.key, await this.#applyOne(desired, asked.get(desired.key), signal)] as const,
     );
-    // A definition that was changed may serve other versions now.
-    if (objects.some(({ object }) => isBarrier(object) && object.kind !== "Namespace"))
-      this.#kinds.forget();
+    this.#reconsiderKinds(objects, new Map(replies));
     return new Map(replies);
+  }
+
+  /** A definition that was changed may serve other versions now; one that was created only adds to them. */
+  #reconsiderKinds(
+    objects: readonly DesiredObject[],
+    replies: ReadonlyMap<string, ApplyReply>,
+  ): void {
+    const definitions = objects.filter(
+      ({ object }) => isBarrier(object) && object.kind !== "Namespace",
+    );
+    const isNew = ({ key }: DesiredObject) => {
+      const reply = replies.get(key);
+      return reply !== undefined && "created" in reply && reply.created;
+    };
+    if (!definitions.every(isNew)) this.#kinds.forget();
+    else if (definitions.length > 0) this.#kinds.outgrow();
   }
 
   async #applyOne(

@@ -19,6 +19,11 @@ export class Kinds {
     this.#discovery.forget();
   }
 
+  /** CRDs came: only a kind that was not there before is looked for anew. */
+  outgrow(): void {
+    this.#discovery.outgrow();
+  }
+
   /** Takes note of the CRDs among these objects, in place of those noted before. */
   expect(objects: readonly KubeObject[]): void {
     const resources = objects.filter((o) => o.kind === definitionKind).flatMap(definedBy);

@@ -158,7 +158,7 @@ export class Workload {
   ): Promise<ReadonlyMap<string, boolean>> {
     const established = await awaitEstablished(this.#client, keys, signal);
     for (const key of established) this.#mirror.establish(key);
-    this.kinds.forget();
+    this.kinds.outgrow();
     return new Map(keys.map((key) => [key, established.has(key)]));
   }
 

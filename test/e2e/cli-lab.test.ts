@@ -485,6 +485,24 @@ test("plan: who joins, leaves, updates and stays; the Fleet's approval for more 
   );
 });
 
+test("plan says what is suspended: the Fleet, or a cluster until when", async () => {
+  type Paused = { suspended: boolean; clusters: { suspendedUntil?: string }[] };
+  const plan = async () => (await cli(["plan", "fleet", "cli-still"])).stdout;
+  await fakeCluster("cli-still", { cluster: "cli-still" });
+  await applyFleet(hub, "cli-still", "cli-still", [inline("l", [configMap("cli-still")])]);
+  await memberHas(hub, "cli-still", "cli-still", "ControlPlaneNotInitialized");
+  assert.doesNotMatch(await plan(), /suspended/);
+  const name = { namespace, name: "cli-still" };
+  const until = "2999-01-01T00:00:00Z";
+  const annotations = { "capitan.dev/suspended-until": until };
+  await hub.mergePatch(resources.cluster, name, { metadata: { annotations } });
+  // A cluster that cannot be asked says so first.
+  const paused = (await json("plan", "fleet", "cli-still")) as Paused;
+  assert.deepEqual([paused.suspended, paused.clusters[0]?.suspendedUntil], [false, until]);
+  await cli(["suspend", "fleet", "cli-still"]);
+  assert.match(await plan(), /it is suspended: nothing of this happens before capitan resume fleet/);
+});
+
 test("plan: the Fleet's approval for a revision that deletes on more than three clusters is the controller's", async () => {
   const names = ["cli-q1", "cli-q2", "cli-q3", "cli-q4"];
   for (const name of names) await fakeCluster(name, { cluster: "cli-wide" });

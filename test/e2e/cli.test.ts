@@ -346,6 +346,12 @@ test("-o json and -o yaml give whole objects without managedFields; wide cuts no
   assert.ok(wide.stdout.includes(asked), wide.stdout);
 });
 
+type Described = {
+  readonly object: KubeObject;
+  readonly cause: { readonly reason: string; readonly remedy: string };
+  readonly events: readonly unknown[];
+};
+
 test("describe: one cause, what to do, the layers", async () => {
   const { stdout } = await cli(["describe", "member", "cli-b"]);
   assert.equal(
@@ -363,6 +369,12 @@ NAME  STATE  OBJECTS  SOURCE  MESSAGE
 config  Failed  5  stable@sha256:ababababababababababababab  HealthFailed: ${seen}
 `,
   );
+  const script = await cli(["describe", "member", "cli-b", "-o", "json"]);
+  const { object, cause, events } = JSON.parse(script.stdout) as Described;
+  assert.equal(object.metadata.name, "cli-platform-cli-b-bbbbbbbb");
+  const remedy = "Look at the object that the message names on the workload cluster.";
+  assert.deepEqual([cause.reason, cause.remedy], ["HealthFailed", remedy]);
+  assert.deepEqual(events, []);
   const fleet = await cli(["describe", "fleet", "cli-platform"]);
   assert.equal(
     stable(fleet.stdout),
@@ -600,6 +612,11 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
   assert.deepEqual(await tab("capitan get me"), ["members"]);
   assert.ok((await tab("capitan ")).includes("describe"));
   assert.ok((await tab("capitan get fleets --out")).includes("--output"));
+  const env = { KUBECONFIG: kubeconfig };
+  assert.ok((await tab("capitan describe fleet ", env)).includes("cli-platform"));
+  assert.deepEqual(await tab("capitan describe member cli-a", env), ["cli-a"]);
+  assert.deepEqual(await tab("capitan describe member cli-a --fleet cli-plat", env), ["cli-platform"]);
+  assert.ok((await tab("capitan create cluster ", env)).every((word) => word !== "cli-a"));
   for (const shell of ["bash", "zsh", "fish", "kubectl"]) {
     const { stdout } = await cli(["completion", shell]);
     const program = shell === "kubectl" ? "sh" : shell;

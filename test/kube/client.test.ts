@@ -114,6 +114,35 @@ test("discovery knows built-in kinds, custom kinds and their scope, and nothing 
   assert.equal(await discovery.find("authentication.k8s.io/v1", "TokenReview"), undefined);
 });
 
+test("discovery that was outgrown asks again for a kind that it does not know, and for all, and for no other", async () => {
+  const asked: string[] = [];
+  const counting = Object.assign(Object.create(hub) as typeof hub, {
+    raw: (path: string, options: Parameters<typeof hub.raw>[1]) => {
+      asked.push(path);
+      return hub.raw(path, options);
+    },
+  });
+  const discovery = new Discovery(counting);
+  const requests = async (work: () => Promise<unknown>) => {
+    asked.length = 0;
+    await work();
+    return asked.length;
+  };
+  const knownKind = () => discovery.find("v1", "ConfigMap");
+  discovery.outgrow();
+  assert.equal(await requests(knownKind), 2);
+  discovery.outgrow();
+  assert.equal(await requests(knownKind), 0);
+  assert.equal(await requests(() => discovery.find("nosuch/v1", "Thing")), 2);
+  assert.equal(await requests(() => discovery.find("nosuch/v1", "Thing")), 0);
+  discovery.outgrow();
+  assert.equal(await requests(() => discovery.all()), 2);
+  discovery.outgrow();
+  assert.equal(await requests(() => discovery.findPreferred("", "ConfigMap")), 2);
+  discovery.forget();
+  assert.equal(await requests(knownKind), 2);
+});
+
 test("L2 the three ways in which an API server quotes a Secret stay unsaid", async () => {
   const secret = (fields: object): KubeObject => ({
     apiVersion: "v1",
