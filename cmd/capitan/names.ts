@@ -39,7 +39,9 @@ const question = "--get-yargs-completions";
  * The names that a shell asks for with these arguments of capitan; undefined when it asks for no name,
  * but for verbs or options, which the parser knows. Whatever is in the way of the hub: none, quietly.
  */
-export async function namesAskedFor(args: readonly string[]): Promise<readonly string[] | undefined> {
+export async function namesAskedFor(
+  args: readonly string[],
+): Promise<readonly string[] | undefined> {
   if (args[0] !== question) return undefined;
   const words = args.slice(2);
   const current = words.at(-1) ?? "";

@@ -145,7 +145,9 @@ function obstacleOf({ problem, approval, suspendedUntil }: ClusterPlan): string 
 }
 
 function textOf({ fleet, revision, suspended, clusters, approval }: Plan): string {
-  const hint = suspended ? `it is suspended: nothing of this happens before capitan resume fleet\n` : "";
+  const hint = suspended
+    ? `it is suspended: nothing of this happens before capitan resume fleet\n`
+    : "";
   const head = `Fleet ${fleet} would pin its members to ${revision}\n${hint}`;
   if (clusters.length === 0) return `${head}no Cluster is concerned\n`;
   const headers = ["cluster", "action", "adds", "removes", "what is in the way"];

@@ -16,20 +16,21 @@ import { repeatable } from "./repeatable.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
 
-type Arguments = WaitArguments & SelectionArguments & {
-  readonly kubeconfig?: string | undefined;
-  readonly manager: boolean;
-  readonly out?: string | undefined;
-  readonly repo?: string | undefined;
-  readonly branch?: string | undefined;
-  readonly secret: string;
-  readonly path?: string | undefined;
-  readonly delivery: "Push" | "Branch";
-  readonly "manager-secret": string;
-  readonly reason: "scheduled" | "compromise";
-  readonly immediate: boolean;
-  readonly plan: boolean;
-};
+type Arguments = WaitArguments &
+  SelectionArguments & {
+    readonly kubeconfig?: string | undefined;
+    readonly manager: boolean;
+    readonly out?: string | undefined;
+    readonly repo?: string | undefined;
+    readonly branch?: string | undefined;
+    readonly secret: string;
+    readonly path?: string | undefined;
+    readonly delivery: "Push" | "Branch";
+    readonly "manager-secret": string;
+    readonly reason: "scheduled" | "compromise";
+    readonly immediate: boolean;
+    readonly plan: boolean;
+  };
 
 /** Whose keys. */
 const whoseOptions = {

@@ -55,7 +55,8 @@ const seen = new WeakMap<ArtifactFiles, Files>();
 /** All bytes of an artifact or a commit, by path; for the same files the same map. */
 export function bytesOf(files: ArtifactFiles): Files {
   const held =
-    seen.get(files) ?? new Map(Array.from(files, ([path, { content }]) => [path, content] as const));
+    seen.get(files) ??
+    new Map(Array.from(files, ([path, { content }]) => [path, content] as const));
   seen.set(files, held);
   return held;
 }

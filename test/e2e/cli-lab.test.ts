@@ -500,7 +500,10 @@ test("plan says what is suspended: the Fleet, or a cluster until when", async ()
   const paused = (await json("plan", "fleet", "cli-still")) as Paused;
   assert.deepEqual([paused.suspended, paused.clusters[0]?.suspendedUntil], [false, until]);
   await cli(["suspend", "fleet", "cli-still"]);
-  assert.match(await plan(), /it is suspended: nothing of this happens before capitan resume fleet/);
+  assert.match(
+    await plan(),
+    /it is suspended: nothing of this happens before capitan resume fleet/,
+  );
 });
 
 test("plan: the Fleet's approval for a revision that deletes on more than three clusters is the controller's", async () => {

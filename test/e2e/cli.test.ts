@@ -615,7 +615,9 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
   const env = { KUBECONFIG: kubeconfig };
   assert.ok((await tab("capitan describe fleet ", env)).includes("cli-platform"));
   assert.deepEqual(await tab("capitan describe member cli-a", env), ["cli-a"]);
-  assert.deepEqual(await tab("capitan describe member cli-a --fleet cli-plat", env), ["cli-platform"]);
+  assert.deepEqual(await tab("capitan describe member cli-a --fleet cli-plat", env), [
+    "cli-platform",
+  ]);
   assert.ok((await tab("capitan create cluster ", env)).every((word) => word !== "cli-a"));
   for (const shell of ["bash", "zsh", "fish", "kubectl"]) {
     const { stdout } = await cli(["completion", shell]);
