@@ -118,10 +118,12 @@ function textOf({ metadata, status }: KeyRotation): string {
   const exposed = (status?.exposed ?? []).map(
     ({ file, values }) => `  ${clean(file)}: ${clean(values.join(", "))}\n`,
   );
+  const more = (status?.exposedFiles ?? 0) - exposed.length;
+  const rest = more > 0 ? `  and values in ${more} more files of these clusters\n` : "";
   const leak =
     exposed.length === 0
       ? ""
-      : `The old keys could read these values; change them at their origin:\n${exposed.join("")}`;
+      : `The old keys could read these values; change them at their origin:\n${exposed.join("")}${rest}`;
   return `${head}${table(["cluster", "generation", "state", "proven", "why"], rows)}${leak}${remedyOf(ready?.reason)}`;
 }
 

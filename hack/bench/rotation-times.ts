@@ -118,8 +118,7 @@ export class Recorder {
     const nowMs = performance.now();
     const ms = nowMs - this.#sinceMs;
     const { user, system } = process.cpuUsage(this.#used);
-    if (this.#part !== undefined)
-      this.#add({ [this.#part]: ms, ms, cpu: (user + system) / 1_000 });
+    if (this.#part !== undefined) this.#add({ [this.#part]: ms, ms, cpu: (user + system) / 1_000 });
     this.#sinceMs = nowMs;
     this.#used = process.cpuUsage();
     this.#part = part;

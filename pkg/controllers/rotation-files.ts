@@ -272,10 +272,7 @@ async function keysOf(
   }
 }
 
-function copyOf(
-  path: string,
-  { groups, opens, dataKey, isSettled }: Inspected,
-): Tried<FileCopy> {
+function copyOf(path: string, { groups, opens, dataKey, isSettled }: Inspected): Tried<FileCopy> {
   // Several groups need several identities together; then the labels have to do.
   const isSplit = groups.length > 1;
   return { path, groups, opens: new Set(isSplit ? groups.flat() : opens), dataKey, isSettled };

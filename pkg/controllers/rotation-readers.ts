@@ -222,8 +222,7 @@ export class RotationReaders {
   async #versionOf(of: SourceReader, sync: Sync, signal: AbortSignal): Promise<string> {
     const [pinned] = pinnedVersions(sync);
     if (pinned !== undefined) return pinned;
-    if (sync.git !== undefined)
-      return (await this.#git.resolve(of, sync.git, signal)).commit;
+    if (sync.git !== undefined) return (await this.#git.resolve(of, sync.git, signal)).commit;
     const { ref, ...access } = sync.oci ?? { url: "" };
     return (await this.#artifacts.locate(of, access, refOf(ref), signal)).digest;
   }

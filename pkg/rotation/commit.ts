@@ -39,7 +39,11 @@ export function commitOf(lookup: Lookup, ready: readonly Ready[]): Commit {
   );
   const change = { files: [...files.values()], rules: [...rules.values()], canaries };
   const bases = ready.flatMap(({ edits }) => [...edits.files, ...edits.rules]);
-  return { kind: "commit", ...change, branch: branchOf(lookup.facts, JSON.stringify(change), bases) };
+  return {
+    kind: "commit",
+    ...change,
+    branch: branchOf(lookup.facts, JSON.stringify(change), bases),
+  };
 }
 
 function successorOf(reader: Reader, { add }: Edits): Successor {

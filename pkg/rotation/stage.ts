@@ -147,17 +147,22 @@ export function strangersIn(lookup: Lookup, file: TreeFile): readonly string[] {
     lookup
       .readersWith(name)
       .some(
-        (reader) =>
-          file.policy === undefined || !recipientsOfReader(reader).isDisjointFrom(policy),
+        (reader) => file.policy === undefined || !recipientsOfReader(reader).isDisjointFrom(policy),
       );
   return [...namesOf(file).difference(policy)].filter((name) => !isAllowed(name));
 }
 
 function identityPlanted({ reader, wanted }: Job): Stage | undefined {
   if (reader.planted === undefined || reader.presence === "away")
-    return waitThenCommit("ClusterAway", `${reader.name} does not answer: the new key cannot be planted`);
+    return waitThenCommit(
+      "ClusterAway",
+      `${reader.name} does not answer: the new key cannot be planted`,
+    );
   if (reader.planted.has(wanted.recipient)) return undefined;
-  return waitThenCommit("AwaitingIdentity", `${reader.name} has not got generation ${wanted.generation} yet`);
+  return waitThenCommit(
+    "AwaitingIdentity",
+    `${reader.name} has not got generation ${wanted.generation} yet`,
+  );
 }
 
 function newInFiles(job: Job): Stage | undefined {

@@ -123,7 +123,7 @@ for (const { name, other, files, waits } of holds)
 
 /** Numbers that are the same each time. */
 function* numbers(): Generator<number, never> {
-  for (let state = 1; ; ) {
+  for (let state = 1; ;) {
     state = (state * 48_271) % 2_147_483_647;
     yield state;
   }
@@ -159,9 +159,7 @@ test("what is looked up is what asking every file and every reader would tell", 
       );
       assert.deepEqual(
         [...lookup.dataKeysOpenTo(own)].sort(),
-        [
-          ...new Set(copies.flatMap((found) => (knows(found, own) ? [found.dataKey] : []))),
-        ].sort(),
+        [...new Set(copies.flatMap((found) => (knows(found, own) ? [found.dataKey] : [])))].sort(),
       );
     }
     for (const found of files) {

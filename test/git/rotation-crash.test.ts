@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
-import { RotationWorld, worldFiles, worldKeys, type Around } from "../../hack/lab/rotation-world.ts";
+import {
+  RotationWorld,
+  worldFiles,
+  worldKeys,
+  type Around,
+} from "../../hack/lab/rotation-world.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import { GitLab } from "../harness/git.ts";
 
