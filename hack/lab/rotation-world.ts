@@ -7,21 +7,20 @@ import {
   type RotationOptions,
 } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { GitRepository, PackCache, type Edit } from "../../pkg/git/index.ts";
+import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import {
   decryptFile,
-  encryptFile,
   formatOf,
   generateIdentity,
   inspectFile,
   isEncrypted,
   parseIdentities,
   type Identity,
-  type NewIdentity,
 } from "../../pkg/sops/index.ts";
+import type { WorldKeys } from "./rotation-tree.ts";
 
 const namespace = "fleet";
 const base64 = (text: string) => Buffer.from(text).toString("base64");
@@ -32,13 +31,6 @@ const signal = () => AbortSignal.timeout(600_000);
 export type Deed = "tip" | "proposal" | "publish" | "identity" | "status";
 /** Does a deed; whoever looks on counts, measures or dies there. */
 export type Around = <T>(deed: Deed, work: () => T | Promise<T>) => Promise<T>;
-
-/** Who opens what, before the rotation. */
-export type WorldKeys = {
-  readonly manager: NewIdentity;
-  /** By name of a cluster. */
-  readonly first: ReadonlyMap<string, NewIdentity>;
-};
 
 export type WorldOptions = WorldKeys & {
   /** A real Git repository with the files, over HTTP. */
@@ -51,48 +43,6 @@ export type WorldOptions = WorldKeys & {
   /** How many revisions from before are kept to go back to. */
   readonly kept?: number;
 };
-
-/** New keys for so many clusters. */
-export function worldKeys(names: readonly string[]): WorldKeys {
-  const first = new Map(names.map((name) => [name, generateIdentity(randomBytes)]));
-  return { manager: generateIdentity(randomBytes), first };
-}
-
-/** The files of a fleet: each cluster's own, some that only the manager opens, and a rule for each cluster. */
-export async function worldFiles(
-  { manager, first }: WorldKeys,
-  { own, shared }: { readonly own: readonly string[]; readonly shared: readonly string[] },
-): Promise<readonly Edit[]> {
-  const rules: string[] = [];
-  const edits: Edit[] = [];
-  const add = async (path: string, recipients: readonly string[]) =>
-    edits.push({ path, content: await secretFile(path, recipients) });
-  for (const [name, { recipient }] of first) {
-    const both = [manager.recipient, recipient];
-    rules.push(`  - path_regex: ^clusters/${name}/\n    age: ${both.join(",")}\n`);
-    for (const file of own) await add(`clusters/${name}/${file}`, both);
-  }
-  for (const file of shared) await add(`shared/${file}`, [manager.recipient]);
-  const text = `creation_rules:\n${rules.join("")}  - age: ${manager.recipient}\n`;
-  return [...edits, { path: ".sops.yaml", content: Buffer.from(text) }];
-}
-
-/** A Secret of five values, about 2.5 kB when it is encrypted for two. */
-export function secretFile(path: string, recipients: readonly string[]): Promise<Buffer> {
-  const name = path.replaceAll(/[^a-z0-9]+/g, "-");
-  const values = Array.from(
-    { length: 5 },
-    (_, n) => `    key${n}: ${randomBytes(30).toString("base64")}\n`,
-  );
-  const text = `apiVersion: v1\nkind: Secret\nmetadata:\n    name: ${name}\n    namespace: apps\nstringData:\n${values.join("")}`;
-  const rule = { kind: "encrypted_regex", pattern: "^(data|stringData)$" } as const;
-  const chance = { random: randomBytes, now: () => new Date() };
-  return encryptFile(
-    Buffer.from(text),
-    { format: formatOf(path), groups: [recipients], rule },
-    chance,
-  );
-}
 
 /**
  * What a rotation works on, and what outlives it: a real Git repository with real files, and in memory

@@ -116,24 +116,19 @@ export class RotationReaders {
     if (cluster === undefined || cluster.deleting) return goneReader(asked);
     const pulled = await this.#pulledBy(cluster, signal);
     const workload = this.#options.connections.held(clusterKey(name));
-    const seen =
-      pulled.length === 0
-        ? undefined
-        : await look(workload?.as(pulled[0]?.as), signal).catch((error: unknown): Seen => {
-            if (!isCapitanError(error)) throw error;
-            return undefined;
-          });
+    const [first] = pulled;
+    const seen = first === undefined ? undefined : await look(workload?.as(first.as), signal);
     const revisions = await Promise.all(
       pulled.map((each) => this.#revisions(each, { asked, applied: seen?.applied }, signal)),
     );
     const canary = canaryPath(pulled, asked);
     const reader: Reader = {
       name: name.name,
-      uid: workload?.clusterId ?? knownUid(pulled) ?? cluster.uid,
+      uid: workload?.clusterId ?? knownUid(first) ?? cluster.uid,
       presence: this.#presence(cluster, pulled, seen),
       generations: generations.map(generationOf),
       // A cluster without a Flux that decrypts opens nothing: the hub does, with all that it has.
-      planted: pulled.length === 0 ? usable(generations) : seen?.planted,
+      planted: first === undefined ? usable(generations) : seen?.planted,
       revisions: revisions.flat(),
       proofs: asked.proofs,
       canary,
@@ -288,14 +283,26 @@ const usable = (generations: readonly AgeGeneration[]): ReadonlySet<string> =>
     generations.flatMap(({ identity, state }) => (state === "retired" ? [] : [identity.recipient])),
   );
 
-const knownUid = (pulled: readonly Pulled[]): string | undefined =>
-  pulled[0]?.member.status?.clusterID;
+const knownUid = (pulled: Pulled | undefined): string | undefined =>
+  pulled?.member.status?.clusterID;
 
 async function look(
   workload: ReturnType<HeldWorkload["as"]> | undefined,
   signal: AbortSignal,
 ): Promise<Seen> {
   if (workload === undefined) return undefined;
+  try {
+    return await seenBy(workload, signal);
+  } catch (error) {
+    if (isCapitanError(error)) return undefined;
+    throw error;
+  }
+}
+
+async function seenBy(
+  workload: ReturnType<HeldWorkload["as"]>,
+  signal: AbortSignal,
+): Promise<Seen> {
   const data = (await workload.secretData(plantedName, signal)) ?? {};
   const keys = Object.entries(data).filter(([key]) => key.endsWith(".agekey"));
   const planted = await Promise.all(keys.map(([key, value]) => recipientsIn(value, key)));
