@@ -91,11 +91,13 @@ export class RotationReconciler {
     const [namespace = "", name = ""] = key.split("/");
     const rotation = this.#options.rotations.keyRotation({ namespace, name });
     if (rotation === undefined || rotation.status?.completedTime !== undefined) {
-      this.#tips.delete(key);
+      this.#end(key);
       return untilEvent;
     }
     try {
-      return await this.#pass(rotation, signal);
+      const again = await this.#pass(rotation, signal);
+      if (again === untilEvent) this.#end(key);
+      return again;
     } catch (error) {
       if (signal.aborted) throw error;
       const problem = problemOf(error);
@@ -103,6 +105,11 @@ export class RotationReconciler {
       await this.#report(rotation, { problem }, signal);
       return retry;
     }
+  }
+
+  /** Thousands of files are remembered for rotations only. */
+  #end(key: string): void {
+    if (this.#tips.delete(key) && this.#tips.size === 0) this.#files.forget();
   }
 
   async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
