@@ -126,24 +126,30 @@ export async function showPlan(hub: KubeClient, name: Named, timeout: string): P
 
 const short = (recipient: string) => `${clean(recipient).slice(0, 12)}…`;
 
-function textOf({ metadata, status }: KeyRotation): string {
-  const ready = conditionOf(status?.conditions, "Ready");
-  const rows = (status?.clusters ?? []).map(({ name, generation, state, proof, ...why }) => [
+const nothingYet = { observedGeneration: -1 };
+
+function textOf({ metadata, status = nothingYet }: KeyRotation): string {
+  const ready = conditionOf(status.conditions, "Ready");
+  const rows = (status.clusters ?? []).map(({ name, generation, state, proof, ...why }) => [
     name,
     generation === undefined ? "-" : String(generation),
     state,
     proof !== undefined && proof.generation === generation ? proof.time : "-",
     clean([why.reason, why.message].filter((word) => word !== undefined).join(": ")),
   ]);
-  const head = `KeyRotation ${metadata.name}: ${status?.summary ?? "-"}\n`;
-  const exposed = (status?.exposed ?? []).map(
+  const head = `KeyRotation ${metadata.name}: ${status.summary ?? "-"}\n`;
+  return `${head}${table(["cluster", "generation", "state", "proven", "why"], rows)}${leakText(status)}${remedyOf(ready?.reason)}`;
+}
+
+/** After a leak: what is to be changed. */
+function leakText({ exposed = [], exposedFiles = 0 }: NonNullable<KeyRotation["status"]>): string {
+  if (exposed.length === 0) return "";
+  const files = exposed.map(
     ({ file, values }) => `  ${clean(file)}: ${clean(values.join(", "))}\n`,
   );
-  const leak =
-    exposed.length === 0
-      ? ""
-      : `The old keys could read these values; change them at their origin:\n${exposed.join("")}`;
-  return `${head}${table(["cluster", "generation", "state", "proven", "why"], rows)}${leak}${remedyOf(ready?.reason)}`;
+  const more = exposedFiles - exposed.length;
+  const rest = more > 0 ? `  and values in ${more} more files of these clusters\n` : "";
+  return `The old keys could read these values; change them at their origin:\n${files.join("")}${rest}`;
 }
 
 const remedyOf = (reason = ""): string =>

@@ -83,9 +83,9 @@ export function buildControllers(parts: Parts) {
     tenancy,
     metrics: reconcilerMetrics(parts),
   });
-  const look = { hub, rotations: hub, connections, clock, log, tenancy };
-  const rotations = new RotationReconciler({ ...look, identities, ...inputs, ...repositories });
-  const values = new SecretRotationReconciler({ ...look, checkHub, ...inputs, ...repositories });
+  const look = { hub, rotations: hub, connections, clock, log, tenancy, ...inputs, ...repositories };
+  const rotations = new RotationReconciler({ ...look, identities });
+  const values = new SecretRotationReconciler({ ...look, checkHub });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),

@@ -13,7 +13,7 @@ import {
   type Identity,
 } from "../../pkg/sops/index.ts";
 import { progress } from "../lab/progress.ts";
-import { secretFile } from "../lab/rotation-world.ts";
+import { secretFile } from "../lab/rotation-tree.ts";
 import { ensureTool } from "../lab/tools.ts";
 import { ratio, rounded } from "./statistics.ts";
 

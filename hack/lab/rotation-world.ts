@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Fleet, FleetMember, FleetRevision, KeyRotation } from "../../pkg/api/index.ts";
+import type { FleetMember, KeyRotation } from "../../pkg/api/index.ts";
 import {
   Identities,
   managerKeys,
@@ -9,24 +9,29 @@ import {
   type RotationOptions,
 } from "../../pkg/controllers/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { GitRepository, PackCache, type Edit } from "../../pkg/git/index.ts";
+import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import { labels, type KubeObject } from "../../pkg/object/index.ts";
 import {
   decryptFile,
-  encryptFile,
   formatOf,
   generateIdentity,
   inspectFile,
   isEncrypted,
   parseIdentities,
   type Identity,
-  type NewIdentity,
 } from "../../pkg/sops/index.ts";
+import {
+  fleetNamed,
+  managerSecret,
+  memberOf,
+  namespace,
+  revisionOf,
+  rotationOf,
+} from "./rotation-objects.ts";
+import type { WorldKeys } from "./rotation-tree.ts";
 
-const namespace = "fleet";
-const managerSecret = "manager";
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const signal = () => AbortSignal.timeout(600_000);
@@ -35,13 +40,6 @@ const signal = () => AbortSignal.timeout(600_000);
 export type Deed = "tip" | "proposal" | "publish" | "identity" | "status";
 /** Does a deed; whoever looks on counts, measures or dies there. */
 export type Around = <T>(deed: Deed, work: () => T | Promise<T>) => Promise<T>;
-
-/** Who opens what, before the rotation. */
-export type WorldKeys = {
-  readonly manager: NewIdentity;
-  /** By name of a cluster. */
-  readonly first: ReadonlyMap<string, NewIdentity>;
-};
 
 export type WorldOptions = WorldKeys & {
   /** A real Git repository with the files, over HTTP. */
@@ -56,48 +54,6 @@ export type WorldOptions = WorldKeys & {
   /** How many revisions from before are kept to go back to. */
   readonly kept?: number;
 };
-
-/** New keys for so many clusters. */
-export function worldKeys(names: readonly string[]): WorldKeys {
-  const first = new Map(names.map((name) => [name, generateIdentity(randomBytes)]));
-  return { manager: generateIdentity(randomBytes), first };
-}
-
-/** The files of a fleet: each cluster's own, some that only the manager opens, and a rule for each cluster. */
-export async function worldFiles(
-  { manager, first }: WorldKeys,
-  { own, shared }: { readonly own: readonly string[]; readonly shared: readonly string[] },
-): Promise<readonly Edit[]> {
-  const rules: string[] = [];
-  const edits: Edit[] = [];
-  const add = async (path: string, recipients: readonly string[]) =>
-    edits.push({ path, content: await secretFile(path, recipients) });
-  for (const [name, { recipient }] of first) {
-    const both = [manager.recipient, recipient];
-    rules.push(`  - path_regex: ^clusters/${name}/\n    age: ${both.join(",")}\n`);
-    for (const file of own) await add(`clusters/${name}/${file}`, both);
-  }
-  for (const file of shared) await add(`shared/${file}`, [manager.recipient]);
-  const text = `creation_rules:\n${rules.join("")}  - age: ${manager.recipient}\n`;
-  return [...edits, { path: ".sops.yaml", content: Buffer.from(text) }];
-}
-
-/** A Secret of five values, about 2.5 kB when it is encrypted for two. */
-export function secretFile(path: string, recipients: readonly string[]): Promise<Buffer> {
-  const name = path.replaceAll(/[^a-z0-9]+/g, "-");
-  const values = Array.from(
-    { length: 5 },
-    (_, n) => `    key${n}: ${randomBytes(30).toString("base64")}\n`,
-  );
-  const text = `apiVersion: v1\nkind: Secret\nmetadata:\n    name: ${name}\n    namespace: apps\nstringData:\n${values.join("")}`;
-  const rule = { kind: "encrypted_regex", pattern: "^(data|stringData)$" } as const;
-  const chance = { random: randomBytes, now: () => new Date() };
-  return encryptFile(
-    Buffer.from(text),
-    { format: formatOf(path), groups: [recipients], rule },
-    chance,
-  );
-}
 
 /**
  * What a rotation works on, and what outlives it: a real Git repository with real files, and in memory
@@ -133,7 +89,8 @@ export class RotationWorld {
       this.#put(`${name}-age-1`, name, { identity: base64(identity) }, recipient);
     this.#putPlain(managerSecret, { "manager.agekey": base64(options.manager.identity) });
     this.#putPlain("git", { username: base64("u"), password: base64("p") });
-    this.rotation = rotationOf(options);
+    const { url, rollout, managerToo = false } = options;
+    this.rotation = rotationOf({ url, rollout, names: this.names, managerToo });
   }
 
   get pinned(): string {
@@ -285,11 +242,11 @@ export class RotationWorld {
           controlPlaneInitialized: true,
           context: { namespace, name: name.name } as never,
         }),
-        fleet,
-        fleets: () => [fleet({ namespace, name: "fleet" })],
+        fleet: fleetNamed,
+        fleets: () => [fleetNamed()],
         membersOf: () => this.names.map((name) => this.#member(name)),
         membersOn: ({ name }) => [this.#member(name)],
-        revision: (name) => Promise.resolve(this.#revision(name.name)),
+        revision: (name) => Promise.resolve(revisionOf(this.#options.url, name.name)),
         revisionsOf: () => Promise.resolve(this.#kept()),
       },
       rotations: {
@@ -339,7 +296,7 @@ export class RotationWorld {
     };
     return new Identities(
       {
-        identitySecrets: this.#secrets.identitySecrets,
+        identitySecrets: (as, holder, until) => this.#secrets.identitySecrets(as, holder, until),
         identitySecretsIn: () => Promise.resolve(this.#byCluster()),
         createSecret: (_, secret) => write(() => create(secret)),
       },
@@ -376,17 +333,7 @@ export class RotationWorld {
   }
 
   #member(name: string): FleetMember {
-    return {
-      apiVersion: "",
-      kind: "FleetMember",
-      metadata: { namespace, name },
-      spec: {
-        fleetRef: { namespace, name: "fleet" },
-        clusterRef: { name },
-        revision: this.pinned,
-        state: "Present",
-      },
-    };
+    return memberOf(name, this.pinned);
   }
 
   #kept(): readonly KubeObject[] {
@@ -395,49 +342,6 @@ export class RotationWorld {
     return names.map((name) => ({ apiVersion: "", kind: "", metadata: { namespace, name } }));
   }
 
-  /** What the hub itself opens. */
-  #sharedLayer(commit: string): FleetRevision["spec"]["layers"][number] {
-    return {
-      name: "shared",
-      wait: false,
-      timeout: "1m",
-      deletionPolicy: "Orphan",
-      dependsOn: [],
-      git: { url: this.#options.url, commit, revision: "" },
-      path: "./shared",
-      decryption: { provider: "sops", secretRef: { name: managerSecret } },
-    };
-  }
-
-  #revision(commit: string): FleetRevision {
-    const git = { url: this.#options.url, ref: { commit } };
-    const flux = {
-      url: "oci://none/none",
-      digest: "",
-      revision: "",
-      version: "",
-      sync: {
-        path: "./clusters/{{cluster.name}}",
-        interval: "1m",
-        decryption: { provider: "sops" as const },
-        git,
-      },
-    };
-    const layer = {
-      name: "flux",
-      wait: false,
-      timeout: "1m",
-      deletionPolicy: "Orphan" as const,
-      dependsOn: [],
-      flux,
-    };
-    return {
-      apiVersion: "",
-      kind: "FleetRevision",
-      metadata: { namespace, name: commit },
-      spec: { fleetRef: { name: "fleet" }, layers: [layer, this.#sharedLayer(commit)] },
-    };
-  }
 }
 
 /** Opens all files of a cluster; gives the canary's word, when one is there. What cannot be opened throws. */
@@ -458,27 +362,6 @@ async function wordIn(
 
 const clusterOf = ({ labels }: KubeObject["metadata"]) =>
   labels?.["cluster.x-k8s.io/cluster-name"] ?? "";
-
-function rotationOf({ url, rollout, first, managerToo = false }: WorldOptions): KeyRotation {
-  const spec = {
-    clusters: Array.from(first.keys(), (name) => ({ name, ends: 1 })),
-    repository: { url, branch: "main", secretRef: { name: "git" }, delivery: "Push" },
-    decryption: { secretRef: { name: managerSecret } },
-    ...(managerToo ? { manager: { ends: 1 } } : {}),
-    rollout,
-    reason: "Scheduled",
-    dryRun: false,
-  } as const;
-  const metadata = { namespace, name: "rotation", generation: 1 };
-  return { apiVersion: "capitan.dev/v1alpha1", kind: "KeyRotation", metadata, spec };
-}
-
-const fleet = (name: { readonly namespace: string; readonly name: string }): Fleet => ({
-  apiVersion: "",
-  kind: "Fleet",
-  metadata: name,
-  spec: { layers: [] } as never,
-});
 
 async function identitiesIn(values: readonly string[]): Promise<readonly Identity[]> {
   const found = values.map((value) =>

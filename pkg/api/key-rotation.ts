@@ -186,6 +186,9 @@ const status = object({
         maxItems: 500,
       },
     ),
+    exposedFiles: integer({
+      description: "In how many files that is; the list has room for 500.",
+    }),
     plan,
     completedTime: string({ format: "date-time" }),
     conditions,

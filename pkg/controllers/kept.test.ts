@@ -19,4 +19,9 @@ test("made once, shared, not kept after a failure, the longest unused goes first
   assert.deepEqual(made, ["aaaa", "bbbb", "cccc", "bbbb"]);
   await assert.rejects(kept.of("x", () => Promise.reject(new Error("no"))));
   assert.equal(await kept.of("x", make("yes")), "yes");
+  assert.equal(await kept.held("x"), "yes");
+  assert.equal(kept.held("a"), undefined);
+  kept.clear();
+  assert.equal(kept.held("x"), undefined);
+  assert.equal(await kept.of("x", make("no")), "no");
 });

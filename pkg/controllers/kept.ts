@@ -37,6 +37,12 @@ export class Kept<T> {
     return this.#entries.get(key)?.value;
   }
 
+  /** Keeps nothing of what there is. */
+  clear(): void {
+    this.#entries.clear();
+    this.#total = 0;
+  }
+
   #settle(key: string, entry: Entry<T>, weight: number): void {
     if (this.#entries.get(key) !== entry) return;
     entry.weight = weight;

@@ -110,9 +110,9 @@ test("what a rewrite has shown is what a look at the file shows", async () => {
 });
 
 test("what was learned is not looked at again, unless somebody else could open more", async () => {
-  const path = "clusters/a/s.yaml";
+  const path = "shared/s.yaml";
   const bytes = files.get(path) ?? Buffer.alloc(0);
-  const identities = [manager, a1];
+  const identities = [manager];
   const inspected = await inspectFile(bytes, { format: "yaml", identities });
   const told = { path, content: bytes, inspected: { ...inspected, values: ["told"] } };
   const learned = new RotationFiles();

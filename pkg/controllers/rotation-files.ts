@@ -116,6 +116,11 @@ export class RotationFiles {
     void this.#tree.of(key, () => Promise.resolve(file));
   }
 
+  /** Remembers nothing any more. */
+  forget(): void {
+    for (const kept of [this.#names, this.#tree, this.#copies, this.#rules]) kept.clear();
+  }
+
   /** Who is named is tried first. Others only where somebody's entry did not open for him. */
   async #treeFile(sealed: Sealed, keyring: Keyring): Promise<Omit<TreeFile, "policy">> {
     const named = identitiesNamed(sealed.names, keyring);

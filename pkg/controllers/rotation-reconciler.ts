@@ -103,11 +103,13 @@ export class RotationReconciler {
     const [namespace = "", name = ""] = key.split("/");
     const rotation = this.#options.rotations.keyRotation({ namespace, name });
     if (rotation === undefined || rotation.status?.completedTime !== undefined) {
-      this.#tips.delete(key);
+      this.#end(key);
       return untilEvent;
     }
     try {
-      return await this.#pass(rotation, signal);
+      const again = await this.#pass(rotation, signal);
+      if (again === untilEvent) this.#end(key);
+      return again;
     } catch (error) {
       if (signal.aborted) throw error;
       const problem = problemOf(error);
@@ -115,6 +117,11 @@ export class RotationReconciler {
       await this.#report(rotation, { problem }, signal);
       return retry;
     }
+  }
+
+  /** Thousands of files are remembered for rotations only. */
+  #end(key: string): void {
+    if (this.#tips.delete(key) && this.#tips.size === 0) this.#files.forget();
   }
 
   async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
@@ -131,7 +138,7 @@ export class RotationReconciler {
     // Proofs and what was exposed are in the status before the write that depends on them.
     const filesLeft = filesOnEndedKeys(seen.facts);
     const done = next.kind === "done";
-    await this.#report(rotation, { standings, exposed, filesLeft, done }, signal);
+    await this.#report(rotation, { standings, ...exposed, filesLeft, done }, signal);
     if (next.kind === "done") return untilEvent;
     if (next.kind !== "write") return restAfter(clock.monotonicMs() - startedMs);
     const guard = guardOf(seen.facts);
@@ -365,14 +372,9 @@ async function proposalsFor(
   return new Set(isThere ? [branch] : []);
 }
 
-/** After a leak: what the old keys could read. Written down before it changes. */
-function exposedIn({ spec, status }: KeyRotation, facts: RotationFacts) {
-  if (spec.reason !== "Compromise") return undefined;
-  if (status?.exposed !== undefined) return status.exposed;
+/** After a leak: what the old keys could read. Written down once, before it changes. */
+function exposedIn({ spec, status }: KeyRotation, facts: RotationFacts): RotationOutcome {
+  if (spec.reason !== "Compromise" || status?.exposed !== undefined) return {};
   const targets = facts.readers.filter(({ name }) => facts.targets.has(name));
-  const found = exposedTo(facts, ...targets);
-  return Array.from(found, ([file, values]) => ({ file, values: values.slice(0, 64) })).slice(
-    0,
-    500,
-  );
+  return { exposed: exposedTo(facts, ...targets) };
 }

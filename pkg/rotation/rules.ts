@@ -44,17 +44,23 @@ function added(text: string, { add }: RulesEdit): string {
 }
 
 function withRecipient(line: string, anchor: string, recipient: string): readonly string[] {
-  // Most lines name others, and there are as many as clusters.
-  const at = line.includes(anchor) ? line.search(new RegExp(`\\b${anchor}\\b`)) : -1;
-  if (at < 0) return [line];
-  const comment = line.search(/(?:^|\s)#/);
-  if (comment >= 0 && comment < at) return [line];
+  const at = placeOf(anchor, line);
+  if (at === undefined) return [line];
   const item = /^(\s*-\s+["']?)age1[a-z0-9]+(["']?)/.exec(line);
   if (item?.[0].includes(anchor) === true)
     return [`${item[1] ?? ""}${recipient}${item[2] ?? ""}`, line];
   const own = /^(\s+)age1[a-z0-9]+(\s*,?\s*)$/.exec(line);
   if (own !== null) return [`${own[1] ?? ""}${recipient},`, line];
   return [`${line.slice(0, at)}${recipient},${line.slice(at)}`];
+}
+
+/** Where a recipient stands in a line; undefined when it does not, or in a comment only. */
+function placeOf(anchor: string, line: string): number | undefined {
+  // Most lines name others, and there are as many as clusters.
+  if (!line.includes(anchor)) return undefined;
+  const at = line.search(new RegExp(`\\b${anchor}\\b`));
+  const comment = line.search(/(?:^|\s)#/);
+  return at < 0 || (comment >= 0 && comment < at) ? undefined : at;
 }
 
 function removed(text: string, remove: readonly string[]): string {

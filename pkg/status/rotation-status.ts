@@ -11,7 +11,8 @@ import {
 
 export type RotationOutcome = {
   readonly standings?: readonly Standing[];
-  readonly exposed?: KeyRotationStatus["exposed"];
+  /** What the old keys could read, by file. */
+  readonly exposed?: ReadonlyMap<string, readonly string[]>;
   /** Files at the tip that an ending key still opens. */
   readonly filesLeft?: number;
   readonly plan?: Plan;
@@ -54,9 +55,26 @@ export function rotationStatus(
 /** What a look found besides where clusters stand; what it did not look for stays. */
 const findingsOf = ({ exposed, filesLeft, plan }: RotationOutcome): Partial<KeyRotationStatus> => ({
   ...(filesLeft === undefined ? {} : { filesLeft }),
-  ...(exposed === undefined ? {} : { exposed }),
+  ...(exposed === undefined ? {} : exposedText(exposed)),
   ...(plan === undefined ? {} : { plan: planText(plan) }),
 });
+
+/** An object has 1.5 MB in etcd. A thousand clusters, and who owns which of their fields, take 0.8 MB without these. */
+const messageBytesMax = 300_000;
+const exposedBytesMax = 250_000;
+
+/** What was exposed within the limits of a status, and how much that was in all. */
+function exposedText(
+  exposed: NonNullable<RotationOutcome["exposed"]>,
+): Required<Pick<KeyRotationStatus, "exposed" | "exposedFiles">> {
+  let bytes = 0;
+  const all = Array.from(exposed, ([file, values]) => ({ file, values: values.slice(0, 64) }));
+  const shown = all.slice(0, 500).filter((each) => {
+    bytes += Buffer.byteLength(JSON.stringify(each));
+    return bytes <= exposedBytesMax;
+  });
+  return { exposed: shown, exposedFiles: all.length };
+}
 
 /** The plan within the limits of a status. */
 function planText({ readers, files }: Plan): NonNullable<KeyRotationStatus["plan"]> {
@@ -88,22 +106,25 @@ function clusterStatus(
   const proof = proofOf(reader, wanted) ?? old?.proof;
   return {
     name: reader.name,
-    ...stateOf(stage),
+    ...stateOf(stage, Math.min(1024, Math.floor(messageBytesMax / targets.size))),
     ...(wanted === undefined ? {} : { generation: wanted }),
     ...(proof === undefined ? {} : { proof }),
   };
 }
 
-function stateOf(stage: Standing["stage"]): Pick<ClusterRotation, "state" | "reason" | "message"> {
+function stateOf(
+  stage: Standing["stage"],
+  lengthMax: number,
+): Pick<ClusterRotation, "state" | "reason" | "message"> {
   switch (stage.kind) {
     case "done":
       return { state: "Done" };
     case "gone":
       return { state: "Gone", message: "the Cluster is not there any more" };
     case "stalled":
-      return { state: "Stalled", reason: stage.code, message: stage.message.slice(0, 1024) };
+      return { state: "Stalled", reason: stage.code, message: stage.message.slice(0, lengthMax) };
     case "wait":
-      return { state: "Waiting", reason: stage.reason, message: stage.message.slice(0, 1024) };
+      return { state: "Waiting", reason: stage.reason, message: stage.message.slice(0, lengthMax) };
     case "edit":
       return { state: "Working", reason: stage.phase === "add" ? "Adding" : "Removing" };
     case "create":

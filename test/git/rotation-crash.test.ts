@@ -4,12 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
-import {
-  RotationWorld,
-  worldFiles,
-  worldKeys,
-  type Around,
-} from "../../hack/lab/rotation-world.ts";
+import { worldFiles, worldKeys } from "../../hack/lab/rotation-tree.ts";
+import { RotationWorld, type Around } from "../../hack/lab/rotation-world.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import { GitLab } from "../harness/git.ts";
 
