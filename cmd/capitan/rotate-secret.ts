@@ -108,10 +108,7 @@ async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   const { namespace } = args;
   // Whoever has changed a value wants to know who runs it: without the hub nothing is begun.
   await hub.list(hubResources.secretRotation, { namespace });
-  const isNarrowed = [args.cluster, args.fleet, args.selector].some((given) => given !== undefined);
-  const clusters = isNarrowed ? await clusterNames(hub, args) : undefined;
-  if (clusters?.length === 0)
-    throw new CapitanError("NotFound", "no Cluster has these labels, or is of this Fleet");
+  const clusters = await clustersMeant(hub, args);
   const repository = await fleetRepository(args, beginning);
   progress(`reading ${repository.url}`);
   const tip = await repository.tip();
@@ -131,6 +128,18 @@ async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   const { name } = object.metadata;
   process.stderr.write(`SecretRotation ${namespace}/${name}: capitan rotate status ${name}\n`);
   if (args.wait) await valuesRun(hub, { namespace, name }, args);
+}
+
+/** To which clusters the files are narrowed; undefined when they are not. Throws NotFound. */
+async function clustersMeant(
+  hub: KubeClient,
+  args: Arguments,
+): Promise<readonly string[] | undefined> {
+  const isNarrowed = [args.cluster, args.fleet, args.selector].some((given) => given !== undefined);
+  if (!isNarrowed) return undefined;
+  const clusters = await clusterNames(hub, args);
+  if (clusters.length > 0) return clusters;
+  throw new CapitanError("NotFound", "no Cluster has these labels, or is of this Fleet");
 }
 
 /** A repository without .capitan.yaml is one, too. */

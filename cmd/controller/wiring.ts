@@ -83,15 +83,23 @@ export function buildControllers(parts: Parts) {
     tenancy,
     metrics: reconcilerMetrics(parts),
   });
-  const look = { hub, rotations: hub, connections, clock, log, tenancy, ...inputs, ...repositories };
-  const rotations = new RotationReconciler({ ...look, identities });
-  const values = new SecretRotationReconciler({ ...look, checkHub });
+  const sight = { ...inputs, ...repositories, connections, tenancy };
+  const looking = { hub, rotations: hub, clock, log, ...sight };
+  const rotations = new RotationReconciler({ ...looking, identities });
+  const values = new SecretRotationReconciler({ ...looking, checkHub });
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),
   );
   const rotationQueue = queue("rotation", parts, (key, signal) => rotations.reconcile(key, signal));
   const valueQueue = queue("secretrotation", parts, (key, signal) => values.reconcile(key, signal));
+  const queues = {
+    fleet: fleetQueue,
+    cluster: clusterQueue,
+    rotation: rotationQueue,
+    secretrotation: valueQueue,
+  };
+  const all = Object.entries(queues);
   const built = {
     hub,
     fleetQueue,
@@ -99,12 +107,7 @@ export function buildControllers(parts: Parts) {
     rotationQueue,
     valueQueue,
     /** How busy they are. */
-    queues: () => [
-      { controller: "fleet", ...fleetQueue.load() },
-      { controller: "cluster", ...clusterQueue.load() },
-      { controller: "rotation", ...rotationQueue.load() },
-      { controller: "secretrotation", ...valueQueue.load() },
-    ],
+    queues: () => all.map(([controller, each]) => ({ controller, ...each.load() })),
     /** Resolves when there is enough in the caches to decide. One namespace without its Role holds nobody for long. */
     async synced(signal: AbortSignal): Promise<void> {
       await hub.synced();
@@ -115,14 +118,10 @@ export function buildControllers(parts: Parts) {
       );
     },
     start(signal: AbortSignal): void {
-      fleetQueue.start(signal);
-      clusterQueue.start(signal);
-      rotationQueue.start(signal);
-      valueQueue.start(signal);
+      for (const [, each] of all) each.start(signal);
     },
     async drained(): Promise<void> {
-      const queues = [fleetQueue, clusterQueue, rotationQueue, valueQueue];
-      await Promise.all(queues.map((each) => each.drained()));
+      await Promise.all(all.map(([, each]) => each.drained()));
     },
   };
   return built;

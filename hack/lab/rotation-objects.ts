@@ -54,7 +54,10 @@ export const revisionOf = (url: string, commit: string): FleetRevision => ({
   apiVersion: "",
   kind: "FleetRevision",
   metadata: { namespace, name: commit },
-  spec: { fleetRef: { name: fleetName.name }, layers: [fluxLayer(url, commit), sharedLayer(url, commit)] },
+  spec: {
+    fleetRef: { name: fleetName.name },
+    layers: [fluxLayer(url, commit), sharedLayer(url, commit)],
+  },
 });
 
 const plain = { wait: false, timeout: "1m", deletionPolicy: "Orphan", dependsOn: [] } as const;

@@ -341,7 +341,6 @@ export class RotationWorld {
     const names = kept === 0 ? [] : this.#pins.slice(0, -1).slice(-kept);
     return names.map((name) => ({ apiVersion: "", kind: "", metadata: { namespace, name } }));
   }
-
 }
 
 /** Opens all files of a cluster; gives the canary's word, when one is there. What cannot be opened throws. */

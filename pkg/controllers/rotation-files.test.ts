@@ -10,7 +10,7 @@ import {
   type Identity,
 } from "../sops/index.ts";
 import { bytesOf } from "./pulled.ts";
-import { identitiesOf, RotationFiles, type Keyring } from "./rotation-files.ts";
+import { identitiesAmong, RotationFiles, type Keyring } from "./rotation-files.ts";
 
 const chance = { random: randomBytes, now: () => new Date("2026-01-02T03:04:05Z") };
 const rule = { kind: "encrypted_regex", pattern: "^stringData$" } as const;
@@ -96,7 +96,7 @@ test("what a rewrite has shown is what a look at the file shows", async () => {
   const tip = {
     files,
     openers: [manager],
-    othersFor: () => identitiesOf(recipients(manager, a1), keyring),
+    othersFor: () => identitiesAmong(recipients(manager, a1), keyring),
   };
   const [made] = await contentsOf({ kind: "commit", ...change }, tip, chance);
   assert.ok(made?.inspected);

@@ -125,7 +125,7 @@ export class RotationFiles {
   async #treeFile(sealed: Sealed, keyring: Keyring): Promise<Omit<TreeFile, "policy">> {
     const named = identitiesNamed(sealed.names, keyring);
     const first = await this.#tree.of(keyOf(sealed, named), () => inspected(sealed, named));
-    const all = identitiesOf(sealed.names, keyring);
+    const all = identitiesAmong(sealed.names, keyring);
     if (first.isSettled || all.length === named.length) return first;
     return this.#tree.of(keyOf(sealed, all), () => inspected(sealed, all));
   }
@@ -143,7 +143,7 @@ export class RotationFiles {
     const first = await this.#copies.of(key, () => keysOf(sealed, named));
     if (first === undefined || first.isSettled) return first;
     // Who asks is tried even where the file does not name it.
-    const all = identitiesOf([...sealed.names, ...own], keyring);
+    const all = identitiesAmong([...sealed.names, ...own], keyring);
     return this.#copies.of(keyOf(sealed, all), () => keysOf(sealed, all));
   }
 
@@ -208,7 +208,7 @@ const isRules = (path: string) => path.split("/").at(-1) === rulesName;
 const digestOf = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
 /** The manager's identities, and those of every reader among these names. */
-export function identitiesOf(names: readonly string[], keyring: Keyring): readonly Identity[] {
+export function identitiesAmong(names: readonly string[], keyring: Keyring): readonly Identity[] {
   return [...new Set([...keyring.manager, ...names.flatMap((name) => keyring.ofReaderWith(name))])];
 }
 

@@ -36,7 +36,7 @@ import type {
 } from "./ports.ts";
 import { problemOf } from "./members.ts";
 import { report, timestamp } from "./report.ts";
-import { identitiesOf, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
+import { identitiesAmong, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
 import { PulledFiles } from "./pulled.ts";
 import { RotationManager } from "./rotation-manager.ts";
 import {
@@ -265,7 +265,7 @@ export class RotationReconciler {
       const sources = {
         files: tip.files,
         openers: seen.keyring.manager,
-        othersFor: (path: string) => identitiesOf(named.get(path) ?? [], seen.keyring),
+        othersFor: (path: string) => identitiesAmong(named.get(path) ?? [], seen.keyring),
         pause: () => setImmediate(),
       };
       const edits = await contentsOf(write, sources, { ...chance, now: clock.now });

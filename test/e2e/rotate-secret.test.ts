@@ -79,6 +79,7 @@ before(async () => {
   await fillRepository();
   await publish();
   await startFlux();
+  await applyOthers();
   for (const name of [synced, opened])
     await until(async () => (await password(name)) === "old", deadline(`${name} to run it`));
 });
@@ -150,6 +151,27 @@ async function fillRepository(): Promise<void> {
   files[".capitan.yaml"] = JSON.stringify(settings);
   files["config/clusters/plain.sops.yaml"] = text;
   await git.commitFiles(repository, files, { parent: await head() });
+}
+
+/** What else has pods, and is nobody's but its owner's: it asks for restarts too. */
+const others = [
+  { group: "apps", version: "v1", kind: "StatefulSet", plural: "statefulsets", namespaced: true },
+  { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets", namespaced: true },
+] as const;
+
+async function applyOthers(): Promise<void> {
+  const { metadata, spec } = deployment("other") as KubeObject & { spec: object };
+  const { selector, template } = spec as { selector: object; template: object };
+  const annotations = { "capitan.dev/restart-on": "secret/db" };
+  for (const resource of others) {
+    const of = {
+      apiVersion: "apps/v1",
+      kind: resource.kind,
+      metadata: { ...metadata, annotations },
+    };
+    const more = resource.kind === "StatefulSet" ? { serviceName: "other" } : {};
+    await apply(clientOf(opened), resource, { ...of, spec: { selector, template, ...more } });
+  }
 }
 
 async function recipientOf(cluster: string): Promise<string> {
@@ -263,7 +285,7 @@ test("a new value is in every file by one commit, stragglers are named, and ever
 
   await publish();
   const { status, spec } = await done(nameIn(late));
-  assert.equal(status?.summary, "2/2 run it, 2 workloads restarted");
+  assert.equal(status?.summary, "2/2 run it, 4 workloads restarted");
   const value = await password(synced);
   assert.match(value, /^[\w-]{32}$/);
   assert.equal(await password(opened), value);
@@ -283,6 +305,10 @@ test("workloads that ask for it were restarted once each, others not, and neithe
     assert.match(web.restartedFor ?? "", /^db=[0-9a-f]{16}$/);
     const quiet = await templateOf(cluster, "quiet");
     assert.deepEqual([quiet.generation, quiet.restartedFor], [1, undefined], cluster);
+  }
+  for (const resource of others) {
+    const live = await clientOf(opened).get(resource, { namespace: "default", name: "other" });
+    assert.equal(live?.metadata.generation, 2, resource.kind);
   }
   // Somebody scales it: Capitan puts its own field back, and leaves the annotation alone.
   const name = { namespace: "default", name: "web" };
