@@ -52,6 +52,9 @@ const clustersSyncMs = 5_000;
 /** How long the start waits for the first list of Secrets; what comes later comes as events. */
 const secretsSyncMs = 10_000;
 
+const notListed =
+  "Secrets of a platform namespace cannot be listed: capitan install gives the right";
+
 /** Builds the reconcilers with their queues, and connects events to keys. */
 export function buildControllers(parts: Parts) {
   const { client, connections, options, log, clock } = parts;
@@ -112,10 +115,7 @@ export function buildControllers(parts: Parts) {
     async synced(signal: AbortSignal): Promise<void> {
       await hub.synced();
       if (await within(hub.inputs.synced(), secretsSyncMs, signal)) return;
-      log.warn(
-        {},
-        "Secrets of a platform namespace cannot be listed: capitan install gives the right",
-      );
+      log.warn({}, notListed);
     },
     start(signal: AbortSignal): void {
       for (const [, each] of all) each.start(signal);
