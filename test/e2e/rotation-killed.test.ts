@@ -15,6 +15,7 @@ import { ensureTool } from "../../hack/lab/tools.ts";
 import { conditionOf } from "../../pkg/api/index.ts";
 import { newKeyPair } from "../harness/git.ts";
 import { deleteNow, namespace, resources, until } from "../harness/index.ts";
+import { encrypted } from "../harness/secrets.ts";
 import { fileOf, repository, RotationLab, type Status } from "../harness/rotation-lab.ts";
 
 const [one, two] = ["keys-1", "keys-2"] as const;
@@ -249,4 +250,18 @@ test("S7 a cluster is deleted in the middle and let go, and created anew it begi
   await world.complete(rotation);
   await world.isRotated(two, generation);
   await neverLockedOut(t, watcher);
+});
+
+test("who watches would have seen it: a file that a cluster cannot open is told, and so is what its Flux says", async () => {
+  const watcher = world.watch();
+  const path = `clusters/${one}/strange.sops.yaml`;
+  const text = "kind: Secret\nstringData:\n    word: none\n";
+  await world.commit({ [path]: await encrypted(text, path, [world.manager.recipient]) });
+  const [files, flux] = [`${one} cannot open ${path} of `, `${one}: `];
+  const isSeen = (beginning: string) => watcher.seen.some((what) => what.startsWith(beginning));
+  await until(() => isSeen(files) && isSeen(flux), {
+    deadlineMs: 60_000,
+    what: "the watcher to see both",
+  });
+  await watcher.end();
 });

@@ -344,11 +344,16 @@ export class Watcher {
     this.#work = Promise.all(all).then(() => undefined);
   }
 
+  /** What was wrong at any time until now. */
+  get seen(): readonly string[] {
+    return [...this.#seen];
+  }
+
   /** Ends it; gives what was wrong at any time. */
   async end(): Promise<readonly string[]> {
     this.#ending.abort();
     await this.#work;
-    return [...this.#seen];
+    return this.seen;
   }
 
   async #run(name: string): Promise<void> {
