@@ -69,53 +69,50 @@ export class Hands {
     this.#remover = new Remover({ own, client }, kinds, mirror);
   }
 
-  /** What is there where we have never applied, and for a tenant what may not be applied. Stores nothing. */
+  /**
+   * What is there where we have never applied, and for a tenant, by a dry run, what may not be applied: that
+   * must be known before anything is done. What cannot be read now is refused. Stores nothing.
+   */
   async inspect(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, Inspection>> {
-    if (this.#isTenant) return this.#inspectAsTenant(objects, signal);
-    const groups = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
-    const found = await parallel([...groups.values()], width, (group) =>
-      this.#inspectKind(group, signal),
+    const kinds = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
+    const groups = this.#isTenant ? [objects] : [...kinds.values()];
+    const found = await parallel(groups, width, (group) =>
+      this.#isTenant || group.length < listFrom
+        ? parallel(group, width, (desired) => this.#inspectOne(desired, signal))
+        : this.#inspectAll(group, signal),
     );
     return new Map(found.flat());
   }
 
-  /** Objects of one kind and namespace: what cannot be read now holds up the layers that have one. */
-  async #inspectKind(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<readonly (readonly [string, Inspection])[]> {
+  async #inspectOne(desired: DesiredObject, signal: AbortSignal): Promise<Inspected> {
     try {
-      const found =
-        objects.length < listFrom
-          ? await this.#readEach(objects, signal)
-          : await this.#readAll(objects, signal);
-      const there = new Map(found.map((object) => [keyOf(idOf(object)), object]));
-      return objects.map(({ key }) => [key, inspectionOf(there.get(key))]);
+      const live = await this.#read(desired, signal);
+      if (this.#isTenant && mustTry(desired, live)) await this.#tryOut(desired, signal);
+      return [desired.key, inspectionOf(live)];
     } catch (error) {
-      const refused = await problemBehind(this.#own, whatOf(objects), error, signal);
-      return objects.map(({ key }) => [key, { exists: false, ours: false, refused }]);
+      const what = ["ApplyFailed", nameOf(desired.id)] as const;
+      const refused = await problemBehind(this.#own, what, error, signal);
+      return [desired.key, { exists: false, ours: false, refused }];
     }
   }
 
-  /** Each object by itself, with a dry run: what a tenant may not do must be known before anything is done. */
-  async #inspectAsTenant(
+  /** Many objects of one kind and namespace. */
+  async #inspectAll(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Inspection>> {
-    const inspections = await parallel(objects, width, async (desired) => {
-      try {
-        const live = await this.#read(desired, signal);
-        if (mustTry(desired, live)) await this.#tryOut(desired, signal);
-        return [desired.key, inspectionOf(live)] as const;
-      } catch (error) {
-        const refused = await problemBehind(this.#own, whatOf([desired]), error, signal);
-        return [desired.key, { exists: false, ours: false, refused }] as const;
-      }
-    });
-    return new Map(inspections);
+  ): Promise<readonly Inspected[]> {
+    try {
+      const found = await this.#readAll(objects, signal);
+      const there = new Map(found.map((object) => [keyOf(idOf(object)), object]));
+      return objects.map(({ key }) => [key, inspectionOf(there.get(key))]);
+    } catch (error) {
+      const what = ["ApplyFailed", `listing ${kindOfKey(objects[0]?.key ?? "")}`] as const;
+      const refused = await problemBehind(this.#own, what, error, signal);
+      return objects.map(({ key }) => [key, { exists: false, ours: false, refused }]);
+    }
   }
 
   /** Throws ApiError 403 when the object may not be applied; every other refusal is said when it is. */
@@ -129,14 +126,6 @@ export class Hands {
       if (isDenied(error) || !(error instanceof ApiError) || error.code !== "ApplyFailed")
         throw error;
     }
-  }
-
-  async #readEach(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
-    const found = await parallel(objects, width, (desired) => this.#read(desired, signal));
-    return found.filter((object) => object !== undefined);
   }
 
   async #read({ object, id }: DesiredObject, signal: AbortSignal): Promise<KubeObject | undefined> {
@@ -231,9 +220,7 @@ export class Hands {
   }
 }
 
-/** What cannot be done when the first of these cannot be read. */
-const whatOf = ([first]: readonly DesiredObject[]) =>
-  ["ApplyFailed", first === undefined ? "" : nameOf(first.id)] as const;
+type Inspected = readonly [key: string, inspection: Inspection];
 
 const isDenied = (error: unknown) =>
   error instanceof ApiError &&
