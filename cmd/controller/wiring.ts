@@ -69,10 +69,7 @@ export function buildControllers(parts: Parts) {
   const repositories = repositoriesOf(parts);
   const inputs = { secrets: hub.inputs, configMaps: hub.inputs };
   const sources = new Sources({ ...inputs, ...repositories, renderer: parts.renderer });
-  const identities = new Identities(hub.inputs, async (isPostQuantum) => ({
-    ...(await newIdentity(isPostQuantum, randomBytes)),
-    created: clock.now(),
-  }));
+  const identities = new Identities(hub.inputs, makeIdentity(clock));
   const checkHub = hubCheck(parts, () => hub.clustersSynced);
   const schedule = new RotationSchedule({ hub, tenancy, clock, log });
   const fleets = new FleetReconciler({ hub, sources, clock, log, tenancy, checkHub, schedule });
@@ -126,6 +123,12 @@ export function buildControllers(parts: Parts) {
   };
   return built;
 }
+
+/** Makes identities from the operating system's randomness. */
+const makeIdentity = (clock: Clock) => async (isPostQuantum: boolean) => ({
+  ...(await newIdentity(isPostQuantum, randomBytes)),
+  created: clock.now(),
+});
 
 export type Controllers = ReturnType<typeof buildControllers>;
 

@@ -21,10 +21,10 @@ export function rule(
   return { apiGroups: [apiGroup], resources, verbs };
 }
 
-/** On the whole hub: a Fleet in the wrong namespace is told so; nothing but that is written. */
+/** On the whole hub: a Fleet or a rotation in the wrong namespace is told so; nothing but that is written. */
 const clusterRules: readonly Rule[] = [
   rule(group, ["fleets", "fleetmembers", "keyrotations", "secretrotations"], ["list", "watch"]),
-  rule(group, ["fleets/status"], ["patch"]),
+  rule(group, ["fleets/status", "keyrotations/status", "secretrotations/status"], ["patch"]),
   rule("cluster.x-k8s.io", ["clusters"], ["get", "list", "watch"]),
   rule("events.k8s.io", ["events"], ["create"]),
 ];
@@ -32,11 +32,7 @@ const clusterRules: readonly Rule[] = [
 /** Of Capitan's own kinds, in each namespace with Fleets. */
 export const ownRules: readonly Rule[] = [
   // For the finalizer, which RBAC cannot tell from the rest of a Fleet.
-  rule(
-    group,
-    ["fleets", "fleetmembers/status", "keyrotations/status", "secretrotations/status"],
-    ["patch"],
-  ),
+  rule(group, ["fleets", "fleetmembers/status"], ["patch"]),
   rule(group, ["fleetmembers"], ["get", "create", "patch", "delete"]),
   rule(group, ["fleetrevisions"], ["get", "list", "create", "patch", "delete"]),
 ];

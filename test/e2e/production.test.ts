@@ -56,7 +56,7 @@ import {
   type OwnHub,
 } from "../harness/own-hub.ts";
 import {
-  applyLostRotations,
+  applyLostRotation,
   covers,
   definitionOf,
   grantedBy,
@@ -344,7 +344,7 @@ async function useOwnKinds({
     deadlineMs: 20_000,
     what: "the member of the deleted Cluster to go",
   });
-  await applyLostRotations(client, namespace, cluster);
+  await applyLostRotation(client, namespace);
   await fleetReady(client, "rights", 60_000, namespace);
 }
 

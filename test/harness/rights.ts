@@ -129,33 +129,16 @@ export async function rotatedWhenOld(
   return found.metadata.name;
 }
 
-/**
- * Rotations that cannot come far: of keys, whose Secret is not there, and of a value that no cluster gets.
- * That is said in their status.
- */
-export async function applyLostRotations(
-  client: KubeClient,
-  namespace: string,
-  cluster: string,
-): Promise<void> {
-  const url = "https://git.example/fleet";
-  const of = { apiVersion: "capitan.dev/v1alpha1", metadata: { name: "rights", namespace } };
-  const keys = {
-    clusters: [{ name: cluster, ends: 1 }],
-    repository: { url, secretRef: { name: "none" } },
-    decryption: { secretRef: { name: "none" } },
-  };
+/** A rotation of a value that no cluster gets: that is said in its status. */
+export async function applyLostRotation(client: KubeClient, namespace: string): Promise<void> {
   const [digest, commit] = ["a".repeat(64), "a".repeat(40)];
   const where = { path: "none.sops.yaml", key: '["none"]', modified: "2026-01-01T00:00:00Z" };
-  const values = {
-    repository: { url },
+  const spec = {
+    repository: { url: "https://git.example/fleet" },
     commit,
     files: [{ ...where, value: digest, replaces: digest }],
   };
-  const objects = [
-    [resources.keyRotation, { ...of, kind: "KeyRotation", spec: keys }],
-    [resources.secretRotation, { ...of, kind: "SecretRotation", spec: values }],
-  ] as const;
-  for (const [resource, object] of objects)
-    await client.apply(resource, object, { manager: "test" });
+  const of = { apiVersion: "capitan.dev/v1alpha1", kind: "SecretRotation" };
+  const object = { ...of, metadata: { name: "rights", namespace }, spec };
+  await client.apply(resources.secretRotation, object, { manager: "test" });
 }
