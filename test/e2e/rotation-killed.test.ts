@@ -16,7 +16,13 @@ import { conditionOf } from "../../pkg/api/index.ts";
 import { newKeyPair } from "../harness/git.ts";
 import { deleteNow, namespace, resources, until } from "../harness/index.ts";
 import { encrypted } from "../harness/secrets.ts";
-import { fileOf, repository, RotationLab, type Status } from "../harness/rotation-lab.ts";
+import {
+  fileOf,
+  manifestOf,
+  repository,
+  RotationLab,
+  type Status,
+} from "../harness/rotation-lab.ts";
 
 const [one, two] = ["keys-1", "keys-2"] as const;
 const both = [one, two] as const;
@@ -60,6 +66,13 @@ const commits = async () =>
     ]),
   );
 
+/** Watches until the test has ended. */
+function watch(t: TestContext): ReturnType<RotationLab["watch"]> {
+  const watcher = world.watch();
+  t.after(() => watcher.end());
+  return watcher;
+}
+
 /** Nobody was ever without a key for a file, and somebody looked. */
 async function neverLockedOut(
   t: TestContext,
@@ -82,7 +95,7 @@ for (const [rollout, [passed, flags]] of Object.entries(phases))
     // Each start of a controller is seconds of one core.
     { timeout: 480_000 },
     async (t) => {
-      const watcher = world.watch();
+      const watcher = watch(t);
       const generation = (await world.generation(one)) + 1;
       const before = await commits();
       const { kills, seen } = await killAtEveryChange(await world.rotate(both, ...flags));
@@ -107,7 +120,7 @@ async function hold(t: TestContext, name: string): Promise<() => Promise<void>> 
 }
 
 test("S7 a cluster hangs and the hub's API server dies in the middle: the others go on, and then it does", async (t) => {
-  const watcher = world.watch();
+  const watcher = watch(t);
   const generation = (await world.generation(one)) + 1;
   const go = await hold(t, two);
   const rotation = await world.rotate(both);
@@ -155,7 +168,7 @@ const branchIn = ({ clusters }: Status) =>
   /merge branch (\S+)/.exec(clusters?.find(({ name }) => name === one)?.message ?? "")?.[1];
 
 test("S9 main is protected and the credential is an SSH key: a push is refused and said, branches are proposed and merged", async (t) => {
-  const watcher = world.watch();
+  const watcher = watch(t);
   await protect(t);
   const [hostKey, deployKey] = [newKeyPair("ed25519"), newKeyPair("ed25519")];
   const keys = { hostKeys: [hostKey.private], deployKey: deployKey.public };
@@ -201,7 +214,7 @@ async function somebody(work: string) {
 }
 
 test("S9 somebody sets a value and rotates a file with the real sops in the middle: both stay, and the old key goes", async (t) => {
-  const watcher = world.watch();
+  const watcher = watch(t);
   const generation = (await world.generation(one)) + 1;
   const ada = await somebody("ada");
   const go = await hold(t, one);
@@ -222,7 +235,7 @@ test("S9 somebody sets a value and rotates a file with the real sops in the midd
 });
 
 test("S7 a cluster is deleted in the middle and let go, and created anew it begins with the keys that are there", async (t) => {
-  const watcher = world.watch();
+  const watcher = watch(t);
   const generation = (await world.generation(two)) + 1;
   const go = await hold(t, one);
   const rotation = await world.rotate(both);
@@ -252,16 +265,16 @@ test("S7 a cluster is deleted in the middle and let go, and created anew it begi
   await neverLockedOut(t, watcher);
 });
 
-test("who watches would have seen it: a file that a cluster cannot open is told, and so is what its Flux says", async () => {
-  const watcher = world.watch();
+test("who watches would have seen it: a file that a cluster cannot open is told, and so is what its Flux says", async (t) => {
+  const watcher = watch(t);
   const path = `clusters/${one}/strange.sops.yaml`;
-  const text = "kind: Secret\nstringData:\n    word: none\n";
+  const text = manifestOf("strange", "none");
   await world.commit({ [path]: await encrypted(text, path, [world.manager.recipient]) });
-  const [files, flux] = [`${one} cannot open ${path} of `, `${one}: `];
-  const isSeen = (beginning: string) => watcher.seen.some((what) => what.startsWith(beginning));
-  await until(() => isSeen(files) && isSeen(flux), {
-    deadlineMs: 60_000,
-    what: "the watcher to see both",
-  });
-  await watcher.end();
+  const wanted = [`${one} cannot open ${path} of `, `${one}: `];
+  const check = () => {
+    const missing = wanted.find((what) => !watcher.seen.some((seen) => seen.startsWith(what)));
+    if (missing !== undefined) throw new Error(`${missing}: ${JSON.stringify(watcher.seen)}`);
+    return true;
+  };
+  await until(check, { deadlineMs: 60_000, what: "the watcher to see both" });
 });

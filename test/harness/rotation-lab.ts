@@ -49,8 +49,9 @@ const planted = { namespace: "flux-system", name: "sops-age" };
 /** The file of a cluster that its own Flux opens, and the Secret in it. */
 export const fileOf = (cluster: string) => `clusters/${cluster}/opened.sops.yaml`;
 export const canaryOf = (cluster: string) => `clusters/${cluster}/capitan-canary.sops.yaml`;
-const manifest = (word: string) =>
-  `apiVersion: v1\nkind: Secret\nmetadata:\n    name: opened\n    namespace: default\nstringData:\n    word: ${word}\n`;
+/** A Secret of that name with one word in it. */
+export const manifestOf = (name: string, word: string) =>
+  `apiVersion: v1\nkind: Secret\nmetadata:\n    name: ${name}\n    namespace: default\nstringData:\n    word: ${word}\n`;
 
 export class RotationLab {
   readonly lab: LabFile;
@@ -148,7 +149,7 @@ export class RotationLab {
     for (const name of names) {
       const own = await this.recipient(name, 1);
       rules.push(`  - path_regex: ^clusters/${name}/\n    age: ${managers},${own}\n`);
-      files[fileOf(name)] = await encrypted(manifest(`open-${name}`), fileOf(name), [
+      files[fileOf(name)] = await encrypted(manifestOf("opened", `open-${name}`), fileOf(name), [
         managers,
         own,
       ]);
@@ -359,22 +360,18 @@ export class Watcher {
   async #run(name: string): Promise<void> {
     while (!this.#ending.signal.aborted) {
       const client = this.#clusters.get(name)?.client;
-      const wrong = client === undefined ? [] : await this.#look(name, client).catch(away);
-      for (const each of wrong) this.#seen.add(each);
+      const state = client === undefined ? undefined : await stateOf(client).catch(away);
+      for (const wrong of state === undefined ? [] : await this.#wrong(name, state))
+        this.#seen.add(wrong);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 
-  async #look(name: string, client: KubeClient): Promise<readonly string[]> {
-    const before = await commitsOf(client);
-    const keys = await keysOn(client);
-    const after = await commitsOf(client);
-    const messages = after.messages.map((message) => `${name}: ${message}`);
-    // Only what was pinned before and after the keys were read was pinned with them.
-    const commits = before.commits.filter((commit) => after.commits.includes(commit));
+  async #wrong(name: string, { commits, keys, messages }: State): Promise<readonly string[]> {
     const unreadable = commits.map((commit) => this.#unreadable(name, commit, keys));
+    const found = (await Promise.all(unreadable)).flat();
     this.looks += 1;
-    return [...messages, ...(await Promise.all(unreadable)).flat()];
+    return [...messages.map((message) => `${name}: ${message}`), ...found];
   }
 
   async #unreadable(
@@ -402,7 +399,22 @@ export class Watcher {
 }
 
 /** A cluster that does not answer tells nothing: whoever ends the watch looks at `looks`. */
-const away = (): readonly string[] => [];
+const away = () => undefined;
+
+/** What a cluster can open and has to, at one moment. */
+type State = {
+  readonly commits: readonly string[];
+  readonly keys: readonly string[];
+  readonly messages: readonly string[];
+};
+
+async function stateOf(client: KubeClient): Promise<State> {
+  const before = await commitsOf(client);
+  const keys = await keysOn(client);
+  const { commits, messages } = await commitsOf(client);
+  // Only what was pinned before and after the keys were read was pinned with them.
+  return { commits: commits.filter((commit) => before.commits.includes(commit)), keys, messages };
+}
 
 /** What a cluster is told to pull and what it has applied, and what its Flux says of decryption. */
 async function commitsOf(client: KubeClient) {
