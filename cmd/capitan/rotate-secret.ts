@@ -109,10 +109,7 @@ async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   const { namespace } = args;
   // Whoever has changed a value wants to know who runs it: without the hub nothing is begun.
   await hub.list(hubResources.secretRotation, { namespace });
-  const isNarrowed = [args.cluster, args.fleet, args.selector].some((given) => given !== undefined);
-  const clusters = isNarrowed ? await clusterNames(hub, args) : undefined;
-  if (clusters?.length === 0)
-    throw new CapitanError("NotFound", "no Cluster has these labels, or is of this Fleet");
+  const clusters = await selectedClusters(hub, args);
   const repository = await fleetRepository(args, beginning);
   progress(`reading ${repository.url}`);
   const tip = await repository.tip();
@@ -132,6 +129,18 @@ async function rotate(hub: KubeClient, args: Arguments): Promise<void> {
   const { name } = object.metadata;
   process.stderr.write(`SecretRotation ${namespace}/${name}: capitan rotate status ${name}\n`);
   if (args.wait) await valuesRun(hub, { namespace, name }, args);
+}
+
+/** The clusters that the person has narrowed it to; undefined when to none. Throws NotFound. */
+async function selectedClusters(
+  hub: KubeClient,
+  args: Arguments,
+): Promise<readonly string[] | undefined> {
+  const { cluster, fleet, selector } = args;
+  if ([cluster, fleet, selector].every((given) => given === undefined)) return undefined;
+  const names = await clusterNames(hub, args);
+  if (names.length > 0) return names;
+  throw new CapitanError("NotFound", "no Cluster has these labels, or is of this Fleet");
 }
 
 /** A repository without .capitan.yaml is one, too. */
