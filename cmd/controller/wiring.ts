@@ -84,9 +84,9 @@ export function buildControllers(parts: Parts) {
     metrics: reconcilerMetrics(parts),
   });
   const sight = { ...inputs, ...repositories, connections, tenancy };
-  const looking = { hub, rotations: hub, clock, log, ...sight };
+  const looking = { hub, rotations: hub, clock, log, checkHub, ...sight };
   const rotations = new RotationReconciler({ ...looking, identities });
-  const values = new SecretRotationReconciler({ ...looking, checkHub });
+  const values = new SecretRotationReconciler(looking);
   const fleetQueue = queue("fleet", parts, (key, signal) => fleets.reconcile(key, signal));
   const clusterQueue = queue("cluster", parts, (key, signal, light) =>
     clusters.reconcile(key, signal, light),

@@ -8,6 +8,7 @@ import {
   type ManagerKeys,
   type RotationOptions,
 } from "../../pkg/controllers/index.ts";
+import type { ClusterFacts } from "../../pkg/cluster/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import { parseGitUrl } from "../../pkg/gitdata/index.ts";
@@ -75,6 +76,8 @@ export class RotationWorld {
   readonly #cache: PackCache;
   readonly #reader: GitRepository;
   rotation: KeyRotation;
+  /** False: as after a start, before Clusters have been listed. */
+  knowsClusters = true;
 
   constructor(options: WorldOptions) {
     this.#options = options;
@@ -233,15 +236,7 @@ export class RotationWorld {
     const now = () => this.#now();
     const options: RotationOptions = {
       hub: {
-        cluster: (name) => ({
-          ...name,
-          uid: name.name,
-          labels: {},
-          paused: false,
-          deleting: false,
-          controlPlaneInitialized: true,
-          context: { namespace, name: name.name } as never,
-        }),
+        cluster: (name) => this.#cluster(name),
         fleet: fleetNamed,
         fleets: () => [fleetNamed()],
         membersOf: () => this.names.map((name) => this.#member(name)),
@@ -249,6 +244,10 @@ export class RotationWorld {
         revision: (name) => Promise.resolve(revisionOf(this.#options.url, name.name)),
         revisionsOf: () => Promise.resolve(this.#kept()),
       },
+      checkHub: () =>
+        this.knowsClusters
+          ? Promise.resolve()
+          : Promise.reject(new CapitanError("CapiVersionUnsupported", "no Clusters yet")),
       rotations: {
         keyRotation: () => this.rotation,
         writeStatus: (_, status) =>
@@ -329,6 +328,19 @@ export class RotationWorld {
           Promise.resolve(name === "sops-age" ? this.planted.get(cluster) : canary),
         appliedRevision: () => Promise.resolve(this.applied.get(cluster)),
       }),
+    };
+  }
+
+  #cluster(name: { readonly namespace: string; readonly name: string }): ClusterFacts | undefined {
+    if (!this.knowsClusters) return undefined;
+    return {
+      ...name,
+      uid: name.name,
+      labels: {},
+      paused: false,
+      deleting: false,
+      controlPlaneInitialized: true,
+      context: { namespace, name: name.name } as never,
     };
   }
 

@@ -58,6 +58,8 @@ export type RotationHub = {
 };
 
 export type RotationOptions = ReadersOptions & {
+  /** Throws when Clusters are not known: then none is gone, and nobody is complete. */
+  readonly checkHub: (signal: AbortSignal) => Promise<void>;
   readonly rotations: RotationHub;
   readonly identities: Identities;
   readonly gitWriters: GitWriters;
@@ -126,6 +128,7 @@ export class RotationReconciler {
 
   async #pass(rotation: KeyRotation, signal: AbortSignal): Promise<Again> {
     this.#checkNamespace(rotation);
+    await this.#options.checkHub(signal);
     const { clock } = this.#options;
     const startedMs = clock.monotonicMs();
     const seen = await this.#look(rotation, signal);

@@ -153,3 +153,15 @@ test("S7 killed before and after every write, commit and push, on real Git: a ro
   everyCrash("Proven", t));
 
 test("S7 the same for a rotation that waits for nothing", (t) => everyCrash("Immediate", t));
+
+test("no cluster counts as gone before Clusters have been listed", async () => {
+  const url = `${server.url}/template.git`;
+  const world = new RotationWorld({ ...keys, url, dir, rollout: "Proven" });
+  await live(world);
+  world.knowsClusters = false;
+  const controller = world.controller();
+  await controller.reconcile("fleet/rotation", signal());
+  const { status } = world.rotation;
+  assert.deepEqual([status?.completedTime, status?.clusters], [undefined, []]);
+  assert.match(JSON.stringify(status?.conditions), /no Clusters yet/);
+});
