@@ -18,12 +18,10 @@ import { GitRepository, PackCache } from "../../pkg/git/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { changeValue, formatValuePath, type ChangedValue } from "../../pkg/secretrotation/index.ts";
 import { generateIdentity, parseIdentities } from "../../pkg/sops/index.ts";
+import { Crash, Writes, type CrashPoint } from "../harness/dying.ts";
 import { GitLab } from "../harness/git.ts";
 import { encrypted } from "../harness/secrets.ts";
 
-/** Where the controller dies: at its n-th write, before or after it. */
-type CrashPoint = { readonly write: number; readonly when: "before" | "after" };
-class Crash extends Error {}
 
 const namespace = "fleet";
 /** One cluster decrypts by itself, for the other the hub does. */
@@ -78,7 +76,6 @@ class World {
   /** What clusters are to run, and what they run. */
   pinned = old;
   running = old;
-  writes = 0;
   /** Whether the hub's Clusters have been listed. */
   knowsClusters = true;
   readonly workloads = new Map(
@@ -86,32 +83,10 @@ class World {
   );
   /** By cluster and workload: what the template of its pods was told, one after the other. */
   readonly told = new Map<string, string[]>();
-  #crash: CrashPoint | undefined;
-  #isDead = false;
+  readonly writes: Writes;
 
   constructor(crash?: CrashPoint) {
-    this.#crash = crash;
-  }
-
-  /** One write of the controller. After its death there are none. */
-  async write<T>(work: () => T): Promise<T> {
-    if (this.#isDead) throw new Crash();
-    this.writes += 1;
-    const isHere = this.#crash?.write === this.writes;
-    if (isHere && this.#crash?.when === "before") this.#die();
-    const result = await Promise.resolve(work());
-    if (isHere) this.#die();
-    return result;
-  }
-
-  #die(): never {
-    this.#isDead = true;
-    throw new Crash();
-  }
-
-  revive(): void {
-    this.#isDead = false;
-    this.#crash = undefined;
+    this.writes = new Writes(crash);
   }
 
   /** What server-side apply does to the template of the pods. */
@@ -177,7 +152,7 @@ function controllerOf(world: World): SecretRotationReconciler {
       secretRotation: () => world.rotation,
       clusters: () => (world.knowsClusters ? names.map((name) => cluster({ name })) : []),
       writeStatus: (_, status) =>
-        world.write(() => {
+        world.writes.write(() => {
           world.rotation = { ...world.rotation, status };
           return true;
         }),
@@ -196,7 +171,7 @@ function controllerOf(world: World): SecretRotationReconciler {
             workloadsIn: () => Promise.resolve([...(world.workloads.get(name) ?? [])]),
             restart: ({ workload: of, value }) => {
               assert.equal(user, "system:serviceaccount:fleet:deployer");
-              return world.write(() => world.restart(name, of, value));
+              return world.writes.write(() => world.restart(name, of, value));
             },
           }),
         };
@@ -268,7 +243,7 @@ async function runWith(crash?: CrashPoint): Promise<World> {
       await controller.reconcile(`${namespace}/crash`, signal());
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
-      world.revive();
+      world.writes.revive();
       controller = controllerOf(world);
     }
     reasons.push(world.rotation.status?.clusters?.[0]?.reason);
@@ -283,7 +258,7 @@ async function runWith(crash?: CrashPoint): Promise<World> {
 test("S7 killed before and after every write: every workload restarts exactly once, and the rotation is complete", async (t) => {
   const undisturbed = await runWith();
   let plans = 0;
-  for (let write = 1; write <= undisturbed.writes; write++)
+  for (let write = 1; write <= undisturbed.writes.count; write++)
     for (const when of ["before", "after"] as const) {
       const { told, rotation } = await runWith({ write, when });
       const times = [...told].map(([name, values]) => [name, values.length]);

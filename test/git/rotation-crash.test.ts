@@ -7,11 +7,8 @@ import { startGitHttp, type GitServer } from "../../hack/lab/git-http.ts";
 import { worldFiles, worldKeys } from "../../hack/lab/rotation-tree.ts";
 import { RotationWorld, type Around } from "../../hack/lab/rotation-world.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
+import { Crash, Writes, type CrashPoint } from "../harness/dying.ts";
 import { GitLab } from "../harness/git.ts";
-
-/** Where the controller dies: at its n-th write, before or after it. */
-type CrashPoint = { readonly write: number; readonly when: "before" | "after" };
-class Crash extends Error {}
 
 const names = ["one", "two"] as const;
 const keys = worldKeys(names);
@@ -37,38 +34,6 @@ after(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** Counts what a controller writes, and lets it die at one of these writes. After its death there are none. */
-class Writes {
-  count = 0;
-  #crash: CrashPoint | undefined;
-  #isDead = false;
-
-  constructor(crash?: CrashPoint) {
-    this.#crash = crash;
-  }
-
-  readonly around: Around = async (deed, work) => {
-    if (deed === "tip") return work();
-    if (this.#isDead) throw new Crash();
-    this.count += 1;
-    const isHere = this.#crash?.write === this.count;
-    if (isHere && this.#crash?.when === "before") this.#die();
-    const result = await work();
-    if (isHere) this.#die();
-    return result;
-  };
-
-  #die(): never {
-    this.#isDead = true;
-    throw new Crash();
-  }
-
-  revive(): void {
-    this.#isDead = false;
-    this.#crash = undefined;
-  }
-}
-
 /** A rotation that has ended: its world, its repository, and how many writes it took. */
 type Run = { readonly world: RotationWorld; readonly repository: string; readonly writes: number };
 
@@ -87,6 +52,8 @@ async function run(rollout: "Proven" | "Immediate", crash?: CrashPoint): Promise
   await git.git(".", ["clone", "-q", "--bare", "template.git", repository]);
   await git.git(repository, ["config", "http.receivepack", "true"]);
   const writes = new Writes(crash);
+  const around: Around = (deed, work) =>
+    deed === "tip" ? Promise.resolve(work()) : writes.write(work);
   const url = `${server.url}/${repository}`;
   const world = new RotationWorld({
     ...keys,
@@ -94,7 +61,7 @@ async function run(rollout: "Proven" | "Immediate", crash?: CrashPoint): Promise
     dir,
     rollout,
     managerToo: true,
-    around: writes.around,
+    around,
   });
   await live(world);
   let controller = world.controller();
