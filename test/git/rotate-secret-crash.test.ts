@@ -22,7 +22,6 @@ import { Crash, Writes, type CrashPoint } from "../harness/dying.ts";
 import { GitLab } from "../harness/git.ts";
 import { encrypted } from "../harness/secrets.ts";
 
-
 const namespace = "fleet";
 /** One cluster decrypts by itself, for the other the hub does. */
 const names = ["synced", "opened"] as const;
