@@ -12,7 +12,13 @@ import {
   type Reader,
   type Revision,
 } from "../rotation/index.ts";
-import { decryptFile, parseIdentities, SopsError, type Identity } from "../sops/index.ts";
+import {
+  decryptFile,
+  parseIdentities,
+  recipientsOf,
+  SopsError,
+  type Identity,
+} from "../sops/index.ts";
 import { pathFor } from "./content.ts";
 import { plantedName, type AgeGeneration } from "./identities.ts";
 import type {
@@ -322,6 +328,8 @@ async function tells(
 ): Promise<boolean> {
   if (word === undefined || canary === undefined) return false;
   try {
+    // Where somebody has added others, one of these may have opened it.
+    if (recipientsOf(canary, "yaml").groups.flat().length !== 1) return false;
     const { plaintext } = await decryptFile(canary, { format: "yaml", identities: [identity] });
     const [object] = parseManifests(plaintext.toString("utf8"), "the canary");
     plaintext.fill(0);

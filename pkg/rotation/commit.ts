@@ -37,7 +37,10 @@ export function commitOf(lookup: Lookup, ready: readonly Ready[]): Commit {
       ? []
       : [{ path: edits.canary, reader: reader.name, recipient: edits.add.recipient }],
   );
-  const change = { files: [...files.values()], rules: [...rules.values()], canaries };
+  // A canary that others may open is made anew, not rewritten for them.
+  const anew = new Set(canaries.map(({ path }) => path));
+  const kept = [...files.values()].filter(({ path }) => !anew.has(path));
+  const change = { files: kept, rules: [...rules.values()], canaries };
   const bases = ready.flatMap(({ edits }) => [...edits.files, ...edits.rules]);
   return {
     kind: "commit",

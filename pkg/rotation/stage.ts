@@ -187,7 +187,7 @@ function edit(
   { files, rules, since }: Pick<Edits, "files" | "rules"> & { readonly since: number },
 ): Stage | undefined {
   const found = reader.canary === undefined ? undefined : lookup.file(reader.canary);
-  const isRight = found?.opens.has(wanted.recipient) === true && !knows(found, old);
+  const isRight = found?.opens.has(wanted.recipient) === true && namesOf(found).size === 1;
   const canary = isRight ? undefined : reader.canary;
   if (files.length + rules.length === 0 && canary === undefined) return undefined;
   const remove = phase === "remove" ? old : new Set<string>();

@@ -217,3 +217,18 @@ test("500 clusters with 5,000 files are asked ten times as much as 50, and end i
   assert.match(message, /and 4800 more\n$/);
   assert.ok(message.length < 64 * 1024);
 });
+
+test("a canary that somebody else may open too proves nothing, and is made anew", () => {
+  const canary = "a/canary";
+  const waiting = reader("a", { canary, proofs: [] });
+  const nextWith = (opens: readonly string[]) => {
+    const seen = facts([waiting], [both("a"), file(canary, opens)]);
+    const { next } = step({ ...seen, targets: new Map([["a", 1]]) });
+    if (next.kind !== "write") return next.kind;
+    return next.writes.flatMap((write) => (write.kind === "commit" ? write.canaries : []));
+  };
+  assert.equal(nextWith(["a-2"]), "wait");
+  const made = [{ path: canary, reader: "a", recipient: "a-2" }];
+  assert.deepEqual(nextWith(["a-2", "a-1"]), made);
+  assert.deepEqual(nextWith(["a-2", "manager"]), made);
+});
