@@ -282,9 +282,9 @@ test("R1 beside forty black-holed clusters two healthy ones are updated and repa
   const names = await blackHoles(t, "links-holes");
   const within = (found: readonly number[]) => {
     t.diagnostic(`before ${calm.join(" ")} ms, now ${found.join(" ")} ms, allowed ${limit} ms`);
-    // One hiccup of a busy machine is none of a black hole's: that keeps a worker for ten seconds.
+    // Hiccups of a busy machine are none of a black hole's: that keeps a worker for ten seconds.
     const late = found.filter((ms) => ms > limit);
-    assert.ok(late.length <= 1, `${late.join(" ")} ms, at most ${limit} ms`);
+    assert.ok(late.length < found.length / 2, `${late.join(" ")} ms, at most ${limit} ms`);
     assert.ok(Math.max(...found) < 9_000, `${Math.max(...found)} ms`);
   };
   await t.test("R1 from the moment in which they come", async () =>
