@@ -417,7 +417,7 @@ test("a ServiceAccount that may not read the new key yet holds the rotation up, 
   };
   await allow(secretName, `${secretName}-age-2`);
   const spec = { serviceAccountName: narrow, interval: "2s" };
-  await applyFleet(hub, narrow, "nobody", [sharedLayer()], spec);
+  await applyFleet(hub, narrow, "turn-nobody", [sharedLayer()], spec);
   await fleetHas(hub, narrow, "NoClusters");
   const args = rotationArgs("--repo", `${server.url}/${repository}`, "--immediate", "--wait=false");
   const { stdout } = await capitan(args);

@@ -104,6 +104,12 @@ const rows: Readonly<Record<string, Naming>> = {
 /** What looks like one and reads nothing: it selects among the layer's own objects. */
 const notReferences = ["spec.layers[].patches[].target.namespace"];
 
+/** What a Fleet with a ServiceAccount may not say at all: it is done with the controller's rights. */
+const withoutAccount = [
+  "spec.rotation.decryption.secretRef.name",
+  "spec.rotation.repository.secretRef.name",
+];
+
 /** Every field below a schema that holds the name of an object, and every one that could say a namespace. */
 function referencesIn(schema: unknown, path = ""): readonly string[] {
   const node = asMap(schema);
@@ -147,7 +153,17 @@ const askedFor = (entries: readonly AuditEntry[], agent: string) =>
 test("A2 every field of a Fleet that names an object reaches objects of the Fleet's own namespace only", async () => {
   const found = referencesIn(fleetSchema).map((path) => path.slice(1));
   const named = Object.keys(rows).map((path) => path.replace(/ of .*/, ""));
-  assert.deepEqual([...found].sort(), [...new Set([...named, ...notReferences])].sort());
+  const known = new Set([...named, ...notReferences, ...withoutAccount]);
+  assert.deepEqual([...found].sort(), [...known].sort());
+  const secretRef = { name: foreignName(0) };
+  const repository = { url: "https://git.example/x", secretRef };
+  const rotation = { rotateEvery: "2160h", repository, decryption: { secretRef } };
+  await assert.rejects(
+    hub.create(resources.fleet, fleetObject("rotates", { ...files({}), more: { rotation } }), {
+      dryRun: true,
+    }),
+    /neither target nor serviceAccountName/,
+  );
   for (const [i, [path, naming]] of Object.entries(rows).entries()) {
     const name = foreignName(i);
     const data = { "values.yaml": btoa("a: b\n"), ".dockerconfigjson": btoa("{}"), "ca.crt": "" };
