@@ -226,24 +226,21 @@ function handlers({ log, metrics, notifier, options }: Parts, built: () => Built
 /** Which events of rotations are work: our own status writes come back as events, and are none. */
 function rotationHandlers(changes: Changes, built: () => Built) {
   type Named = { readonly namespace: string; readonly name: string };
+  const heard = (what: string, facts: readonly unknown[], gone: boolean): boolean => {
+    if (gone) changes.forget(what);
+    return !gone && changes.isNew(what, facts);
+  };
   return {
     rotationChanged: (rotation: Named, gone: boolean) => {
       const key = clusterKey(rotation);
-      const { hub, rotationQueue } = built();
-      const facts = hub.keyRotation(rotation)?.metadata;
-      if (gone) changes.forget(`rotation/${key}`);
-      else if (
-        changes.isNew(`rotation/${key}`, [facts?.uid, facts?.generation, facts?.annotations])
-      )
-        rotationQueue.add(key);
+      const { uid, generation, annotations } = built().hub.keyRotation(rotation)?.metadata ?? {};
+      if (heard(`rotation/${key}`, [uid, generation, annotations], gone))
+        built().rotationQueue.add(key);
     },
     secretRotationChanged: (rotation: Named, gone: boolean) => {
       const key = clusterKey(rotation);
-      const { hub, valueQueue } = built();
-      const facts = hub.secretRotation(rotation)?.metadata;
-      if (gone) changes.forget(`secretrotation/${key}`);
-      else if (changes.isNew(`secretrotation/${key}`, [facts?.uid, facts?.generation]))
-        valueQueue.add(key);
+      const { uid, generation } = built().hub.secretRotation(rotation)?.metadata ?? {};
+      if (heard(`secretrotation/${key}`, [uid, generation], gone)) built().valueQueue.add(key);
     },
   };
 }

@@ -2,7 +2,8 @@ import { conditionOf, type Reporting, type RevisionLayer } from "../api/index.ts
 import { codes, messageOf } from "../errors/index.ts";
 import type { Clock, EventNote, Log } from "./ports.ts";
 
-type Reporter<T, S> = {
+/** Where a status and Events about it are written. */
+export type Reporter<T, S> = {
   writeStatus(object: T, status: S, signal: AbortSignal): Promise<boolean>;
   emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
 };

@@ -13,7 +13,7 @@ import { managerKeys, type ManagerKeys } from "./manager-keys.ts";
 import type { Named, Reader as SourceReader } from "./ports.ts";
 import type { PulledFiles } from "./pulled.ts";
 import type { Keyring, RotationFiles } from "./rotation-files.ts";
-import { generationOf, usable, type ReadersOptions } from "./rotation-readers.ts";
+import { generationOf, sourceName, usable, type ReadersOptions } from "./rotation-readers.ts";
 
 /** What is known before the hub is looked at. */
 export type AskedManager = {
@@ -204,9 +204,3 @@ function namesOf(members: readonly FleetMember[]): string {
 }
 
 const versionOf = ({ oci, git }: RevisionLayer): string => oci?.digest ?? git?.commit ?? "";
-
-/** What people move so that the Fleet gets another revision. */
-function sourceName({ oci, git }: RevisionLayer): string {
-  if (git !== undefined) return [git.url, git.ref?.branch ?? []].flat().join(" ");
-  return oci === undefined ? "" : `${oci.url}:${oci.revision.split("@")[0] ?? ""}`;
-}

@@ -25,7 +25,6 @@ import type { AgeGeneration, Identities } from "./identities.ts";
 import { managerKeys } from "./manager-keys.ts";
 import type {
   Clock,
-  EventNote,
   GitProposal,
   GitTip,
   GitWriter,
@@ -35,7 +34,7 @@ import type {
   Named,
 } from "./ports.ts";
 import { problemOf } from "./members.ts";
-import { report, timestamp } from "./report.ts";
+import { report, timestamp, type Reporter } from "./report.ts";
 import { identitiesAmong, refuseUnsafe, RotationFiles, type Keyring } from "./rotation-files.ts";
 import { PulledFiles } from "./pulled.ts";
 import { RotationManager } from "./rotation-manager.ts";
@@ -47,14 +46,8 @@ import {
   type ReadersOptions,
 } from "./rotation-readers.ts";
 
-export type RotationHub = {
+export type RotationHub = Reporter<KeyRotation, KeyRotationStatus> & {
   keyRotation(name: Named): KeyRotation | undefined;
-  writeStatus(
-    object: KeyRotation,
-    status: KeyRotationStatus,
-    signal: AbortSignal,
-  ): Promise<boolean>;
-  emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
 };
 
 export type RotationOptions = ReadersOptions & {

@@ -15,8 +15,8 @@ import {
   type SecretOutcome,
 } from "../status/index.ts";
 import { problemOf } from "./members.ts";
-import type { Actor, EventNote, Log, Named } from "./ports.ts";
-import { report, timestamp } from "./report.ts";
+import type { Actor, Log, Named } from "./ports.ts";
+import { report, timestamp, type Reporter } from "./report.ts";
 import {
   SecretRotationReaders,
   wantedOf,
@@ -26,15 +26,9 @@ import {
   type Wanted,
 } from "./secret-rotation-readers.ts";
 
-export type SecretRotationHub = {
+export type SecretRotationHub = Reporter<SecretRotation, SecretRotationStatus> & {
   secretRotation(name: Named): SecretRotation | undefined;
   clusters(): readonly ClusterFacts[];
-  writeStatus(
-    object: SecretRotation,
-    status: SecretRotationStatus,
-    signal: AbortSignal,
-  ): Promise<boolean>;
-  emit(event: EventNote, id: { id: string; time: string }, signal: AbortSignal): Promise<void>;
 };
 
 export type SecretRotationOptions = SecretReadersOptions & {
