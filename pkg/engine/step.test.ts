@@ -129,7 +129,10 @@ test("then the first stage is applied, and only it", () => {
 test("what comes after the barrier is one batch, up to a stage that cannot be finished", () => {
   const hook = want("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "h");
   const objects = [namespace, map, deployment, hook];
-  const known = [entryOf(namespace), ...[map, deployment, hook].map((o) => entryOf(o, { want: "" }))];
+  const known = [
+    entryOf(namespace),
+    ...[map, deployment, hook].map((o) => entryOf(o, { want: "" })),
+  ];
   const applied = (more: Partial<Facts>) => {
     const found = new Map([[namespace.key, live()], ...(more.live ?? [])]);
     const next = step(facts([layer(objects)], { ...more, live: found }, known));
@@ -144,7 +147,11 @@ test("what comes after the barrier is one batch, up to a stage that cannot be fi
 
 test("an object of a batch that was not tried is neither applied nor repaired", () => {
   const attempts = new Attempts();
-  const before = facts([], {}, [map, deployment].map((o) => entryOf(o)));
+  const before = facts(
+    [],
+    {},
+    [map, deployment].map((o) => entryOf(o)),
+  );
   const refused = new Map([[map.key, { code: "ApplyFailed", message: "m" } as const]]);
   const stopped = { ...before, problems: refused };
   const none = { applied: 0, repaired: 0 };
