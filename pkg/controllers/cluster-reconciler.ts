@@ -268,9 +268,9 @@ export class ClusterReconciler {
     const remembered = await this.#takeOver(member, plan, session, signal);
     let blocks = member.metadata.annotations?.[annotations.blockMove] !== undefined;
     const remember = async (sequence: number) => {
-      if (!light && !blocks) await this.#members.blockMove(member, true, signal);
-      blocks ||= !light;
-      await this.#members.remember(member, sequence, signal);
+      const blockMove = !light && !blocks;
+      blocks ||= blockMove;
+      await this.#members.remember(member, { sequence, blockMove }, signal);
     };
     const pruning = this.#pruned.forMember(member, plan, clock.monotonicMs());
     const options = { clock, signal, light, claims, remember, ...pruning };
@@ -278,7 +278,7 @@ export class ClusterReconciler {
     try {
       result = await this.#passes(session, { ...plan, remembered }, options);
     } finally {
-      if (blocks) await this.#members.blockMove(member, false, signal);
+      if (blocks) await this.#members.unblockMove(member, signal);
     }
     this.#count(member, cluster, result);
     this.#members.noteApplied(member, result.layers, clock.monotonicMs());
@@ -315,7 +315,7 @@ export class ClusterReconciler {
     if (remembered !== undefined && remembered >= pin.sequence) return remembered;
     const known = await this.#members.recall(member, signal);
     if (known !== undefined) return known;
-    await this.#members.remember(member, pin.sequence, signal);
+    await this.#members.remember(member, pin, signal);
     return pin.sequence;
   }
 
@@ -388,7 +388,7 @@ export class ClusterReconciler {
     const blocked = members.filter(
       ({ metadata }) => metadata.annotations?.[annotations.blockMove] !== undefined,
     );
-    for (const member of blocked) await this.#members.blockMove(member, false, signal);
+    for (const member of blocked) await this.#members.unblockMove(member, signal);
   }
 }
 

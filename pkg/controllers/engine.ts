@@ -113,9 +113,9 @@ export async function runPass(
     facts = await perform(next, facts, { session, plan, options });
     if (next.kind === "store" && next.handsOver === true) counts.handedOver = true;
     if (next.kind !== "apply") continue;
-    const { problems } = facts;
-    counts.applied += next.objects.filter(({ key }) => !problems.has(key)).length;
-    counts.repaired += noteAttempts(session.attempts, next.objects, before, facts);
+    const { applied, repaired } = noteAttempts(session.attempts, next.objects, before, facts);
+    counts.applied += applied;
+    counts.repaired += repaired;
     counts.appliedTime = options.clock.now().toISOString();
   }
   throw new CapitanError(

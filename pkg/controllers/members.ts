@@ -149,17 +149,24 @@ export class Members {
     return fresh === undefined ? undefined : rememberedOf(fresh);
   }
 
-  /** Remembers on the hub that this sequence number is used on the member's cluster. */
-  async remember(member: FleetMember, sequence: number, signal: AbortSignal): Promise<void> {
-    const { namespace = "", name } = member.metadata;
-    const values = { [annotations.sequence]: String(sequence) };
+  /** Remembers on the hub that this sequence number is used on the member's cluster; with `blockMove`, clusterctl waits with a move. */
+  async remember(
+    { metadata }: FleetMember,
+    { sequence, blockMove = false }: { readonly sequence: number; readonly blockMove?: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { namespace = "", name } = metadata;
+    const values = {
+      [annotations.sequence]: String(sequence),
+      ...(blockMove ? { [annotations.blockMove]: "true" } : {}),
+    };
     await this.#options.hub.annotateMember({ namespace, name }, values, signal);
   }
 
-  /** clusterctl waits with a move while something is in flight. */
-  async blockMove(member: FleetMember, block: boolean, signal: AbortSignal): Promise<void> {
-    const { namespace = "", name } = member.metadata;
-    const values = { [annotations.blockMove]: block ? "true" : null };
+  /** Nothing is in flight any more: clusterctl may move the cluster. */
+  async unblockMove({ metadata }: FleetMember, signal: AbortSignal): Promise<void> {
+    const { namespace = "", name } = metadata;
+    const values = { [annotations.blockMove]: null };
     await this.#options.hub.annotateMember({ namespace, name }, values, signal);
   }
 

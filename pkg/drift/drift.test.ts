@@ -269,14 +269,18 @@ const live = (version: string, more: Partial<Live> = {}): Live => ({
   ...more,
 });
 const watched = { gone: false, listed: false };
+const told = (version: string, more: Partial<Live> = {}) => {
+  const now = live(version, more);
+  return { uid: now.uid, version, read: () => now };
+};
 
 test("the mirror holds an object's events while its apply is in flight, and forgets those that the reply answers", () => {
   const mirror = new Mirror();
   mirror.begin("k");
-  assert.equal(mirror.see("k", live("7"), watched), false);
+  assert.equal(mirror.see("k", told("7"), watched), false);
   assert.equal(mirror.end("k", live("7")), false, "our own event is no news");
   mirror.begin("k");
-  mirror.see("k", live("9", { own: "x" }), watched);
+  mirror.see("k", told("9", { own: "x" }), watched);
   assert.equal(mirror.end("k", live("8")), true, "somebody wrote after our apply");
   assert.equal(mirror.get("k")?.version, "9");
 });
@@ -284,13 +288,13 @@ test("the mirror holds an object's events while its apply is in flight, and forg
 test("health is remembered for the version at which it was seen, until anything is written", () => {
   const mirror = new Mirror();
   const current = { state: "Current", message: "" } as const;
-  mirror.see("k", live("5"), watched);
+  mirror.see("k", told("5"), watched);
   mirror.noteHealth("k", "4", current);
   assert.equal(mirror.get("k")?.health, undefined, "seen at a version that is over");
   mirror.noteHealth("k", "5", current);
-  mirror.see("k", live("5"), { gone: false, listed: true });
+  mirror.see("k", told("5"), { gone: false, listed: true });
   assert.equal(mirror.get("k")?.health, current, "a new list that tells the same");
-  mirror.see("k", live("6"), watched);
+  mirror.see("k", told("6"), watched);
   assert.equal(mirror.get("k")?.health, undefined, "a write of status");
   mirror.noteHealth("k", "6", current);
   mirror.begin("k");
@@ -300,33 +304,33 @@ test("health is remembered for the version at which it was seen, until anything 
 
 test("the mirror tells news from status writes, repeats and what is over", () => {
   const mirror = new Mirror();
-  assert.equal(mirror.see("k", live("5"), watched), true);
-  assert.equal(mirror.see("k", live("5"), watched), false, "U3 a repeated event");
-  assert.equal(mirror.see("k", live("4", { own: "x" }), watched), false, "U3 an older event");
-  assert.equal(mirror.see("k", live("6"), watched), false, "a write of status");
-  assert.equal(mirror.see("k", live("7", { deleting: true }), watched), true);
-  assert.equal(mirror.see("k", live("8", { uid: "new" }), watched), true);
+  assert.equal(mirror.see("k", told("5"), watched), true);
+  assert.equal(mirror.see("k", told("5"), watched), false, "U3 a repeated event");
+  assert.equal(mirror.see("k", told("4", { own: "x" }), watched), false, "U3 an older event");
+  assert.equal(mirror.see("k", told("6"), watched), false, "a write of status");
+  assert.equal(mirror.see("k", told("7", { deleting: true }), watched), true);
+  assert.equal(mirror.see("k", told("8", { uid: "new" }), watched), true);
   assert.equal(
-    mirror.see("k", live("9"), { gone: true, listed: false }),
+    mirror.see("k", told("9"), { gone: true, listed: false }),
     false,
     "the end of the former one",
   );
-  assert.equal(mirror.see("k", live("9", { uid: "new" }), { gone: true, listed: false }), true);
+  assert.equal(mirror.see("k", told("9", { uid: "new" }), { gone: true, listed: false }), true);
   assert.equal(mirror.get("k"), undefined);
 });
 
 test("U7 a new list may go back in time, as after a restore; a watch may not", () => {
   const mirror = new Mirror();
-  mirror.see("k", live("50"), watched);
-  assert.equal(mirror.see("k", live("9", { own: "x" }), { gone: false, listed: true }), true);
+  mirror.see("k", told("50"), watched);
+  assert.equal(mirror.see("k", told("9", { own: "x" }), { gone: false, listed: true }), true);
   assert.equal(mirror.get("k")?.version, "9");
 });
 
 test("the mirror keeps our fields as they were before somebody took some, until the next apply", () => {
   const mirror = new Mirror();
-  mirror.see("k", live("5"), watched);
+  mirror.see("k", told("5"), watched);
   const before = mirror.fieldsBefore("k");
-  mirror.see("k", live("6", { own: "x", fields: "{}" }), watched);
+  mirror.see("k", told("6", { own: "x", fields: "{}" }), watched);
   assert.equal(mirror.fieldsBefore("k"), before);
   mirror.begin("k");
   mirror.end("k", live("7", { fields: '{"f:a":{}}' }));

@@ -2,8 +2,15 @@ import { compareFootprints, isOlder } from "./footprint.ts";
 import type { Health } from "../object/index.ts";
 import type { Live } from "./live.ts";
 
+/** What a watch or a list told of an object. Most is over already: `read`, which costs more than the rest, is not called then. */
+export type Told = {
+  readonly uid: string;
+  readonly version: string;
+  readonly read: () => Live;
+};
+
 /** An event about one object: what it is now, or that it has gone. */
-type Seen = { readonly live: Live; readonly gone: boolean };
+type Seen = { readonly told: Told; readonly gone: boolean };
 
 /**
  * The owned objects of one cluster as watches and replies tell them. While an apply of an object is
@@ -68,25 +75,26 @@ export class Mirror {
    * The watch tells of an object, or, with `listed`, a new list does: then older versions count too,
    * since a restored cluster goes back. True when it is news: not a write of ours, nor one of status.
    */
-  see(key: string, live: Live, { gone, listed }: { gone: boolean; listed: boolean }): boolean {
+  see(key: string, told: Told, { gone, listed }: { gone: boolean; listed: boolean }): boolean {
     const held = this.#held.get(key);
-    if (held === undefined) return this.#take(key, { live, gone }, listed);
-    held.push({ live, gone });
+    if (held === undefined) return this.#take(key, { told, gone }, listed);
+    held.push({ told, gone });
     return false;
   }
 
-  #take(key: string, { live, gone }: Seen, listed: boolean): boolean {
+  #take(key: string, { told, gone }: Seen, listed: boolean): boolean {
     const before = this.#objects.get(key);
-    const isSame = before?.uid === live.uid;
+    const isSame = before?.uid === told.uid;
     if (gone) {
       // Otherwise the end of an earlier object of this name: ours has been created again since.
       return isSame && this.#objects.delete(key);
     }
+    if (isSame && !listed && !isNewer(told.version, before?.version ?? "")) return false;
+    const live = told.read();
     if (before === undefined) {
       this.#objects.set(key, live);
       return true;
     }
-    if (isSame && !listed && !isNewer(live.version, before.version)) return false;
     this.#keepFields(key, before, live);
     this.#objects.set(key, isSame ? withKnown(before, live) : live);
     return isNews(before, live);

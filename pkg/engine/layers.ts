@@ -19,7 +19,6 @@ export type LayerVerdict = {
 
 /** After this stage the engine waits until CRDs are Established and Namespaces are Active. */
 const barrierStage: Stage = 0;
-const stages: readonly Stage[] = [0, 1, 2, 3];
 
 /** Judges every layer, in order, each by its own objects and by the layers that it depends on. */
 export function judgeLayers(facts: Facts): readonly LayerVerdict[] {
@@ -139,31 +138,34 @@ function otherManager(
   return found.managedBy ?? (isFlux && id.kind === "Deployment" ? "something else" : undefined);
 }
 
-/** The first stage that is not done; undefined when all objects are applied. */
-function applyStages(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict | undefined {
-  for (const stage of stages) {
-    const objects = layer.objects.filter((object) => object.stage === stage);
-    const verdict =
-      applyStage(objects, facts, base) ??
-      (stage === barrierStage ? passBarrier(objects, facts, base) : undefined);
-    if (verdict !== undefined) return verdict;
-  }
-  return undefined;
+/** What is before the barrier, the barrier, what is after it; undefined when all objects are applied. */
+function applyStages({ objects }: LayerPlan, facts: Facts, base: Base): LayerVerdict | undefined {
+  const first = objects.filter(({ stage }) => stage === barrierStage);
+  const rest = objects.filter(({ stage }) => stage !== barrierStage);
+  return (
+    applyBatch(first, facts, base) ??
+    passBarrier(first, facts, base) ??
+    applyBatch(rest, facts, base)
+  );
 }
 
-function applyStage(
+/** What can be applied now; why not all, when nothing can; undefined when all is as it shall be. */
+function applyBatch(
   objects: readonly DesiredObject[],
   facts: Facts,
   base: Base,
 ): LayerVerdict | undefined {
   const unsettled = objects.filter((object) => !isSettled(object, facts));
-  const pending = unsettled.filter((object) => canApply(object, facts));
+  const blocked = unsettled.filter((object) => !canApply(object, facts));
+  // What comes after a stage that cannot be finished waits for it.
+  const last = Math.min(...blocked.map(({ stage }) => stage));
+  const pending = unsettled.filter((o) => o.stage <= last && canApply(o, facts));
   if (pending.length > 0)
     return { ...base, state: "Applying", next: { kind: "apply", objects: pending } };
-  const failed = unsettled.find(({ key }) => facts.problems.has(key));
+  const failed = blocked.find(({ key }) => facts.problems.has(key));
   if (failed !== undefined)
     return { ...base, state: "Failed", problem: facts.problems.get(failed.key) };
-  const [held] = unsettled;
+  const [held] = blocked;
   if (held === undefined) return undefined;
   return {
     ...base,

@@ -21,23 +21,29 @@ export function questionsAbout(
   return new Map(asked);
 }
 
-/** Takes note of which of the applied objects were repaired and which only verified. Gives how many were repaired. */
+/**
+ * Takes note of which objects of a batch were repaired and which only verified. Gives how many were applied, and
+ * how many of these repaired.
+ */
 export function noteAttempts(
   attempts: Attempts,
-  objects: readonly DesiredObject[],
+  batch: readonly DesiredObject[],
   before: Facts,
   after: Facts,
-): number {
-  let repairs = 0;
-  for (const { key, digest } of objects) {
+): { readonly applied: number; readonly repaired: number } {
+  const counts = { applied: 0, repaired: 0 };
+  for (const { key, digest } of batch) {
+    const failed = after.problems.has(key);
+    // It comes after a stage of which something failed, and was not tried.
+    if (!failed && after.live.get(key) === before.live.get(key)) continue;
+    if (!failed) counts.applied += 1;
     // What was not applied before is no repair.
     if (before.inventory.get(key)?.want !== digest) continue;
-    const failed = after.problems.has(key);
     const repaired = wasRepaired(key, before, after);
     attempts.note(key, failed || repaired, after.nowMs);
-    if (repaired && !failed) repairs += 1;
+    if (repaired && !failed) counts.repaired += 1;
   }
-  return repairs;
+  return counts;
 }
 
 /** A repair changes our fields or makes the object anew; what an admission policy writes each time does neither. */

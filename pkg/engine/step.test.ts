@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyInventory, withEntries, type Entry } from "../inventory/index.ts";
 import { idOf, keyOf, stageOf, type Health, type KubeObject } from "../object/index.ts";
-import type { Live } from "../drift/index.ts";
-import { step, type DesiredObject, type Facts, type LayerPlan } from "./index.ts";
+import { Attempts, type Live } from "../drift/index.ts";
+import { noteAttempts, step, type DesiredObject, type Facts, type LayerPlan } from "./index.ts";
 
 function want(apiVersion: string, kind: string, name: string, layer = "l"): DesiredObject {
   const object: KubeObject = { apiVersion, kind, metadata: { name } };
@@ -124,6 +124,41 @@ test("then the first stage is applied, and only it", () => {
     ]),
   );
   assert.deepEqual(next.kind === "apply" && next.objects.map((o) => o.key), [namespace.key]);
+});
+
+test("what comes after the barrier is one batch, up to a stage that cannot be finished", () => {
+  const hook = want("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "h");
+  const objects = [namespace, map, deployment, hook];
+  const known = [
+    entryOf(namespace),
+    ...[map, deployment, hook].map((o) => entryOf(o, { want: "" })),
+  ];
+  const applied = (more: Partial<Facts>) => {
+    const found = new Map([[namespace.key, live()], ...(more.live ?? [])]);
+    const next = step(facts([layer(objects)], { ...more, live: found }, known));
+    return next.kind === "apply" ? next.objects.map((o) => o.key) : next.kind;
+  };
+  assert.deepEqual(applied({}), [map.key, deployment.key, hook.key]);
+  const refused = new Map([[deployment.key, { code: "ApplyFailed", message: "m" } as const]]);
+  assert.deepEqual(applied({ problems: refused }), [map.key]);
+  const going = new Map([[map.key, live({ deleting: true })]]);
+  assert.deepEqual(applied({ live: going }), "rest");
+});
+
+test("an object of a batch that was not tried is neither applied nor repaired", () => {
+  const attempts = new Attempts();
+  const before = facts(
+    [],
+    {},
+    [map, deployment].map((o) => entryOf(o)),
+  );
+  const refused = new Map([[map.key, { code: "ApplyFailed", message: "m" } as const]]);
+  const stopped = { ...before, problems: refused };
+  const none = { applied: 0, repaired: 0 };
+  assert.deepEqual(noteAttempts(attempts, [map, deployment], before, stopped), none);
+  const done = { ...before, live: new Map([[deployment.key, live({ version: "2" })]]) };
+  const one = { applied: 1, repaired: 1 };
+  assert.deepEqual(noteAttempts(attempts, [map, deployment], before, done), one);
 });
 
 test("later stages wait until Namespaces are Active", () => {

@@ -115,6 +115,7 @@ export type Step =
       /** The sequence number to write: the same, or one more. */
       readonly sequence: number;
     }
+  /** Stage by stage: when something of a stage fails, those after it are left out. */
   | { readonly kind: "apply"; readonly objects: readonly DesiredObject[] }
   | { readonly kind: "establish"; readonly keys: readonly string[] }
   | { readonly kind: "look"; readonly keys: readonly string[] }

@@ -30,9 +30,15 @@ const escape = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0"
 const rawJson = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
 
 function stringify(value: unknown): string {
-  return JSON.stringify(value, (_, v: unknown) =>
-    typeof v === "bigint" ? rawJson.rawJSON(v.toString()) : v,
-  );
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    // A bigint somewhere: a replacer makes it several times as slow, and almost no value needs one.
+    if (!(error instanceof TypeError)) throw error;
+    return JSON.stringify(value, (_, v: unknown) =>
+      typeof v === "bigint" ? rawJson.rawJSON(v.toString()) : v,
+    );
+  }
 }
 
 type Source = { readonly source?: string };

@@ -123,6 +123,11 @@ function retryAfterOf(header: string | undefined, seconds: number | undefined): 
   return Math.min(value * 1000, retryAfterMaxMs);
 }
 
+/** Whether the body of a 404 says that the object does not exist (not: that the kind is not known). */
+export function saysNotFound(body: string): boolean {
+  return statusObject(body)["reason"] === "NotFound";
+}
+
 /** Whether the server said that this object does not exist (not: that it does not know the kind). */
 export function isNotFound(error: unknown): boolean {
   return error instanceof ApiError && error.status === 404 && error.reason === "NotFound";

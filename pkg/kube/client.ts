@@ -79,39 +79,68 @@ export class KubeClient {
   ): Promise<KubeObject | undefined> {
     const path = resourcePath(resource, namespace, name);
     const accept = options.metadataOnly === true ? metadataOnlyObject : "application/json";
-    try {
-      return toObject(await this.#call({ method: "GET", path, accept, signal: options.signal }));
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+    const { signal } = options;
+    const reply = await this.#call({ method: "GET", path, accept, signal, mayBeMissing: true });
+    return reply.status === 404 ? undefined : toObject(reply);
   }
 
   /** All objects, page by page. A page whose continue token has expired (410) fails the list; nothing partial is returned. */
   async list(resource: Resource, options: ListOptions = {}): Promise<ListResult> {
+    const list = await this.#pages(resource, pagesMax * pageSize, options);
+    if (list !== undefined) return list;
+    throw new ApiError(`LIST ${resource.plural}`, `more than ${pagesMax} pages`, { status: 0 });
+  }
+
+  /** All objects, or undefined when there are more than `most`. */
+  async listFew(
+    resource: Resource,
+    most: number,
+    options: ListOptions = {},
+  ): Promise<readonly KubeObject[] | undefined> {
+    return (await this.#pages(resource, most, options))?.items;
+  }
+
+  async #pages(
+    resource: Resource,
+    most: number,
+    options: ListOptions,
+  ): Promise<ListResult | undefined> {
     const items: KubeObject[] = [];
     let token: string | undefined;
-    for (let page = 0; page < pagesMax; page++) {
-      const { body } = await this.#call({
-        method: "GET",
-        path: resourcePath(resource, options.namespace),
-        accept: options.metadataOnly === true ? metadataOnlyList : "application/json",
-        query: {
-          limit: String(pageSize),
-          continue: token,
-          labelSelector: options.labelSelector,
-          fieldSelector: options.fieldSelector,
-        },
-        signal: options.signal,
-      });
-      const list = asMap(parseJson(body));
-      const metadata = asMap(list["metadata"]);
-      for (const item of asList(list["items"])) items.push(withKind(item, resource));
-      token = asString(metadata["continue"]);
-      if (token === undefined || token === "")
-        return { items, resourceVersion: asString(metadata["resourceVersion"]) ?? "" };
+    for (let pages = 0; pages < pagesMax && items.length < most; pages++) {
+      const limit = Math.min(pageSize, most - items.length);
+      const page = await this.#page(resource, options, { limit, continue: token });
+      for (const item of page.items) items.push(item);
+      token = page.continue;
+      if (token === "") return { items, resourceVersion: page.resourceVersion };
     }
-    throw new ApiError(`LIST ${resource.plural}`, `more than ${pagesMax} pages`, { status: 0 });
+    return undefined;
+  }
+
+  async #page(
+    resource: Resource,
+    options: ListOptions,
+    part: { readonly limit: number; readonly continue: string | undefined },
+  ): Promise<ListResult & { readonly continue: string }> {
+    const { body } = await this.#call({
+      method: "GET",
+      path: resourcePath(resource, options.namespace),
+      accept: options.metadataOnly === true ? metadataOnlyList : "application/json",
+      query: {
+        limit: String(part.limit),
+        continue: part.continue,
+        labelSelector: options.labelSelector,
+        fieldSelector: options.fieldSelector,
+      },
+      signal: options.signal,
+    });
+    const list = asMap(parseJson(body));
+    const metadata = asMap(list["metadata"]);
+    return {
+      items: asList(list["items"]).map((item) => withKind(item, resource)),
+      resourceVersion: asString(metadata["resourceVersion"]) ?? "",
+      continue: asString(metadata["continue"]) ?? "",
+    };
   }
 
   /** The version at which the API server is now, for objects of this kind. */

@@ -45,10 +45,9 @@ export class Discovery {
     kind: string,
     signal?: AbortSignal,
   ): Promise<Resource | undefined> {
-    for (const resource of (await this.#resources(signal)).values()) {
-      if (resource.group === group && resource.kind === kind) return resource;
-    }
-    return undefined;
+    const isMeant = (resource: Resource) => resource.group === group && resource.kind === kind;
+    const known = this.#isOutgrown ? (await this.#held)?.values().find(isMeant) : undefined;
+    return known ?? (await this.#resources(signal)).values().find(isMeant);
   }
 
   /** Every kind once, at the version that the server prefers. */

@@ -1,6 +1,6 @@
 import { Agent, request, type Dispatcher } from "undici";
 import { CapitanError, messageOf } from "../errors/index.ts";
-import { ApiError, apiErrorOf } from "./api-error.ts";
+import { ApiError, apiErrorOf, saysNotFound } from "./api-error.ts";
 import type { ConnectionConfig } from "../kubeconfig/index.ts";
 
 const connectTimeoutMs = 10_000;
@@ -18,6 +18,8 @@ export type Call = {
   readonly accept?: string;
   readonly contentType?: string;
   readonly body?: string;
+  /** That the object does not exist (404) is a reply like another, not an error. */
+  readonly mayBeMissing?: boolean;
   /** The user to act as. */
   readonly as?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -77,13 +79,23 @@ export class Transport {
   }
 
   async #once(call: Call): Promise<Reply> {
-    const signal = this.#signalFor(call, AbortSignal.timeout(totalTimeoutMs));
-    const what = `${call.method} ${call.path}`;
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(tooLate()), totalTimeoutMs);
+    try {
+      return await this.#within(call, this.#signalFor(call, deadline.signal));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #within(call: Call, signal: AbortSignal): Promise<Reply> {
     const response = await this.#send(call, signal, idleTimeoutMs);
-    const body = await readBody(response.body, what);
-    if (response.statusCode < 300) return { status: response.statusCode, body };
+    const body = await readBody(response.body, `${call.method} ${call.path}`);
+    const { statusCode: status } = response;
+    const isMissing = status === 404 && call.mayBeMissing === true && saysNotFound(body);
+    if (status < 300 || isMissing) return { status, body };
     const retryAfter = response.headers["retry-after"];
-    throw apiErrorOf(call, response.statusCode, {
+    throw apiErrorOf(call, status, {
       body,
       retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter,
     });
@@ -176,12 +188,16 @@ function discard({ body }: Dispatcher.ResponseData): void {
   body.destroy();
 }
 
-function abortedError({ method, path }: Call, signal: AbortSignal): ApiError {
-  const late = signal.reason instanceof DOMException && signal.reason.name === "TimeoutError";
-  const message = late ? `no complete answer within ${totalTimeoutMs / 1000} s` : "aborted";
-  return new ApiError(`${method} ${path}`, message, {
+/** What `AbortSignal.timeout` would abort with. That one would be kept, with what it ends, until the time is over. */
+function tooLate(): DOMException {
+  return new DOMException(`no complete answer within ${totalTimeoutMs / 1000} s`, "TimeoutError");
+}
+
+function abortedError({ method, path }: Call, { reason }: AbortSignal): ApiError {
+  const isLate = reason instanceof DOMException && reason.name === "TimeoutError";
+  return new ApiError(`${method} ${path}`, isLate ? reason.message : "aborted", {
     status: 0,
-    reason: late ? "Timeout" : "AbortError",
+    reason: isLate ? "Timeout" : "AbortError",
   });
 }
 

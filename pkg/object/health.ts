@@ -29,12 +29,14 @@ const alwaysCurrent = new Set([
   "rbac.authorization.k8s.io/RoleBinding",
 ]);
 
-/** False for kinds that are current once applied. */
-export function hasHealthRule({
-  apiVersion,
-  kind,
-}: Pick<KubeObject, "apiVersion" | "kind">): boolean {
-  return !alwaysCurrent.has(`${groupOf(apiVersion)}/${kind}`);
+/** Types of Services that wait for nobody. */
+const readyServices = new Set<unknown>(["ClusterIP", "NodePort", "ExternalName"]);
+
+/** False for what is current once it is applied: some kinds, and a Service that says that it is no LoadBalancer. */
+export function hasHealthRule(object: KubeObject): boolean {
+  const kind = `${groupOf(object.apiVersion)}/${object.kind}`;
+  if (kind === "/Service") return !readyServices.has(asMap(object["spec"])["type"]);
+  return !alwaysCurrent.has(kind);
 }
 
 /** The health of a live object by the rules of kstatus, in its order (cli-utils, Flux's fork for Jobs). */

@@ -52,7 +52,8 @@ export class Applier {
   }
 
   /**
-   * Applies objects that are independent of each other. Those in `asked` are read before, to say who
+   * Applies objects stage by stage; those of a stage are independent of each other. When one of them is refused,
+   * later stages have no reply: they were not tried. Those in `asked` are read before, to say who
    * took what of them and to take what we dropped and others keep; its values are such paths of earlier. Definitions that would lose
    * stored objects refuse the whole batch.
    */
@@ -64,14 +65,19 @@ export class Applier {
     const plan = await planDefinitions(this.#client, objects, this.#mirror, signal);
     if ("problem" in plan) return new Map(objects.map(({ key }) => [key, plan]));
     for (const migration of plan.migrations) await migrate(this.#client, migration, signal);
-    const replies = await parallel(
-      objects,
-      width,
-      async (desired) =>
-        [desired.key, await this.#applyOne(desired, asked.get(desired.key), signal)] as const,
-    );
-    this.#reconsiderKinds(objects, new Map(replies));
-    return new Map(replies);
+    const replies = new Map<string, ApplyReply>();
+    for (const stage of stagesOf(objects)) {
+      const found = await parallel(
+        stage,
+        width,
+        async (desired) =>
+          [desired.key, await this.#applyOne(desired, asked.get(desired.key), signal)] as const,
+      );
+      for (const [key, reply] of found) replies.set(key, reply);
+      if (found.some(([, reply]) => "problem" in reply)) break;
+    }
+    this.#reconsiderKinds(objects, replies);
+    return replies;
   }
 
   /** A definition that was changed may serve other versions now; one that was created only adds to them. */
@@ -192,8 +198,17 @@ export class Applier {
     }
   }
 
-  #sendOnce({ desired: { object }, resource }: Target, signal: AbortSignal): Promise<ApplyResult> {
-    const metadataOnly = !isBarrier(object);
+  #sendOnce({ desired, resource }: Target, signal: AbortSignal): Promise<ApplyResult> {
+    const { object, key } = desired;
+    // A reply may say that it can be used already, but not that of a CRD which is new.
+    const isNew = this.#mirror.get(key) === undefined && object.kind !== "Namespace";
+    const metadataOnly = !isBarrier(object) || isNew;
     return this.#client.apply(resource, object, { manager: fieldManager, metadataOnly, signal });
   }
+}
+
+/** The objects by stage, in the order of the stages. */
+function stagesOf(objects: readonly DesiredObject[]): readonly (readonly DesiredObject[])[] {
+  const stages = Map.groupBy(objects, ({ stage }) => stage);
+  return [...stages].sort(([a], [b]) => a - b).map(([, stage]) => stage);
 }

@@ -128,9 +128,10 @@ export class DriftWatch {
     how: { readonly gone: boolean; readonly listed: boolean },
     { listed }: Watched,
   ): void {
+    const { uid = "", resourceVersion: version = "" } = object.metadata;
     // What is there when we first look was applied by an earlier pass, which waited for it.
-    const live = { ...liveOf(object), ...(how.listed ? { established: true } : {}) };
-    const news = this.#mirror.see(keyOf(idOf(object)), live, how);
+    const read = () => ({ ...liveOf(object), ...(how.listed ? { established: true } : {}) });
+    const news = this.#mirror.see(keyOf(idOf(object)), { uid, version, read }, how);
     if (news && listed) this.#handlers.onNews();
   }
 }

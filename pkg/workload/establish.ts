@@ -1,62 +1,31 @@
-import { isEstablished } from "../drift/index.ts";
-import { type KubeClient } from "../kube/index.ts";
-import { idOf, keyOf, labels, parseKey, type KubeObject, type Resource } from "../object/index.ts";
+import { isEstablished, type Mirror } from "../drift/index.ts";
+import { kindOfKey } from "./hands.ts";
+import type { HealthWatch } from "./health-watch.ts";
 import { coreResources } from "./resources.ts";
 
 const deadlineMs = 15_000;
+const kinds = [coreResources.definition, coreResources.namespace];
 
-/** Waits, by watching, until CRDs are Established and Namespaces Active; gives the keys of those that are. */
+/**
+ * Waits until CRDs are Established and Namespaces Active, as of what the mirror knows of them; gives the keys
+ * of those that are. Whoever looks at their health next finds them watched. Throws what made the watch fail.
+ */
 export async function awaitEstablished(
-  client: KubeClient,
+  watch: HealthWatch,
+  mirror: Mirror,
   keys: readonly string[],
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
-  const results = await Promise.all(
-    [coreResources.definition, coreResources.namespace].map((resource) => {
-      const names = keys
-        .map(parseKey)
-        .filter((id) => id?.kind === resource.kind)
-        .map((id) => id?.name ?? "");
-      return awaitKind(client, resource, new Set(names), deadline);
-    }),
-  );
-  return new Set(results.flat());
-}
-
-async function awaitKind(
-  client: KubeClient,
-  resource: Resource,
-  names: ReadonlySet<string>,
-  deadline: AbortSignal,
-): Promise<readonly string[]> {
-  const done = new Map<string, string>();
-  const see = (object: KubeObject) => {
-    if (names.has(object.metadata.name) && isEstablished(object))
-      done.set(object.metadata.name, keyOf(idOf(object)));
-  };
-  if (names.size === 0) return [];
-  const { items, resourceVersion } = await client.list(resource, {
-    labelSelector: labels.owner,
-    signal: deadline,
-  });
-  items.forEach(see);
-  if (done.size === names.size) return [...done.values()];
-  try {
-    const events = client.watch(resource, {
-      labelSelector: labels.owner,
-      resourceVersion,
-      idleMs: deadlineMs,
-      timeoutSeconds: 60,
-      signal: deadline,
+  const established = () =>
+    keys.filter((key) => {
+      const live = mirror.get(key);
+      const object = live === undefined ? undefined : watch.seen(kindOfKey(key), key, live);
+      return object !== undefined && isEstablished(object);
     });
-    for await (const event of events) {
-      if (event.type === "BOOKMARK") continue;
-      see(event.object);
-      if (done.size === names.size) break;
-    }
-  } catch (error) {
-    if (!deadline.aborted) throw error;
-  }
-  return [...done.values()];
+  const waited = kinds.filter(({ group, kind }) =>
+    keys.some((key) => kindOfKey(key) === `${group}/${kind}`),
+  );
+  await watch.until(waited, () => established().length === keys.length, deadline);
+  return new Set(established());
 }

@@ -28,8 +28,10 @@ import { restartWorkload, workloadsIn } from "./restarts.ts";
 import { coreResources } from "./resources.ts";
 
 const width = 16;
-/** So many objects of one kind and namespace are listed rather than read one by one. */
-const listFrom = 40;
+/** So many objects of one kind and namespace are listed rather than read one by one, unless there are many more of others. */
+const listFrom = 5;
+/** A list of so many times as many costs no more than reading them one by one. */
+const othersMax = 4;
 
 /** The health of objects, by key; what is looked at is watched from then on. */
 export type Look = (
@@ -70,21 +72,37 @@ export class Hands {
   }
 
   /**
-   * What is there where we have never applied, and for a tenant, by a dry run, what may not be applied: that
+   * What is there where we have never applied (nothing in a namespace that is not there), and for a tenant, by a dry run, what may not be applied: that
    * must be known before anything is done. What cannot be read now is refused. Stores nothing.
    */
   async inspect(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, Inspection>> {
+    if (this.#isTenant)
+      return new Map(await parallel(objects, width, (one) => this.#inspectOne(one, signal)));
+    const { outer = [], inner = [] } = Object.groupBy(objects, ({ id }) =>
+      id.namespace === "" ? "outer" : "inner",
+    );
+    const found = new Map(await this.#inspectGroups(outer, signal));
+    const isEmpty = (namespace: string) => isAbsent(found.get(namespaceKey(namespace)));
+    const asked = inner.filter(({ id }) => !isEmpty(id.namespace));
+    const nowhere = inner.filter(({ id }) => isEmpty(id.namespace));
+    for (const { key } of nowhere) found.set(key, inspectionOf(undefined));
+    return new Map([...found, ...(await this.#inspectGroups(asked, signal))]);
+  }
+
+  async #inspectGroups(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<readonly Inspected[]> {
     const kinds = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
-    const groups = this.#isTenant ? [objects] : [...kinds.values()];
-    const found = await parallel(groups, width, (group) =>
-      this.#isTenant || group.length < listFrom
+    const found = await parallel([...kinds.values()], width, (group) =>
+      group.length < listFrom
         ? parallel(group, width, (desired) => this.#inspectOne(desired, signal))
         : this.#inspectAll(group, signal),
     );
-    return new Map(found.flat());
+    return found.flat();
   }
 
   async #inspectOne(desired: DesiredObject, signal: AbortSignal): Promise<Inspected> {
@@ -137,6 +155,7 @@ export class Hands {
       : { ...live, apiVersion: object.apiVersion, kind: id.kind };
   }
 
+  /** Those objects of the kind and namespace that are there: all of them, when they are not many more than are asked for. */
   async #readAll(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
@@ -147,8 +166,11 @@ export class Hands {
     const resource = await this.#kinds.findServedAt(apiVersion, kind, signal);
     if (resource === undefined) return [];
     const namespace = first.id.namespace === "" ? undefined : first.id.namespace;
-    const list = await this.#client.list(resource, { namespace, metadataOnly: true, signal });
-    return list.items;
+    const options = { namespace, metadataOnly: true, signal };
+    const few = await this.#client.listFew(resource, objects.length * othersMax, options);
+    if (few !== undefined) return few;
+    const found = await parallel(objects, width, (desired) => this.#read(desired, signal));
+    return found.filter((object) => object !== undefined);
   }
 
   apply(
@@ -225,6 +247,12 @@ type Inspected = readonly [key: string, inspection: Inspection];
 const isDenied = (error: unknown) =>
   error instanceof ApiError &&
   (error.code === "AccessDenied" || error.code === "ImpersonationRefused");
+
+const namespaceKey = (name: string) => keyOf({ group: "", kind: "Namespace", namespace: "", name });
+
+/** Whether it was looked for and is not there. */
+const isAbsent = (found: Inspection | undefined) =>
+  found !== undefined && !found.exists && found.refused === undefined;
 
 /** Whether the object is going to be applied, as far as what is there tells. */
 const mustTry = ({ mode }: DesiredObject, live: KubeObject | undefined) =>

@@ -11,6 +11,16 @@ type Watched = {
   readonly objects: Map<string, KubeObject>;
 };
 
+/** Somebody who waits for what is watched. */
+type Waiting = {
+  readonly look: () => void;
+  readonly end: () => void;
+  readonly fail: (error: unknown) => void;
+};
+
+/** Of which object something is asked, and at which generation it is at least to be. */
+type Wanted = { readonly uid: string; readonly generation: number | undefined };
+
 type HealthWatchOptions = {
   readonly random: () => number;
   /** Only that an object changed is told; what it says is to be read by who may. */
@@ -23,8 +33,9 @@ export class HealthWatch {
   readonly #onChange: () => void;
   readonly #options: HealthWatchOptions;
   readonly #watched = new Map<string, Watched>();
-  /** Whoever is in `follow` reads right after it: to be told as well would make him come again, for ever. */
+  /** Whoever waits here reads right after it: to be told as well would make him come again, for ever. */
   #isAwaited = false;
+  #waiting: Waiting | undefined;
 
   constructor(client: KubeClient, onChange: () => void, options: HealthWatchOptions) {
     this.#client = client;
@@ -34,23 +45,43 @@ export class HealthWatch {
 
   /** Starts to watch these kinds besides those that are watched, and returns when each has been listed once. */
   async follow(resources: readonly Resource[], signal: AbortSignal): Promise<void> {
-    for (const resource of resources) {
-      const key = `${resource.group}/${resource.kind}`;
-      const held = this.#watched.get(key);
-      if (held?.version === resource.version) continue;
-      held?.stop.abort();
-      this.#watched.set(key, this.#start(resource));
-    }
+    this.#watch(resources);
     const synced = Promise.all([...this.#watched.values()].map(({ informer }) => informer.synced));
     this.#isAwaited = true;
     await beforeDeadline(synced, syncDeadlineMs, signal);
     this.#isAwaited = false;
   }
 
+  /** Watches these kinds too, until `isDone` or the signal aborts. Throws what makes a watch fail meanwhile. */
+  async until(
+    resources: readonly Resource[],
+    isDone: () => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const end = () => resolve();
+    const look = () => {
+      if (isDone()) resolve();
+    };
+    this.#isAwaited = true;
+    this.#waiting = { look, end, fail: reject };
+    signal.addEventListener("abort", end, { once: true });
+    try {
+      this.#watch(resources);
+      look();
+      if (!signal.aborted) await promise;
+    } finally {
+      signal.removeEventListener("abort", end);
+      this.#waiting = undefined;
+      this.#isAwaited = false;
+    }
+  }
+
   /** Stops everything. */
   stop(): void {
     for (const { stop } of this.#watched.values()) stop.abort();
     this.#watched.clear();
+    this.#waiting?.end();
   }
 
   /** The version at which an object was last seen; undefined when it was not. */
@@ -58,21 +89,29 @@ export class HealthWatch {
     return this.#watched.get(kind)?.objects.get(key)?.metadata.resourceVersion;
   }
 
-  /**
-   * The health of an object, as of at least this generation of this uid: what the watch has not
-   * caught up with is in progress.
-   */
-  healthOf(
-    kind: string,
-    key: string,
-    { uid, generation }: { uid: string; generation: number | undefined },
-  ): Health {
+  /** An object as of at least this generation of this uid; undefined until the watch has caught up with that. */
+  seen(kind: string, key: string, { uid, generation }: Wanted): KubeObject | undefined {
     const object = this.#watched.get(kind)?.objects.get(key);
-    const caughtUp =
-      object !== undefined &&
-      object.metadata.uid === uid &&
-      (object.metadata.generation ?? 0) >= (generation ?? 0);
-    return caughtUp ? healthOf(object) : { state: "InProgress", message: "has not been seen yet" };
+    if (object?.metadata.uid !== uid) return undefined;
+    return (object.metadata.generation ?? 0) >= (generation ?? 0) ? object : undefined;
+  }
+
+  /** The health of an object; what the watch has not caught up with is in progress. */
+  healthOf(kind: string, key: string, wanted: Wanted): Health {
+    const object = this.seen(kind, key, wanted);
+    return object === undefined
+      ? { state: "InProgress", message: "has not been seen yet" }
+      : healthOf(object);
+  }
+
+  #watch(resources: readonly Resource[]): void {
+    for (const resource of resources) {
+      const key = `${resource.group}/${resource.kind}`;
+      const held = this.#watched.get(key);
+      if (held?.version === resource.version) continue;
+      held?.stop.abort();
+      this.#watched.set(key, this.#start(resource));
+    }
   }
 
   #start(resource: Resource): Watched {
@@ -84,8 +123,10 @@ export class HealthWatch {
       onChange: (object, gone) => {
         if (gone) objects.delete(keyOf(idOf(object)));
         else objects.set(keyOf(idOf(object)), object);
+        this.#waiting?.look();
         if (!this.#isAwaited) this.#onChange();
       },
+      onError: (error) => this.#waiting?.fail(error),
     });
     void informer.run(stop.signal);
     return { version: resource.version, informer, stop, objects };

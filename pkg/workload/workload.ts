@@ -156,7 +156,7 @@ export class Workload {
     keys: readonly string[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, boolean>> {
-    const established = await awaitEstablished(this.#client, keys, signal);
+    const established = await awaitEstablished(this.#health, this.#mirror, keys, signal);
     for (const key of established) this.#mirror.establish(key);
     this.kinds.outgrow();
     return new Map(keys.map((key) => [key, established.has(key)]));

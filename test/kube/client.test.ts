@@ -63,6 +63,11 @@ test("list follows its pages to the end", async () => {
   const { items } = await hub.list(resources.configMap, { namespace, metadataOnly: true });
   assert.equal(items.filter(({ metadata }) => metadata.name.startsWith("page-")).length, 620);
   assert.equal(items[0]?.kind, "ConfigMap");
+  const there = items.length;
+  const few = (most: number) => hub.listFew(resources.configMap, most, { namespace });
+  assert.equal((await few(there))?.length, there);
+  assert.equal(await few(there - 1), undefined, "one more than that, on a second page");
+  assert.equal(await few(20), undefined);
 });
 
 test("delete takes exactly what was read: not a newer version, not another object of that name", async () => {
@@ -138,7 +143,8 @@ test("discovery that was outgrown asks again for a kind that it does not know, a
   discovery.outgrow();
   assert.equal(await requests(() => discovery.all()), 2);
   discovery.outgrow();
-  assert.equal(await requests(() => discovery.findPreferred("", "ConfigMap")), 2);
+  assert.equal(await requests(() => discovery.findPreferred("", "ConfigMap")), 0);
+  assert.equal(await requests(() => discovery.findPreferred("nosuch", "Thing")), 2);
   discovery.forget();
   assert.equal(await requests(knownKind), 2);
 });
