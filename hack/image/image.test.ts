@@ -43,7 +43,9 @@ const copiedIn = (stage: string) =>
     .map((words) => words.slice(1, -1));
 
 async function stages() {
-  const [packages = "", image = ""] = (await read("hack/image/Dockerfile")).split(/^FROM /m).slice(1);
+  const [packages = "", image = ""] = (await read("hack/image/Dockerfile"))
+    .split(/^FROM /m)
+    .slice(1);
   return { packages, image };
 }
 
