@@ -116,9 +116,15 @@ function container(process: Process) {
       ...port,
       protocol: "TCP",
     })),
+    // A process takes a second to listen, many on a busy node; the first look at readiness follows at once.
+    startupProbe: {
+      ...probe("/healthz"),
+      initialDelaySeconds: 2,
+      periodSeconds: 1,
+      failureThreshold: 60,
+    },
     livenessProbe: { ...probe("/healthz"), periodSeconds: 10, failureThreshold: 6 },
-    // A process takes a second to listen: no event about every start.
-    readinessProbe: { ...probe("/readyz"), initialDelaySeconds: 2, periodSeconds: 5 },
+    readinessProbe: { ...probe("/readyz"), periodSeconds: 5 },
     ...lifecycleOf(process),
     resources: {
       requests: { cpu: "100m", memory: process.memory.request },
