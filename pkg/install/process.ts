@@ -116,10 +116,10 @@ function container(process: Process) {
       ...port,
       protocol: "TCP",
     })),
-    // A process takes a second to listen, many on a busy node; the first look at readiness follows at once.
+    // A process takes a second or two to listen, more on a busy node; the first look at readiness follows at once.
     startupProbe: {
       ...probe("/healthz"),
-      initialDelaySeconds: 2,
+      initialDelaySeconds: 3,
       periodSeconds: 1,
       failureThreshold: 60,
     },
