@@ -32,6 +32,8 @@ export type Process = {
   }[];
   /** What its pods may connect to. */
   readonly egress: readonly object[];
+  /** How long a pod that is to end still answers, so that nobody is sent to it any more when it stops. */
+  readonly lingerSeconds: number;
 };
 
 /** Health and metrics, of every process. */
@@ -79,7 +81,7 @@ function podSpec(process: Process) {
     serviceAccountName: process.name,
     automountServiceAccountToken: true,
     enableServiceLinks: false,
-    // The drain of a process takes 10 s at most.
+    // `lingerSeconds`, and the drain of a process, which takes 10 s at most.
     terminationGracePeriodSeconds: 30,
     nodeSelector: { "kubernetes.io/os": "linux" },
     topologySpreadConstraints: [spread],
@@ -114,8 +116,16 @@ function container(process: Process) {
       ...port,
       protocol: "TCP",
     })),
+    // A process takes a second or two to listen, more on a busy node; the first look at readiness follows at once.
+    startupProbe: {
+      ...probe("/healthz"),
+      initialDelaySeconds: 3,
+      periodSeconds: 1,
+      failureThreshold: 60,
+    },
     livenessProbe: { ...probe("/healthz"), periodSeconds: 10, failureThreshold: 6 },
     readinessProbe: { ...probe("/readyz"), periodSeconds: 5 },
+    ...lifecycleOf(process),
     resources: {
       requests: { cpu: "100m", memory: process.memory.request },
       limits: { cpu: process.cpuLimit, memory: process.memory.limit },
@@ -129,6 +139,10 @@ function container(process: Process) {
     volumeMounts: directoriesOf(process).map(({ name, mountPath }) => ({ name, mountPath })),
   };
 }
+
+/** The kubelet's own sleep, of Kubernetes 1.30, since there is no program `sleep` in the image. */
+const lifecycleOf = ({ lingerSeconds: seconds }: Process) =>
+  seconds === 0 ? {} : { lifecycle: { preStop: { sleep: { seconds } } } };
 
 const directoriesOf = ({ directories }: Process) => [
   ...directories,

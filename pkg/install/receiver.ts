@@ -37,6 +37,8 @@ export function receiverManifests(options: ReceiverOptions): readonly KubeObject
     directories: [],
     // The hub's API server and nobody else, by its address: not even DNS.
     egress: [{ ports: [443, 6443, 8443].map((port) => ({ port, protocol: "TCP" })) }],
+    // kube-proxy and load balancers need a few seconds to forget a pod; a delivery is not repeated by all who send.
+    lingerSeconds: 5,
   });
 }
 

@@ -195,13 +195,16 @@ test("the API server refuses Receivers that make no sense, and names why; one th
   assert.equal((object["spec"] as { suspend: boolean }).suspend, false);
 });
 
-test("every Receiver of docs/receivers.md is accepted as it is", async () => {
-  const text = await readFile(join(root, "docs", "receivers.md"), "utf8");
-  const blocks = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, yaml = ""]) => yaml);
-  const found = blocks.filter((yaml) => yaml.includes("kind: Receiver"));
-  assert.ok(found.length > 0);
-  for (const object of found.flatMap((yaml) => parseManifests(yaml, "receivers.md")))
-    await hub.apply(resources.receiver, object, { manager: "test", dryRun: true });
+test("every Receiver of docs/receivers.md and the Fleet of docs/install.md are accepted as they are", async () => {
+  const pages = { "receivers.md": resources.receiver, "install.md": resources.fleet };
+  for (const [page, resource] of Object.entries(pages)) {
+    const text = await readFile(join(root, "docs", page), "utf8");
+    const blocks = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, yaml = ""]) => yaml);
+    const found = blocks.filter((yaml) => yaml.includes(`kind: ${resource.kind}\n`));
+    assert.ok(found.length > 0);
+    for (const object of found.flatMap((yaml) => parseManifests(yaml, page)))
+      await hub.apply(resource, object, { manager: "test", dryRun: true });
+  }
 });
 
 test("a FleetRevision cannot be changed", async () => {
