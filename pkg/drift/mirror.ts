@@ -84,17 +84,15 @@ export class Mirror {
 
   #take(key: string, { told, gone }: Seen, listed: boolean): boolean {
     const before = this.#objects.get(key);
-    const isSame = before?.uid === told.uid;
-    if (gone) {
-      // Otherwise the end of an earlier object of this name: ours has been created again since.
-      return isSame && this.#objects.delete(key);
-    }
-    if (isSame && !listed && !isNewer(told.version, before?.version ?? "")) return false;
-    const live = told.read();
+    // The end of an earlier object of this name says nothing: ours has been created again since.
+    if (gone) return before?.uid === told.uid && this.#objects.delete(key);
     if (before === undefined) {
-      this.#objects.set(key, live);
+      this.#objects.set(key, told.read());
       return true;
     }
+    const isSame = before.uid === told.uid;
+    if (isSame && !listed && !isNewer(told.version, before.version)) return false;
+    const live = told.read();
     this.#keepFields(key, before, live);
     this.#objects.set(key, isSame ? withKnown(before, live) : live);
     return isNews(before, live);
