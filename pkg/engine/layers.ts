@@ -230,15 +230,15 @@ function fight(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict | undef
   return undefined;
 }
 
-/** Later stages need Established CRDs and Active Namespaces. */
+/** Later stages need Established CRDs and Active Namespaces; somebody else's that is left alone is taken to be so. */
 function passBarrier(
   objects: readonly DesiredObject[],
   { live }: Facts,
   base: Base,
 ): LayerVerdict | undefined {
   const unknown = objects
-    .filter(({ key }) => live.get(key)?.established === undefined)
-    .map(({ key }) => key);
+    .map(({ key }) => key)
+    .filter((key) => live.has(key) && live.get(key)?.established === undefined);
   if (unknown.length > 0)
     return { ...base, state: "Applying", next: { kind: "establish", keys: unknown } };
   const waiting = objects.find(({ key }) => live.get(key)?.established === false);
@@ -266,7 +266,8 @@ function keptField(layer: LayerPlan, { inventory }: Facts, base: Base): LayerVer
 function awaitHealth(layer: LayerPlan, facts: Facts, base: Base): LayerVerdict {
   // A Fleet that brings itself is not ready before its own layer is.
   const others = layer.objects.filter(({ key }) => key !== facts.self);
-  const watched = layer.wait ? others.filter(({ object }) => hasHealthRule(object)) : [];
+  const ours = others.filter(({ key }) => facts.live.has(key));
+  const watched = layer.wait ? ours.filter(({ object }) => hasHealthRule(object)) : [];
   const unseen = watched
     .filter(({ key }) => facts.live.get(key)?.health === undefined)
     .map(({ key }) => key);

@@ -345,6 +345,24 @@ test("IfNotPresent creates what is missing and then leaves it alone; Ignore neve
   assert.equal(step(facts([layer([never])], changed, [entryOf(map)])).kind, "release");
 });
 
+test("somebody else's object that is left alone holds nothing up: neither the barrier nor the look at health", () => {
+  const there = { exists: true, ours: false };
+  for (const mode of ["IfNotPresent", "Ignore"] as const) {
+    const [theirs, running] = [namespace, deployment].map((o) => ({ ...o, mode }));
+    assert.ok(theirs !== undefined && running !== undefined);
+    const inspections = new Map([theirs, running].map((o) => [o.key, there]));
+    const f = facts([layer([theirs, map, running])], { inspected: inspections }, [
+      entryOf(map, { want: "" }),
+    ]);
+    const next = step(f);
+    assert.deepEqual(next.kind === "apply" && next.objects.map((o) => o.key), [map.key]);
+    const applied = { ...f, live: new Map([[map.key, live()]]) };
+    const settled = { inventory: withEntries(emptyInventory, [entryOf(map)]) };
+    const done = { ...applied, ...settled, stored: settled.inventory };
+    assert.equal(rest(done).layers[0]?.state, "Ready");
+  }
+});
+
 const drifted = (more: Partial<Live>, other: Partial<Facts> = {}) =>
   facts([layer([map])], { live: new Map([[map.key, live(more)]]), ...other }, [entryOf(map)]);
 

@@ -479,8 +479,16 @@ test("IfNotPresent is only created; Ignore is not touched, and let go when it wa
     configMap("theirs-already", { k: "theirs" }) as KubeObject,
     { manager: "kubectl" },
   );
+  const yielding = { "capitan.dev/apply": "IfNotPresent" };
+  const namespace = (annotations: object): KubeObject => ({
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "own-theirs-already", annotations: { ...annotations } },
+  });
+  await workload.apply(resources.namespace, namespace({}), { manager: "kubectl" });
   await applyFleet(hub, "own-yield", "own-1", [
     inline("l", [
+      namespace(yielding),
       marked("once", "IfNotPresent"),
       marked("theirs-already", "IfNotPresent"),
       configMap("later", { k: "declared" }),
