@@ -5,8 +5,7 @@ import { cli } from "./commands.ts";
 import { HubUnreachable, hubRemedy } from "./hub.ts";
 import { namesAskedFor } from "./names.ts";
 import { clean } from "./text.ts";
-
-class WrongUsage extends Error {}
+import { inOurWords, WrongUsage } from "./usage.ts";
 
 /** Whoever reads the output may stop early, as `head` does: that is no failure. */
 function endQuietly(error: NodeJS.ErrnoException): void {
@@ -34,10 +33,10 @@ async function run(args: readonly string[]): Promise<void> {
     process.stdout.write(names.map((name) => `${name}\n`).join(""));
     return;
   }
-  await cli(args)
+  await cli(inOurWords(args))
     .fail((message, error) => {
-      // Only what is thrown here keeps the command from being run.
-      throw error instanceof Error ? error : new WrongUsage(message);
+      // Only what is thrown here keeps the command from being run. A YError is the parser's own.
+      throw error instanceof Error && error.name !== "YError" ? error : new WrongUsage(message);
     })
     .parseAsync();
 }
