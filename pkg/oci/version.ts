@@ -7,13 +7,20 @@ import { Range, compareBuild, parse } from "semver";
  */
 export function selectVersion(tags: readonly string[], wanted: string): string | undefined {
   const range = parseRange(wanted);
-  if (range === undefined) return undefined;
+  return range === undefined ? undefined : versionsIn(tags, range)[0];
+}
+
+/** The tags whose version is in the range, the highest first: the one that `selectVersion` takes. */
+export function versionsIn(tags: readonly string[], range: Range): readonly string[] {
   const found = tags
     .map((tag) => ({ tag, version: parse(tag.replace(/^v/, "").replaceAll("_", "+")) }))
     .filter(({ version }) => version !== null && range.test(version));
-  return found.sort(
-    (a, b) => compareBuild(b.version ?? "0.0.0", a.version ?? "0.0.0") || (a.tag < b.tag ? -1 : 1),
-  )[0]?.tag;
+  return found
+    .sort(
+      (a, b) =>
+        compareBuild(b.version ?? "0.0.0", a.version ?? "0.0.0") || (a.tag < b.tag ? -1 : 1),
+    )
+    .map(({ tag }) => tag);
 }
 
 /** Reads a range of versions as `selectVersion` does; undefined when it is none. */
