@@ -33,15 +33,19 @@ const rightMissing = /User "[^"]*" cannot |RBAC permissions not currently held|m
 /** A reply of the hub, or none, as the person at the CLI can use it: `message` is told instead of its own. */
 export function hubErrorOf(error: ApiError, message = error.message): CapitanError {
   const as = (code: Code, remedy: string) => new HubError(code, message, { remedy, cause: error });
-  if (error.status === 0)
-    return as(
-      "Unreachable",
-      "Check that the hub is up, and that KUBECONFIG is the hub's kubeconfig.",
-    );
+  // What the kubeconfig names to log in with.
+  if (error.cause instanceof CapitanError) return error.cause;
   if (error.status === 401)
     return as(
       "CredentialsRejected",
       "Log in to the hub anew, or set KUBECONFIG to a kubeconfig of the hub that it accepts.",
+    );
+  if (error.status === 404 && error.reason === "") return as("NotFound", codes.NotFound.remedy);
+  // Any other reply without a reason is none of an API server.
+  if (error.code === "Unreachable" || error.reason === "")
+    return as(
+      "Unreachable",
+      "Check that the hub is up, and that KUBECONFIG is the hub's kubeconfig.",
     );
   if (error.status === 403 && rightMissing.test(error.detail))
     return as(
