@@ -33,13 +33,18 @@ export async function clusterNames(
     selector === undefined ? [] : await listOf(hub, clusterResource, { namespace, selector });
   const selected = matching.map(({ metadata }) => metadata.name);
   const names = [...new Set([...(cluster ?? []), ...ofFleet, ...selected])].sort();
-  const isNamed = fleet !== undefined || selector !== undefined;
-  if (names.length > 0 || !isNamed) return names;
+  const isAnybodyMeant = fleet !== undefined || selector !== undefined;
+  if (names.length === 0 && isAnybodyMeant) throw nobody(namespace, fleet, selector);
+  return names;
+}
+
+function nobody(namespace: string, fleet?: string, selector?: string): CapitanError {
   const by = [
     ...(fleet === undefined ? [] : [`is in Fleet ${fleet}`]),
     ...(selector === undefined ? [] : [`has the labels ${selector}`]),
   ];
-  throw new CapitanError("NotFound", `no Cluster in namespace ${namespace} ${by.join(" or ")}`);
+  const message = `no Cluster in namespace ${namespace} ${by.join(" or ")}`;
+  return new CapitanError("NotFound", message);
 }
 
 async function clustersOfFleet(

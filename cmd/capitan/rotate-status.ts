@@ -99,9 +99,9 @@ export async function rotationDone(hub: KubeClient, name: Named, timeout: string
 
 /** Shows the plan of a dry run, which then goes, also when nobody waits for it any longer. */
 export async function showPlan(hub: KubeClient, name: Named, timeout: string): Promise<void> {
-  const plan = await planOf(hub, name, timeout).finally(async () =>
-    hub.delete(hubResources.keyRotation, await rotation(hub, name)),
-  );
+  const plan = await planOf(hub, name, timeout).finally(async () => {
+    await hub.delete(hubResources.keyRotation, await rotation(hub, name));
+  });
   const clusters = plan.clusters.map(({ name: cluster, ends, generation, files, expires }) => [
     cluster,
     `${ends} → ${generation}`,

@@ -463,10 +463,9 @@ test("approve --wait: until what was approved is gone, or as long as the timeout
   const many = Array.from({ length: 12 }, (_, i) => configMap(`cli-wait-${i}`));
   const room = { apiVersion: "v1", kind: "Namespace", metadata: { name: "cli-stuck" } };
   const stays = configMap("cli-wait");
-  const next = [inline("l", [stays])];
   await applyFleet(hub, "cli-wait", "cli-1", [inline("l", [stays, ...many])]);
   await fleetReady(hub, "cli-wait");
-  await applyFleet(hub, "cli-wait", "cli-1", next);
+  await applyFleet(hub, "cli-wait", "cli-1", [inline("l", [stays])]);
   await memberHas(hub, "cli-wait", "cli-1", "RemovalNeedsApproval");
   const approve = ["approve", "member", "cli-1", "--yes", "--wait", "--fleet"];
   const done = await cli([...approve, "cli-wait"]);
@@ -476,9 +475,10 @@ test("approve --wait: until what was approved is gone, or as long as the timeout
   assert.equal(done.code, 0);
   assert.equal(await workload.get(resources.configMap, inDefault("cli-wait-0")), undefined);
   // In the laboratory no Namespace finishes to go.
-  await applyFleet(hub, "cli-stuck", "cli-1", [inline("l", [stays, room])]);
+  const kept = configMap("cli-stuck");
+  await applyFleet(hub, "cli-stuck", "cli-1", [inline("l", [kept, room])]);
   await fleetReady(hub, "cli-stuck");
-  await applyFleet(hub, "cli-stuck", "cli-1", next);
+  await applyFleet(hub, "cli-stuck", "cli-1", [inline("l", [kept])]);
   await memberHas(hub, "cli-stuck", "cli-1", "RemovalNeedsApproval");
   const stuck = await cli([...approve, "cli-stuck", "--timeout", "5s"]);
   assert.equal(stuck.code, 1);

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { kubeconfigOf } from "../../hack/lab/pki.ts";
-import { asMap } from "../../pkg/json/index.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { cliOf, inTerminal, interruptedAt, run } from "../harness/cli.ts";
@@ -598,10 +598,8 @@ test("a hub that refuses who asks: what is missing, and what the person can do, 
     metadata: account,
     spec: { expirationSeconds: 600 },
   };
-  const reply = await hub.create(resources.serviceAccount, request as KubeObject, {
-    subresource: "token",
-  });
-  const nobody = await kubeconfigWith(String(asMap(reply["status"])["token"]));
+  const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
+  const nobody = await kubeconfigWith(asString(asMap(reply["status"])["token"]) ?? "");
   const remedy =
     "Have somebody grant you the right that the message names; if you have it in one namespace only, name that with -n.";
   const who = 'User "system:serviceaccount:fleet:cli-nobody" cannot';
@@ -757,7 +755,8 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
   await writeFile(join(dir, "_capitan"), (await cli(["completion", "zsh"])).stdout);
   const zsh = await run("zsh", ["-fc", inZsh, "zsh", dir]).catch(() => undefined);
   await rm(dir, { recursive: true });
-  assert.match(zsh?.stdout ?? "members:\nFILES\n", /^members:.*\nFILES\n$/s, zsh?.stderr);
+  const shown = zsh?.stdout ?? "fleets:\nFILES\n";
+  assert.match(shown, /^fleets:.*\nFILES\n$/s, zsh?.stderr);
   for (const shell of ["bash", "zsh", "fish", "kubectl"]) {
     const { stdout } = await cli(["completion", shell]);
     const program = shell === "kubectl" ? "sh" : shell;
