@@ -67,19 +67,17 @@ async function lookUntilDone<T>(
   interrupted: AbortSignal,
 ): Promise<T> {
   const startMs = performance.now();
-  const timeoutMs = durationMs(timeout);
   try {
     for (;;) {
       const found = await look();
       if ("done" in found) return found.done;
       const waitedMs = performance.now() - startMs;
-      if (waitedMs > timeoutMs)
+      if (waitedMs > durationMs(timeout))
         throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
       showProgress(`… ${found.waitsFor}`);
-      // One look when the time is up, and none later.
-      const pauseMs = Math.min(pauseMsAfter(waitedMs), timeoutMs - waitedMs + 1);
+      const pause = setTimeout(pauseMsAfter(waitedMs), undefined, { signal: interrupted });
       // An interruption is looked at without delay.
-      await setTimeout(pauseMs, undefined, { signal: interrupted }).catch(() => undefined);
+      await pause.catch(() => undefined);
     }
   } finally {
     showProgress("");
