@@ -75,10 +75,7 @@ test("a Fleet is done when the members that it has changed since are ready or go
     { waitsFor: "2 of 2 clusters, leaving: ReconciliationSucceeded: 5 objects" },
   );
   assert.deepEqual(
-    standing(
-      member("moved", [condition("False", "RemovalBlocked", "x")], { generation: 2 }),
-      same,
-    ),
+    standing(member("moved", [condition("False", "RemovalBlocked", "x")], { generation: 2 }), same),
     { waitsFor: "1 of 2 clusters, moved: RemovalBlocked: x" },
   );
   const done = member("moved", [succeeded], { generation: 2 });

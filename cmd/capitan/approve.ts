@@ -15,13 +15,7 @@ import { findFleet, fleetBuilder, membersOfFleet, type FleetArguments } from "./
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
 import { clean } from "./text.ts";
-import {
-  isWaitUsable,
-  waitFor,
-  waitOptions,
-  type Standing,
-  type WaitArguments,
-} from "./wait.ts";
+import { isWaitUsable, waitFor, waitOptions, type Standing, type WaitArguments } from "./wait.ts";
 
 type Options = WaitArguments & { readonly yes: boolean; readonly digest?: string | undefined };
 

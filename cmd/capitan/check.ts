@@ -162,11 +162,7 @@ async function checkDefinitions(hub: KubeClient): Promise<Finding> {
   const missing = await missingDefinitions(hub);
   return missing.length === 0
     ? { about: "Capitan", ok: true, message: `${crds.length} CRDs are established` }
-    : wrong(
-        "Capitan",
-        `missing or not established: ${missing.join(", ")}`,
-        "Run capitan install.",
-      );
+    : wrong("Capitan", `missing or not established: ${missing.join(", ")}`, "Run capitan install.");
 }
 
 async function checkClusterApi(hub: KubeClient): Promise<Finding> {

@@ -175,7 +175,10 @@ const missing = {
   one: "an argument is missing: got %s, need %s",
   other: "an argument is missing: got %s, need %s",
 } as unknown as string;
-const noValue = { one: "option %s needs a value", other: "option %s needs a value" } as unknown as string;
+const noValue = {
+  one: "option %s needs a value",
+  other: "option %s needs a value",
+} as unknown as string;
 
 /** The parser of these arguments, with every command. It never ends the process. */
 export function cli(args: readonly string[]): Argv {

@@ -1,7 +1,7 @@
 import { RE2JS } from "re2js";
 import type { CommandModule } from "yargs";
 import { messageOf } from "../../pkg/errors/index.ts";
-import { parseRange, parseReference, versionsIn } from "../../pkg/oci/index.ts";
+import { parseReference, versionsIn } from "../../pkg/oci/index.ts";
 import type { RegistryClient } from "../../pkg/registry/index.ts";
 import { progress } from "./progress.ts";
 import {
@@ -43,14 +43,15 @@ export const listArtifacts: CommandModule<object, Arguments> = {
         },
         semver: {
           type: "string",
-          describe: "Only versions in this range, newest first: a Fleet's ref.semver takes the first",
+          describe:
+            "Only versions in this range, newest first: a Fleet's ref.semver takes the first",
         },
         "filter-tags": { type: "string", describe: "Only tags in which this RE2 pattern is found" },
         ...registryOptions,
         ...outputOptions,
       })
       .check(({ semver = "*" }) => {
-        const isRange = parseRange(semver) !== undefined;
+        const isRange = versionsIn([], semver) !== undefined;
         return isRange || `--semver ${semver} is no range of versions such as ">=1.2.0 <2.0.0"`;
       })
       .check(({ "filter-tags": pattern = "" }) => wrongPattern(pattern) ?? true)
@@ -108,8 +109,8 @@ function chosen(
   const found = tags.filter(
     (tag) => (all || !isAttached(tag)) && pattern?.matcher(tag).find() !== false,
   );
-  const range = semver === undefined ? undefined : parseRange(semver);
-  return range === undefined ? found.sort((a, b) => (a > b ? -1 : 1)) : versionsIn(found, range);
+  if (semver !== undefined) return versionsIn(found, semver) ?? [];
+  return found.sort((a, b) => (a > b ? -1 : 1));
 }
 
 /** What cosign and the referrers tag schema put beside artifacts. */

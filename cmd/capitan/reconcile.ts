@@ -6,7 +6,14 @@ import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/in
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
-import { isWaitUsable, judge, notLookedAt, waitFor, waitOptions, type WaitArguments } from "./wait.ts";
+import {
+  isWaitUsable,
+  judge,
+  notLookedAt,
+  waitFor,
+  waitOptions,
+  type WaitArguments,
+} from "./wait.ts";
 
 /** `capitan reconcile fleet NAME`: its sources are resolved again now. */
 export const reconcileFleet: CommandModule<object, FleetArguments & WaitArguments> = {

@@ -97,11 +97,9 @@ export async function rotationDone(hub: KubeClient, name: Named, timeout: string
   });
 }
 
-/** Shows the plan of a dry run, which then goes, also when nobody waits for it any longer. */
+/** Shows the plan of a dry run. */
 export async function showPlan(hub: KubeClient, name: Named, timeout: string): Promise<void> {
-  const plan = await planOf(hub, name, timeout).finally(async () => {
-    await hub.delete(hubResources.keyRotation, await rotation(hub, name));
-  });
+  const plan = await planOf(hub, name, timeout);
   const clusters = plan.clusters.map(({ name: cluster, ends, generation, files, expires }) => [
     cluster,
     `${ends} → ${generation}`,
@@ -120,12 +118,17 @@ export async function showPlan(hub: KubeClient, name: Named, timeout: string): P
   );
 }
 
-function planOf(hub: KubeClient, name: Named, timeout: string) {
-  return waitFor("the plan", timeout, async () => {
-    const { status } = await rotation(hub, name);
-    if (status?.plan !== undefined) return { done: status.plan };
-    return { waitsFor: conditionOf(status?.conditions, "Ready")?.message ?? notLookedAt };
-  });
+/** The dry run's plan. The dry run goes then, also when nobody waits for it any longer. */
+async function planOf(hub: KubeClient, name: Named, timeout: string) {
+  try {
+    return await waitFor("the plan", timeout, async () => {
+      const { status } = await rotation(hub, name);
+      if (status?.plan !== undefined) return { done: status.plan };
+      return { waitsFor: conditionOf(status?.conditions, "Ready")?.message ?? notLookedAt };
+    });
+  } finally {
+    await hub.delete(hubResources.keyRotation, await rotation(hub, name));
+  }
 }
 
 const short = (recipient: string) => `${clean(recipient).slice(0, 12)}…`;

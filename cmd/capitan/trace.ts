@@ -50,7 +50,8 @@ export const trace: CommandModule<object, Arguments> = {
       })
       .check(
         ({ object }) =>
-          /^[^/]+(\/[^/]+){1,2}$/.test(object) || `${object} is not KIND/NAME or KIND/NAMESPACE/NAME`,
+          /^[^/]+(\/[^/]+){1,2}$/.test(object) ||
+          `${object} is not KIND/NAME or KIND/NAMESPACE/NAME`,
       ),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {

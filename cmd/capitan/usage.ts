@@ -40,7 +40,8 @@ export function demandingValues(module: CommandModule): CommandModule {
 
 function withoutEmpty(args: Readonly<Record<string, unknown>>): true | string {
   const empty = Object.entries(args).filter(
-    ([name, value]) => name !== "_" && [value].flat().some((each) => typeof each === "string" && each.trim() === ""),
+    ([name, value]) =>
+      name !== "_" && [value].flat().some((each) => typeof each === "string" && each.trim() === ""),
   );
   // The whole word rather than its letter.
   const [name] = empty.map(([each]) => each).sort((a, b) => b.length - a.length);

@@ -1,4 +1,4 @@
-import { setTimeout } from "node:timers/promises";
+import timers from "node:timers/promises";
 import { conditionOf, durationMs, type Condition } from "../../pkg/api/index.ts";
 import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import { Interruption } from "./interruption.ts";
@@ -75,7 +75,7 @@ async function lookUntilDone<T>(
       if (waitedMs > durationMs(timeout))
         throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
       showProgress(`… ${found.waitsFor}`);
-      const pause = setTimeout(pauseMsAfter(waitedMs), undefined, { signal: interrupted });
+      const pause = timers.setTimeout(pauseMsAfter(waitedMs), undefined, { signal: interrupted });
       // An interruption is looked at without delay.
       await pause.catch(() => undefined);
     }

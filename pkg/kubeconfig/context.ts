@@ -27,7 +27,11 @@ export function selectContext(files: readonly Kubeconfig[], code: Code): Selecte
     throw new CapitanError(code, `${all}: ${where} names no ${field}`);
   };
   const current = configs.map(({ config }) => asString(config["current-context"]) ?? "");
-  const { map: context } = named("contexts", "context", current.find((name) => name !== ""));
+  const { map: context } = named(
+    "contexts",
+    "context",
+    current.find((name) => name !== ""),
+  );
   return {
     cluster: named("clusters", "cluster", asString(context["cluster"])),
     user: named("users", "user", asString(context["user"])),

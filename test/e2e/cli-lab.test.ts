@@ -115,14 +115,20 @@ test("check -l: the clusters with these labels and what is on them, and of Fleet
   await applyFleet(hub, "cli-ill", "cli-1", [inline("l", [configMap("cli-ill")])]);
   await memberHas(hub, "cli-ill", "cli-1", "ReconciliationSucceeded");
   const well = await cli(["check", "-l", "cluster=cli-1", "-n", namespace]);
-  const own = /^✔ (hub|Capitan|Cluster API|controller|cluster fleet\/cli-1|FleetMember fleet\/\S+-cli-1-[0-9a-f]{8}): /;
+  const own =
+    /^✔ (hub|Capitan|Cluster API|controller|cluster fleet\/cli-1|FleetMember fleet\/\S+-cli-1-[0-9a-f]{8}): /;
   for (const line of well.stdout.trimEnd().split("\n")) assert.match(line, own);
   assert.match(well.stdout, /FleetMember fleet\/cli-ill-cli-1-/);
   assert.equal(well.code, 0, well.stdout);
-  await applyFleet(hub, "cli-ill", "cli-1", [inline("l", [{ ...configMap("x"), kind: "Nothing" }])]);
+  await applyFleet(hub, "cli-ill", "cli-1", [
+    inline("l", [{ ...configMap("x"), kind: "Nothing" }]),
+  ]);
   await memberHas(hub, "cli-ill", "cli-1", "UnknownKind");
   const ill = await cli(["check", "-l", "cluster in (cli-1)"]);
-  assert.match(ill.stdout, /✗ FleetMember fleet\/cli-ill-cli-1-[0-9a-f]{8}: UnknownKind: .*\n {2}→ /);
+  assert.match(
+    ill.stdout,
+    /✗ FleetMember fleet\/cli-ill-cli-1-[0-9a-f]{8}: UnknownKind: .*\n {2}→ /,
+  );
   assert.equal(ill.code, 1);
   const others = await cli(["check", "-l", "cluster=cli-denied"]);
   assert.doesNotMatch(others.stdout, /cli-ill|cli-1/);

@@ -10,7 +10,7 @@ import { kubeconfigOf } from "../../hack/lab/pki.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
-import { cliOf, inTerminal, interruptedAt, run } from "../harness/cli.ts";
+import { cliOf, inTerminal, run } from "../harness/cli.ts";
 import { namespace, newCluster, resources, sharedHub, sharedLab, until } from "../harness/index.ts";
 
 let hub: KubeClient;
@@ -477,7 +477,10 @@ test("on a terminal: tables as wide as it is, colours, progress on stderr; elsew
   assert.ok(!plain.stdout.includes("\u001b"), "NO_COLOR");
   const wait = "capitan reconcile fleet cli-platform --timeout 1s";
   const shown = await inTerminal(`${wait} >/dev/null`, 80, { env });
-  assert.ok(shown.stdout.includes("\r\u001b[K… the controller has not looked at it yet"), shown.stdout);
+  assert.ok(
+    shown.stdout.includes("\r\u001b[K… the controller has not looked at it yet"),
+    shown.stdout,
+  );
   const piped = await inTerminal(`${wait} 2>&1 | cat`, 80, { env });
   assert.ok(!piped.stdout.includes("\u001b"), piped.stdout);
 });
@@ -704,7 +707,7 @@ test("approve: by the digest that was read, and by a person's Yes", async () => 
 test("Ctrl-C ends the waiting, not what was asked for: exit 130, and the line of progress goes", async () => {
   const env = { KUBECONFIG: kubeconfig };
   const line = "capitan reconcile fleet cli-platform; echo $?";
-  const { stdout } = await interruptedAt("…", line, { env });
+  const { stdout } = await inTerminal(line, 80, { env, interruptAt: "…" });
   const says =
     "no longer waiting for Fleet fleet/cli-platform to be Ready; what was asked for goes on";
   assert.ok(stdout.endsWith(`\r\u001b[K✗ ${says}\n130\n`), JSON.stringify(stdout));
@@ -713,7 +716,8 @@ test("Ctrl-C ends the waiting, not what was asked for: exit 130, and the line of
 test("reconcile: says what it waits for when the time is over; --no-wait only asks", async () => {
   const late = await cli(["reconcile", "fleet", "cli-platform", "--timeout", "1s"]);
   assert.equal(late.code, 1);
-  const says = "waited 1s for Fleet fleet/cli-platform to be Ready: the controller has not looked at it yet";
+  const says =
+    "waited 1s for Fleet fleet/cli-platform to be Ready: the controller has not looked at it yet";
   assert.equal(late.stderr.split("\n")[0], `✗ HealthTimeout: ${says}`);
   const asks = await cli(["reconcile", "member", "cli-a", "--no-wait"]);
   const name = "FleetMember fleet/cli-platform-cli-a-aaaaaaaa";

@@ -11,6 +11,8 @@ type How = {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** Ctrl-C is typed as soon as stdout shows this. */
+  readonly interruptAt?: string;
 };
 
 const ownColours = {
@@ -20,7 +22,7 @@ const ownColours = {
   COLUMNS: undefined,
 };
 
-/** Runs a program to its end, stdin closed after `input`. */
+/** Runs a program to its end, stdin closed after `input` or Ctrl-C. */
 export function run(command: string, args: readonly string[], how: How = {}): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...how.env };
@@ -32,7 +34,11 @@ export function run(command: string, args: readonly string[], how: How = {}): Pr
     child.once("close", (code) => resolve({ code: code ?? -1, ...out }));
     // Who does not read stdin may be gone before it was written.
     child.stdin.on("error", () => undefined);
-    child.stdin.end(how.input ?? "");
+    const { interruptAt } = how;
+    if (interruptAt === undefined) return void child.stdin.end(how.input ?? "");
+    child.stdout.on("data", () => {
+      if (out.stdout.includes(interruptAt) && child.stdin.writable) child.stdin.end("\u0003");
+    });
   });
 }
 
@@ -48,34 +54,10 @@ export function cliOf(kubeconfig: string) {
  * util-linux.
  */
 export async function inTerminal(line: string, columns: number, how: How = {}): Promise<Ran> {
-  const { args, env } = terminal(line, columns, how);
-  const ran = await run("script", args, { ...how, env });
-  return { ...ran, stdout: ran.stdout.replaceAll("\r\n", "\n") };
-}
-
-/** The same, and types Ctrl-C as soon as the terminal shows `text`. */
-export async function interruptedAt(text: string, line: string, how: How = {}): Promise<Ran> {
-  const { args, env } = terminal(line, 80, how);
-  const child = spawn("script", args, { env, timeout: deadlineMs });
-  let stdout = "";
-  let isTyped = false;
-  child.stdout.setEncoding("utf8").on("data", (piece: string) => {
-    stdout += piece;
-    if (isTyped || !stdout.includes(text)) return;
-    isTyped = true;
-    child.stdin.write("\u0003");
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  return { code: code ?? -1, stdout: stdout.replaceAll("\r\n", "\n"), stderr: "" };
-}
-
-function terminal(line: string, columns: number, how: How) {
   const define = `capitan() { ${process.execPath} ${main} "$@"; }`;
   const command = `stty cols ${columns} rows 40 -echo; ${define}; ${line}`;
   // What a CI system sets to switch colours off, or on, is not the terminal's.
   const env = { TERM: "xterm-256color", SHELL: "/bin/bash", ...ownColours, ...how.env };
-  return { args: ["-qec", command, "/dev/null"], env: { ...process.env, ...env } };
+  const ran = await run("script", ["-qec", command, "/dev/null"], { ...how, env });
+  return { ...ran, stdout: ran.stdout.replaceAll("\r\n", "\n") };
 }

@@ -136,7 +136,12 @@ test("list --semver: versions only, newest first, the one first that a Fleet tak
     return (JSON.parse(stdout) as { tag: string }[]).map(({ tag }) => tag);
   };
   assert.deepEqual(await listed("--semver", ">=1.2.0, <2"), ["1.10.0", "v1.9.0", "1.2.3"]);
-  assert.deepEqual(await listed("--semver", ">=1.9.0-0"), ["2.0.0", "2.0.0-rc.1", "1.10.0", "v1.9.0"]);
+  assert.deepEqual(await listed("--semver", ">=1.9.0-0"), [
+    "2.0.0",
+    "2.0.0-rc.1",
+    "1.10.0",
+    "v1.9.0",
+  ]);
   for (const range of ["1.x", ">=1.2.0, <2", "~1.9", ">=2.0.0-0", "v1.2.3"])
     assert.equal((await listed("--semver", range))[0], selectVersion(tags, range), range);
   assert.deepEqual(await listed("--filter-tags", "^main-[0-9]+$"), ["main-3", "main-12"]);
@@ -145,7 +150,10 @@ test("list --semver: versions only, newest first, the one first that a Fleet tak
   assert.deepEqual([none.code, none.stdout, none.stderr], [0, "", "no tags\n"]);
   assert.deepEqual(await listed("--semver", ">=9"), []);
   for (const [args, says] of [
-    [["--semver", "nonsense"], '--semver nonsense is no range of versions such as ">=1.2.0 <2.0.0"'],
+    [
+      ["--semver", "nonsense"],
+      '--semver nonsense is no range of versions such as ">=1.2.0 <2.0.0"',
+    ],
     [["--filter-tags", "(?=a)"], "--filter-tags (?=a) is no pattern of RE2"],
   ] as const) {
     const { code, stderr } = await list(...args);
