@@ -10,10 +10,7 @@ export function selectVersion(tags: readonly string[], wanted: string): string |
 }
 
 /** The tags whose version is in the range, the highest first: that one `selectVersion` takes. Undefined when it is no range. */
-export function versionsIn(
-  tags: readonly string[],
-  wanted: string,
-): readonly string[] | undefined {
+export function versionsIn(tags: readonly string[], wanted: string): readonly string[] | undefined {
   const range = parseRange(wanted);
   if (range === undefined) return undefined;
   const found = tags
