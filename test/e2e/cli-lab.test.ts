@@ -600,6 +600,9 @@ test("reconcile, suspend and resume take effect and say so", async () => {
   assert.equal((await cli(["resume", "fleet", "cli-s"])).stdout, "Fleet fleet/cli-s is resumed\n");
   await fleetReady(hub, "cli-s");
   assert.notEqual((await memberOf(hub, "cli-s", "cli-1"))?.spec.revision, before);
+  const render = ["render", "layer", "nope", "--fleet", "cli-s", "--cluster", "cli-1"];
+  const known = "✗ NotFound: Fleet cli-s has no such layer; it has l";
+  assert.equal((await cli(render)).stderr.split("\n")[0], known);
   const events = await cli(["events", "--for", "cli-s", "-n", namespace]);
   assert.match(events.stdout, /Fleet\/cli-s +Normal +Suspended /);
 });

@@ -47,6 +47,9 @@ test("before capitan install, check and get say so in one line", async () => {
   → List what there is with: capitan get fleets, capitan get members. On a new hub, first: capitan install.
 `,
   );
+  const rotated = await cli(["rotate", "status"]);
+  const says = "the hub does not serve keyrotations.capitan.dev: run capitan install first";
+  assert.equal(rotated.stderr.split("\n")[0], `✗ NotFound: ${says}`);
   const checked = await cli(["check"]);
   assert.equal(checked.code, 1);
   assert.equal(
@@ -500,6 +503,44 @@ test("a reader who stops early is no failure", async () => {
   assert.match(failed, /^✗ cannot write the output: ENOSPC: .*\n1\n$/);
 });
 
+test("names that are not there: which, and where was looked; an empty list is no failure", async () => {
+  const repo = "--repo https://git.example/fleet";
+  const cases: readonly (readonly [line: string, says: string, code?: number])[] = [
+    ["describe fleet nope", "NotFound: there is no Fleet named nope"],
+    [
+      "describe fleet cli-platform -n nowhere",
+      "NotFound: there is no Fleet named cli-platform in namespace nowhere",
+    ],
+    [
+      "describe member cli-a --fleet nope",
+      "NotFound: there is no FleetMember or cluster named cli-a with Fleet nope",
+    ],
+    [
+      `rotate keys -l env=nope ${repo}`,
+      "NotFound: no Cluster in namespace fleet has the labels env=nope",
+    ],
+    [
+      `rotate keys --fleet nope -l env=nope ${repo}`,
+      "NotFound: no Cluster in namespace fleet is in Fleet nope or has the labels env=nope",
+    ],
+    ["rotate status", "NotFound: there is no rotation in namespace fleet"],
+    [
+      "diff fleet cli-platform -f /nonexistent",
+      "FileInvalid: cannot read /nonexistent: ENOENT: no such file or directory, open '/nonexistent'",
+      2,
+    ],
+  ];
+  for (const [line, says, exit = 1] of cases) {
+    const { code, stdout, stderr } = await cli(line.split(" "));
+    assert.deepEqual([code, stdout, stderr.split("\n")[0]], [exit, "", `✗ ${says}`], line);
+  }
+  for (const [line, says] of [
+    ["template list", "no templates\n"],
+    ["get recipients", "no recipients\n"],
+  ] as const)
+    assert.deepEqual(await cli(line.split(" ")), { code: 0, stdout: "", stderr: says });
+});
+
 const getWhat = "capitan get fleets|members|clusters|revisions|receivers|recipients";
 
 test("wrong usage does nothing, exits 2 and says in one line what is wrong", async () => {
@@ -651,6 +692,12 @@ test("a hub that does not answer and a kubeconfig that is not there: one line, a
     away.stderr,
     `✗ Unreachable: the hub https://127.0.0.1:1 does not answer: ${refused}\n  → ${remedy}\n`,
   );
+  // Somebody else answers, or the hub to who does not speak TLS.
+  await writeFile(nobody, text.replace("https://127.0.0.1", "http://127.0.0.1"));
+  const plain = await cli(["get", "fleets", "--kubeconfig", nobody]);
+  const reply = "✗ Unreachable: GET /apis/capitan.dev/v1alpha1/fleets: HTTP 400";
+  assert.deepEqual([plain.code, plain.stderr], [1, `${reply}\n  → ${remedy}\n`]);
+  await writeFile(nobody, text.replace(/https:\/\/127\.0\.0\.1:\d+/, "https://127.0.0.1:1"));
   const checked = await cli(["check", "--kubeconfig", nobody]);
   const line = `✗ hub: Unreachable: GET /version: ${refused}\n  → ${remedy}\n`;
   assert.deepEqual([checked.code, checked.stdout], [1, line]);

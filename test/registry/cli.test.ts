@@ -123,6 +123,9 @@ test("tag, copy, discover and list say what they did", async () => {
   assert.deepEqual([found.code, found.stdout], [0, "[]\n"]);
   const repositories = await capitan(["list", "repositories", `oci://${lab.registry}`]);
   assert.ok(repositories.stdout.includes(`${url("copied")}\n`), repositories.stdout);
+  const wrong = await capitan(["list", "repositories", url("copied")]);
+  const says = `✗ RefInvalid: ${url("copied")} is not oci://HOST[:PORT]`;
+  assert.deepEqual([wrong.code, wrong.stderr.split("\n")[0]], [1, says]);
 });
 
 test("list --semver: versions only, newest first, the one first that a Fleet takes; --filter-tags: by pattern", async () => {
