@@ -805,13 +805,14 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
   const dir = await mkdtemp(join(tmpdir(), "capitan-zsh-"));
   await writeFile(join(dir, "_capitan"), (await cli(["completion", "zsh"])).stdout);
   const zsh = await run("zsh", ["-fc", inZsh, "zsh", dir]).catch(() => undefined);
-  await rm(dir, { recursive: true });
   const shown = zsh?.stdout ?? "fleets:\nFILES\n";
   assert.match(shown, /^fleets:.*\nFILES\n$/s, zsh?.stderr);
   for (const shell of ["bash", "zsh", "fish", "kubectl"]) {
-    const { stdout } = await cli(["completion", shell]);
+    const file = join(dir, shell);
+    await writeFile(file, (await cli(["completion", shell])).stdout);
     const program = shell === "kubectl" ? "sh" : shell;
-    const parsed = await run(program, ["-n"], { input: stdout }).catch(() => undefined);
+    const parsed = await run(program, ["-n", file]).catch(() => undefined);
     assert.equal(parsed?.code ?? 0, 0, `${shell}: ${parsed?.stderr ?? ""}`);
   }
+  await rm(dir, { recursive: true });
 });
