@@ -5,15 +5,16 @@ const intro = `<!-- Generated from cmd/capitan by npm run format. -->
 # CLI
 
 \`npm run --silent capitan -- ARGS\` runs it from a clone. The hub is found by \`--kubeconfig\`,
-\`KUBECONFIG\`, the pod's ServiceAccount or \`~/.kube/config\`. Results go to stdout; progress and errors
-to stderr, progress and colours on a terminal only. Errors start with their [code](errors.md) and end
-with what to do.
+\`KUBECONFIG\` (one file or several, as for kubectl), the pod's ServiceAccount or \`~/.kube/config\`.
+Results go to stdout; progress and errors to stderr, progress and colours on a terminal only. Errors
+start with their [code](errors.md) and end with what to do.
 
 | exit code | meaning |
 |---|---|
 | 0 | done; for \`diff\`: there is nothing to change |
 | 1 | failed; for \`diff\`: there is something to change; for \`check\`: something is wrong |
 | 2 | wrong usage; for \`diff\`: failed |
+| 130, 143 | ended by Ctrl-C, by SIGTERM; what a command only waits for goes on all the same |
 | as sops | for \`secrets\`: 1 metadata, rules; 2 not readable; 25 a value; 51 the MAC; 111 no recipient; 128 no identity; 200 nothing edited; 203 already encrypted |
 
 As a kubectl plugin: link \`capitan\` as \`kubectl-capitan\` on the PATH, then \`kubectl capitan get fleets\`.

@@ -16,20 +16,23 @@ import {
   messageOf,
   type Code,
 } from "../../pkg/errors/index.ts";
-import type { ClusterFacts } from "../../pkg/cluster/index.ts";
+import { clusterKey, clusterOf, type ClusterFacts } from "../../pkg/cluster/index.ts";
 import { systemNamespace } from "../../pkg/install/index.ts";
 import { asMap, asString } from "../../pkg/json/index.ts";
-import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
+import { ApiError, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { expiryOf } from "../../pkg/kubeconfig/index.ts";
 import { healthOf, nameOf, idOf, type KubeObject, type Resource } from "../../pkg/object/index.ts";
-import { hubOptions, hubRemedy, withHub } from "./hub.ts";
-import { listOf } from "./listing.ts";
+import { hubErrorOf, hubOptions, remedyOf, withHub } from "./hub.ts";
+import { inNamespace, listOf } from "./listing.ts";
 import { connectionOf, readLedger, withWorkload } from "./on-cluster.ts";
 import { clean, coloured, formatted, outputOption } from "./text.ts";
+import { WrongUsage } from "./usage.ts";
+import { notLookedAt } from "./wait.ts";
 
 type Arguments = {
   readonly kubeconfig?: string | undefined;
   readonly namespace?: string | undefined;
+  readonly selector?: string | undefined;
   readonly output: string;
 };
 
@@ -50,6 +53,11 @@ export const check: CommandModule<object, Arguments> = {
     y.options({
       ...hubOptions,
       namespace: { alias: "n", type: "string", describe: "Only Clusters of this namespace" },
+      selector: {
+        alias: "l",
+        type: "string",
+        describe: "Only Clusters with these labels, and of Fleets what is on them",
+      },
       ...outputOption,
     }),
   handler: (args) =>
@@ -95,12 +103,13 @@ const expirySoonMs = 7 * 24 * 3_600_000;
 async function checkAll(hub: KubeClient, args: Arguments): Promise<readonly Finding[]> {
   const basics = await checkHub(hub);
   if (basics.some(({ ok }) => !ok)) return basics;
-  const receivers = await listOf(hub, hubResources.receiver, args);
+  const isWhole = args.selector === undefined;
   return [
     ...basics,
-    await checkLeader(hub),
-    ...(receivers as unknown as readonly Receiver[]).map(checkReceiver),
-    ...(await checkFleets(hub, args)),
+    ...(await lookAtAll("controller", async () => [await checkLeader(hub)])),
+    ...(isWhole ? await lookAtAll("Receivers", () => checkReceivers(hub, args)) : []),
+    ...(isWhole ? await lookAtAll("Fleets", () => checkFleets(hub, args)) : []),
+    ...(await lookAtAll("clusters", () => checkClusters(hub, args))),
   ];
 }
 
@@ -109,9 +118,27 @@ async function look(about: string, work: () => Promise<string>): Promise<Finding
   try {
     return { about, ok: true, message: await work() };
   } catch (error) {
-    const code: Code = isCapitanError(error) ? error.code : "InternalError";
-    return { about, ok: false, message: messageOf(error), code, remedy: codes[code].remedy };
+    return troubleWith(about, error);
   }
+}
+
+/** As `look`, for what finds more than one thing. */
+async function lookAtAll(
+  about: string,
+  work: () => Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
+  try {
+    return await work();
+  } catch (error) {
+    return [troubleWith(about, error)];
+  }
+}
+
+function troubleWith(about: string, error: unknown): Finding {
+  if (error instanceof WrongUsage) throw error;
+  const known = error instanceof ApiError ? hubErrorOf(error) : error;
+  const told = isCapitanError(known) ? known : new CapitanError("InternalError", messageOf(known));
+  return { about, ok: false, message: told.message, code: told.code, remedy: remedyOf(told) };
 }
 
 const wrong = (about: string, message: string, remedy: string): Finding => ({
@@ -126,27 +153,28 @@ async function checkHub(hub: KubeClient): Promise<readonly Finding[]> {
     const version = asString(asMap(await hub.raw("/version"))["gitVersion"]) ?? "?";
     return `Kubernetes ${version}`;
   });
-  if (!reached.ok) return [{ ...reached, remedy: hubRemedy }];
+  if (!reached.ok) return [reached];
+  const installed = () => Promise.all([checkDefinitions(hub), checkClusterApi(hub)]);
+  return [reached, ...(await lookAtAll("Capitan", installed))];
+}
+
+async function checkDefinitions(hub: KubeClient): Promise<Finding> {
   const missing = await missingDefinitions(hub);
-  const installed: Finding =
-    missing.length === 0
-      ? { about: "Capitan", ok: true, message: `${crds.length} CRDs are established` }
-      : wrong(
-          "Capitan",
-          `missing or not established: ${missing.join(", ")}`,
-          "Run capitan install.",
-        );
+  return missing.length === 0
+    ? { about: "Capitan", ok: true, message: `${crds.length} CRDs are established` }
+    : wrong("Capitan", `missing or not established: ${missing.join(", ")}`, "Run capitan install.");
+}
+
+async function checkClusterApi(hub: KubeClient): Promise<Finding> {
   const apiVersion = `${capiGroup}/${capiVersion}`;
   const served = await new Discovery(hub).find(apiVersion, "Cluster");
-  const capi: Finding =
-    served === undefined
-      ? wrong(
-          "Cluster API",
-          `the hub does not serve ${apiVersion}`,
-          codes.CapiVersionUnsupported.remedy,
-        )
-      : { about: "Cluster API", ok: true, message: apiVersion };
-  return [reached, installed, capi];
+  return served === undefined
+    ? wrong(
+        "Cluster API",
+        `the hub does not serve ${apiVersion}`,
+        codes.CapiVersionUnsupported.remedy,
+      )
+    : { about: "Cluster API", ok: true, message: apiVersion };
 }
 
 async function missingDefinitions(hub: KubeClient): Promise<readonly string[]> {
@@ -177,27 +205,52 @@ async function checkLeader(hub: KubeClient): Promise<Finding> {
   return { about: "controller", ok: true, message: `${holder} leads` };
 }
 
+async function checkReceivers(hub: KubeClient, args: Arguments): Promise<readonly Finding[]> {
+  const receivers = await listOf(hub, hubResources.receiver, args);
+  return (receivers as unknown as readonly Receiver[]).map(checkReceiver);
+}
+
 async function checkFleets(hub: KubeClient, args: Arguments): Promise<readonly Finding[]> {
-  const fleets = (await listOf(hub, hubResources.fleet, args)) as unknown as readonly Fleet[];
-  const members = (await listOf(
-    hub,
-    hubResources.fleetMember,
-    args,
-  )) as unknown as readonly FleetMember[];
-  const clusters = (await listOf(hub, clusterResource, args)).map(clusterFacts);
-  const checked = await Promise.all(
-    clusters.map((cluster) =>
-      checkCluster(
-        hub,
-        cluster,
-        members.filter(
-          ({ metadata, spec }) =>
-            metadata.namespace === cluster.namespace && spec.clusterRef.name === cluster.name,
-        ),
-      ),
-    ),
-  );
-  return [...fleets.map(checkFleet), ...checked.flat()];
+  const fleets = await listOf(hub, hubResources.fleet, args);
+  return (fleets as unknown as readonly Fleet[]).map(checkFleet);
+}
+
+async function checkClusters(
+  hub: KubeClient,
+  { namespace, selector }: Arguments,
+): Promise<readonly Finding[]> {
+  const clusters = (await listOf(hub, clusterResource, { namespace, selector })).map(clusterFacts);
+  if (clusters.length === 0) return noClusters(namespace, selector);
+  const all = await listOf(hub, hubResources.fleetMember, { namespace });
+  const members = all as unknown as readonly FleetMember[];
+  const checked = clusters.map(async (cluster) => {
+    const own = members.filter((member) => clusterKey(clusterOf(member)) === clusterKey(cluster));
+    const found = await checkCluster(hub, cluster, own);
+    // Without labels the Fleets have said it, of all their clusters.
+    return selector === undefined ? found : [...found, ...own.map(checkMember)];
+  });
+  return (await Promise.all(checked)).flat();
+}
+
+/** Whoever names clusters by their labels means some; a namespace may be empty yet. */
+function noClusters(
+  namespace: string | undefined,
+  selector: string | undefined,
+): readonly Finding[] {
+  const where = inNamespace(namespace);
+  if (selector !== undefined) {
+    const message = `no Cluster${where} has the labels ${selector}`;
+    return [wrong("clusters", message, "See capitan get clusters.")];
+  }
+  return where === "" ? [] : [{ about: "clusters", ok: true, message: `there are none${where}` }];
+}
+
+function checkMember({ metadata, status }: FleetMember): Finding {
+  const about = `FleetMember ${metadata.namespace ?? ""}/${metadata.name}`;
+  const ready = conditionOf(status?.conditions, "Ready");
+  return ready?.status === "False"
+    ? notReady(about, ready, "See capitan describe member.")
+    : { about, ok: true, message: ready?.message ?? notLookedAt };
 }
 
 function checkFleet({ metadata, status }: Fleet): Finding {

@@ -3,6 +3,7 @@ import { clusterResource } from "../../pkg/capi/index.ts";
 import { clusterOf } from "../../pkg/cluster/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
+import { listOf } from "./listing.ts";
 
 /** Options of every command that is about some clusters of a fleet. */
 export const selectionOptions = {
@@ -18,20 +19,32 @@ export type SelectionArguments = {
   readonly selector?: string | undefined;
 };
 
-/** The names of the clusters that are meant, perhaps none. Throws NotFound when one is not there. */
+/** The names of the clusters that are meant; none when nothing says so. Throws NotFound when none is there. */
 export async function clusterNames(
   hub: KubeClient,
   { namespace, cluster, fleet, selector }: SelectionArguments,
 ): Promise<readonly string[]> {
-  const { items } = await hub.list(clusterResource, { namespace });
-  const missing = cluster?.find((name) => items.every(({ metadata }) => metadata.name !== name));
+  const all = await listOf(hub, clusterResource, { namespace });
+  const missing = cluster?.find((name) => all.every(({ metadata }) => metadata.name !== name));
   if (missing !== undefined)
     throw new CapitanError("NotFound", `there is no Cluster ${namespace}/${missing}`);
   const ofFleet = fleet === undefined ? [] : await clustersOfFleet(hub, namespace, fleet);
-  const options = { namespace, labelSelector: selector };
-  const matching = selector === undefined ? [] : (await hub.list(clusterResource, options)).items;
+  const matching =
+    selector === undefined ? [] : await listOf(hub, clusterResource, { namespace, selector });
   const selected = matching.map(({ metadata }) => metadata.name);
-  return [...new Set([...(cluster ?? []), ...ofFleet, ...selected])].sort();
+  const names = [...new Set([...(cluster ?? []), ...ofFleet, ...selected])].sort();
+  const isAnybodyMeant = fleet !== undefined || selector !== undefined;
+  if (names.length === 0 && isAnybodyMeant) throw nobody(namespace, fleet, selector);
+  return names;
+}
+
+function nobody(namespace: string, fleet?: string, selector?: string): CapitanError {
+  const by = [
+    ...(fleet === undefined ? [] : [`is in Fleet ${fleet}`]),
+    ...(selector === undefined ? [] : [`has the labels ${selector}`]),
+  ];
+  const message = `no Cluster in namespace ${namespace} ${by.join(" or ")}`;
+  return new CapitanError("NotFound", message);
 }
 
 async function clustersOfFleet(

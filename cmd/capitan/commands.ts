@@ -51,6 +51,7 @@ import { trace } from "./trace.ts";
 import { treeMember } from "./tree-member.ts";
 import { uninstall } from "./uninstall.ts";
 import { upgradeCluster } from "./upgrade-cluster.ts";
+import { demandingValues, WrongUsage } from "./usage.ts";
 import { version } from "./version.ts";
 
 /** A command that is complete by itself, or a verb with its nouns. */
@@ -59,7 +60,7 @@ export type Command =
   | { readonly verb: string; readonly describe: string; readonly nouns: readonly CommandModule[] };
 
 const of = <T>(module: CommandModule<object, T>): CommandModule =>
-  module as unknown as CommandModule;
+  demandingValues(module as unknown as CommandModule);
 
 /** Every command, in the order in which help and docs/cli.md show them. */
 export const commands: readonly Command[] = [
@@ -171,8 +172,12 @@ export const commands: readonly Command[] = [
 
 // A text for one and one for several, which the type does not know.
 const missing = {
-  one: "a name is missing: got %s, need %s",
-  other: "a name is missing: got %s, need %s",
+  one: "an argument is missing: got %s, need %s",
+  other: "an argument is missing: got %s, need %s",
+} as unknown as string;
+const noValue = {
+  one: "option %s needs a value",
+  other: "option %s needs a value",
 } as unknown as string;
 
 /** The parser of these arguments, with every command. It never ends the process. */
@@ -186,13 +191,22 @@ export function cli(args: readonly string[]): Argv {
     commands
       .reduce((y, command) => y.command(moduleOf(command)), base)
       .demandCommand(1, "say what to do, for instance: capitan get fleets")
+      .middleware((argv) => {
+        const isAnswered = argv["help"] === true || argv["get-yargs-completions"] !== undefined;
+        if (!isAnswered) refuseUnknown(argv._.map(String));
+      }, true)
       .strict()
       // The words of docs/cli.md, whatever the locale is; of an option said twice the last, as kubectl.
       .locale("en")
-      .updateLocale({ "Not enough non-option arguments: got %s, need at least %s": missing })
+      .updateLocale({
+        "Not enough non-option arguments: got %s, need at least %s": missing,
+        "Not enough arguments following: %s": "option %s needs a value",
+        "Missing argument value: %s": noValue,
+      })
       .parserConfiguration({ "duplicate-arguments-array": false })
       .version(false)
       .help()
+      .alias("help", "h")
       .exitProcess(false)
   );
 }
@@ -205,10 +219,26 @@ function moduleOf(command: Command): CommandModule {
     builder: (y) =>
       command.nouns
         .reduce((all, module) => all.command(module), y)
-        .demandCommand(1, `say what to ${command.verb}: ${nounsOf(command.nouns)}`),
+        .demandCommand(1, sayWhich(command)),
     handler: () => undefined,
   };
 }
 
-const nounsOf = (nouns: readonly CommandModule[]) =>
-  nouns.map(({ command }) => String(command).split(" ")[0]).join(", ");
+/** An unknown verb, or an unknown noun after a verb. Throws WrongUsage, with what there is. */
+function refuseUnknown([verb, noun]: readonly string[]): void {
+  if (verb === undefined) return;
+  const command = commands.find((one) =>
+    "module" in one ? wordsOf(one.module).includes(verb) : one.verb === verb,
+  );
+  if (command === undefined) throw new WrongUsage(`there is no command ${verb}`);
+  if ("module" in command || noun === undefined) return;
+  if (command.nouns.some((module) => wordsOf(module).includes(noun))) return;
+  throw new WrongUsage(`there is no ${verb} ${noun}; ${sayWhich(command)}`);
+}
+
+const sayWhich = ({ verb, nouns }: Extract<Command, { readonly verb: string }>) =>
+  `say which: capitan ${verb} ${nouns.map((module) => wordsOf(module)[0]).join("|")}`;
+
+/** By which words a command is called. */
+const wordsOf = ({ command, aliases = [] }: CommandModule) =>
+  [command, aliases].flat().map((each) => String(each).split(" ")[0] ?? "");

@@ -8,15 +8,24 @@ const scripts = {
 }
 complete -o default -F _capitan capitan
 `,
+  // Loaded from fpath the file is the function itself, which the first Tab runs.
   zsh: `#compdef capitan
 _capitan() {
-  local -a words_found
-  words_found=(\${(f)"$(COMP_CWORD="$((CURRENT-1))" COMP_LINE="$BUFFER" COMP_POINT="$CURSOR" capitan --get-yargs-completions "\${words[@]}" 2>/dev/null)"})
-  _describe 'capitan' words_found
+  local -a found
+  found=(\${(f)"$(SHELL=zsh capitan --get-yargs-completions "\${(@)words[1,CURRENT]}" 2>/dev/null)"})
+  if (( \${#found} )); then _describe 'capitan' found; else _files; fi
 }
-compdef _capitan capitan
+if [[ "\${funcstack[1]}" == _capitan ]]; then _capitan; else compdef _capitan capitan; fi
 `,
-  fish: `complete -c capitan -f -a '(capitan --get-yargs-completions (commandline -opc) (commandline -ct) 2>/dev/null | string replace -r ":" "\\t")'
+  fish: `function _capitan
+  set -l found (env SHELL=fish capitan --get-yargs-completions (commandline -opc) (commandline -ct) 2>/dev/null)
+  if set -q found[1]
+    printf '%s\\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
+end
+complete -c capitan -f -a '(_capitan)'
 `,
   kubectl: `#!/bin/sh
 # Save as kubectl_complete-capitan on the PATH: kubectl asks it what may follow "kubectl capitan".

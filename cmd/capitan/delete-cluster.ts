@@ -27,7 +27,7 @@ import { hubOptions, withHub } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import { membersNamed } from "./member.ts";
 import { clean } from "./text.ts";
-import { isDuration } from "./wait.ts";
+import { isWaitUsable } from "./wait.ts";
 import { withdrawn } from "./withdrawal.ts";
 
 type Arguments = CommitArguments & {
@@ -67,7 +67,7 @@ export const deleteCluster: CommandModule<object, Arguments> = {
         ...hubOptions,
         ...commitOptions,
       })
-      .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`)
+      .check(isWaitUsable)
       .example("$0 delete cluster prod-eu-1 --withdraw", "Load balancers and volumes first"),
   handler: (args) => withHub(args.kubeconfig, (hub) => remove(hub, args)),
 };

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { text as textOfStream } from "node:stream/consumers";
 import type { Argv, CommandModule } from "yargs";
 import { hubResources, type Fleet } from "../../pkg/api/index.ts";
@@ -20,6 +19,7 @@ import {
 } from "../../pkg/object/index.ts";
 import { changesBetween, type Change } from "./changes.ts";
 import { layersFor, withResolved, type Resolved } from "./desired.ts";
+import { textOfFile } from "./file-text.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { hubMeans } from "./means.ts";
@@ -100,8 +100,7 @@ async function diff(hub: KubeClient, args: DiffArguments): Promise<readonly Clus
 /** The Fleet of this name as it is on the hub, or as the file has it. Throws NotFound, ManifestInvalid. */
 export async function fleetOf(hub: KubeClient, args: FleetOrFile): Promise<Fleet> {
   if (args.file === undefined) return findFleet(hub, args);
-  const text =
-    args.file === "-" ? await textOfStream(process.stdin) : await readFile(args.file, "utf8");
+  const text = args.file === "-" ? await textOfStream(process.stdin) : await textOfFile(args.file);
   const fleets = parseManifests(text, args.file).filter(({ kind }) => kind === "Fleet");
   const found = fleets.find(({ metadata }) => metadata.name === args.name);
   if (found === undefined)

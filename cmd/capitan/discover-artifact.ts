@@ -8,7 +8,7 @@ import {
   withRegistry,
   type RegistryArguments,
 } from "./registry.ts";
-import { printed, table } from "./text.ts";
+import { foundTable, printed } from "./text.ts";
 
 type Arguments = RegistryArguments & {
   readonly url: string;
@@ -39,7 +39,7 @@ async function discover(args: Arguments): Promise<void> {
     referrers.map(({ digest, artifactType, size }) => [digest, artifactType ?? "-", `${size}`]);
   process.stdout.write(
     printed(referrers, args.output, () =>
-      referrers.length === 0 ? "" : table(["digest", "artifact type", "bytes"], rows()),
+      foundTable("referrers", ["digest", "artifact type", "bytes"], rows()),
     ),
   );
 }

@@ -3,7 +3,7 @@ import { hubResources, type Fleet, type FleetMember } from "../../pkg/api/index.
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { onlyOne } from "./describe.ts";
 import { hubOptions } from "./hub.ts";
-import { listOf } from "./listing.ts";
+import { inNamespace, listOf } from "./listing.ts";
 
 /** How every command about one Fleet is told which. */
 export type FleetArguments = {
@@ -29,7 +29,7 @@ export async function findFleet(
 ): Promise<Fleet> {
   const all = await listOf(hub, hubResources.fleet, { namespace });
   const named = all.filter(({ metadata }) => metadata.name === name);
-  return onlyOne(named, `Fleet named ${name}`) as unknown as Fleet;
+  return onlyOne(named, `Fleet named ${name}${inNamespace(namespace)}`) as unknown as Fleet;
 }
 
 /** All members of a Fleet, by name. */

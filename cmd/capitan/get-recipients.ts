@@ -7,7 +7,7 @@ import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels, type KubeObject } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { managerKeysOf, managerOptions } from "./manager-key.ts";
-import { ago, formatted, table } from "./text.ts";
+import { ago, formatted, foundTable } from "./text.ts";
 
 type Arguments = {
   readonly kubeconfig?: string | undefined;
@@ -109,7 +109,7 @@ function textOf(recipients: readonly Recipient[], output: string): string {
     state,
     recipient,
   ]);
-  return table(["cluster", "generation", "age", "state", "recipient"], rows);
+  return foundTable("recipients", ["cluster", "generation", "age", "state", "recipient"], rows);
 }
 
 const valuesOnly = "^(data|stringData)$";

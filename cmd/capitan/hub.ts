@@ -1,4 +1,4 @@
-import { CapitanError } from "../../pkg/errors/index.ts";
+import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import {
   ApiError,
   connect,
@@ -13,13 +13,49 @@ export const hubOptions = {
   kubeconfig: { type: "string", describe: "Kubeconfig of the hub; KUBECONFIG when not set" },
 } as const;
 
-/** What to do when the management cluster itself does not answer. */
-export const hubRemedy = "Check that the hub is up, and that KUBECONFIG is the hub's kubeconfig.";
+/** The management cluster itself does not answer, or does not let the person who asks. */
+export class HubError extends CapitanError {
+  readonly remedy: string;
 
-/** The management cluster itself does not answer. */
-export class HubUnreachable extends CapitanError {}
+  constructor(code: Code, message: string, { remedy, cause }: { remedy: string; cause: unknown }) {
+    super(code, message, { cause });
+    this.remedy = remedy;
+  }
+}
 
-/** Runs `work` with a client of the hub. Throws HubConfigInvalid, and HubUnreachable when it does not answer. */
+/** What to do about an error. */
+export const remedyOf = (error: CapitanError): string =>
+  error instanceof HubError ? error.remedy : codes[error.code].remedy;
+
+/** How an API server says that a right is missing; what it says about Secrets is never repeated. */
+const rightMissing = /User "[^"]*" cannot |RBAC permissions not currently held|message withheld/;
+
+/** A reply of the hub, or none, as the person at the CLI can use it: `message` is told instead of its own. */
+export function hubErrorOf(error: ApiError, message = error.message): CapitanError {
+  const as = (code: Code, remedy: string) => new HubError(code, message, { remedy, cause: error });
+  // What the kubeconfig names to log in with.
+  if (error.cause instanceof CapitanError) return error.cause;
+  if (error.status === 401)
+    return as(
+      "CredentialsRejected",
+      "Log in to the hub anew, or set KUBECONFIG to a kubeconfig of the hub that it accepts.",
+    );
+  if (error.status === 404 && error.reason === "") return as("NotFound", codes.NotFound.remedy);
+  // Any other reply without a reason is none of an API server.
+  if (error.code === "Unreachable" || error.reason === "")
+    return as(
+      "Unreachable",
+      "Check that the hub is up, and that KUBECONFIG is the hub's kubeconfig.",
+    );
+  if (error.status === 403 && rightMissing.test(error.detail))
+    return as(
+      "AccessDenied",
+      "Have somebody grant you the right that the message names; if you have it in one namespace only, name that with -n.",
+    );
+  return error;
+}
+
+/** Runs `work` with a client of the hub. Throws HubConfigInvalid, and a HubError when it does not answer or lets nobody in. */
 export async function withHub<T>(
   kubeconfig: string | undefined,
   work: (hub: KubeClient) => Promise<T>,
@@ -29,9 +65,10 @@ export async function withHub<T>(
   try {
     return await work(hub);
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 0) throw error;
-    const message = `the hub ${config.server} does not answer: ${error.detail}`;
-    throw new HubUnreachable("Unreachable", message, { cause: error });
+    if (!(error instanceof ApiError)) throw error;
+    const does = error.status === 0 ? "does not answer" : "does not accept your credentials";
+    const message = `the hub ${config.server} ${does}: ${error.detail}`;
+    throw hubErrorOf(error, [0, 401].includes(error.status) ? message : error.message);
   } finally {
     await hub.close();
   }

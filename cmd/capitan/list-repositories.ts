@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { CapitanError } from "../../pkg/errors/index.ts";
 import { parseReference } from "../../pkg/oci/index.ts";
 import {
   outputOptions,
@@ -23,7 +24,10 @@ export const listRepositories: CommandModule<object, Arguments> = {
 
 async function list(args: Arguments): Promise<void> {
   // The catalog belongs to no repository, but a reference has one.
-  const reference = parseReference(`${args.url.replace(/\/+$/, "")}/catalog`);
+  const address = args.url.replace(/\/+$/, "");
+  if (!/^oci:\/\/[^/]+$/.test(address))
+    throw new CapitanError("RefInvalid", `${args.url} is not oci://HOST[:PORT]`);
+  const reference = parseReference(`${address}/catalog`);
   const repositories = await withRegistry(reference, args, (registry) => registry.repositories());
   const lines = repositories.map((name) => `oci://${reference.host}/${clean(name)}\n`);
   process.stdout.write(printed(repositories, args.output, () => lines.join("")));

@@ -5,6 +5,7 @@ import { type Resource } from "../../pkg/object/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
 import { formatted, table, type Format } from "./text.ts";
+import { WrongUsage } from "./usage.ts";
 
 /** Options of every `get` command. */
 export const listingOptions = {
@@ -55,8 +56,7 @@ export function printItems<T>(
     return;
   }
   if (items.length === 0) {
-    const where = namespace === undefined ? "" : ` in namespace ${namespace}`;
-    process.stderr.write(`no ${resource.plural}${where}\n`);
+    process.stderr.write(`no ${resource.plural}${inNamespace(namespace)}\n`);
     return;
   }
   const now = new Date();
@@ -67,7 +67,11 @@ export function printItems<T>(
   process.stdout.write(table(all, rows, format === "wide" ? 0 : undefined));
 }
 
-/** All objects of a kind, sorted by namespace and name. Throws when Capitan is not installed. */
+/** Where was looked, for who looked in one namespace only. */
+export const inNamespace = (namespace: string | undefined): string =>
+  namespace === undefined ? "" : ` in namespace ${namespace}`;
+
+/** All objects of a kind, sorted by namespace and name. Throws NotFound when Capitan is not installed, and WrongUsage. */
 export async function listOf(
   hub: KubeClient,
   resource: Resource,
@@ -78,6 +82,8 @@ export async function listOf(
     const key = ({ metadata }: KubeObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
     return [...items].sort((a, b) => (key(a) < key(b) ? -1 : 1)).map(withoutManagedFields);
   } catch (error) {
+    if (selector !== undefined && error instanceof ApiError && error.status === 400)
+      throw new WrongUsage(`--selector ${selector}: ${error.detail}`);
     if (error instanceof ApiError && error.status === 404)
       throw new CapitanError(
         "NotFound",

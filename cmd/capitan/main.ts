@@ -1,17 +1,18 @@
-// The CLI. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+// The CLI. Results go to stdout, progress and errors to stderr. Exit codes: docs/cli.md.
+import { writeSync } from "node:fs";
 import { hideBin } from "yargs/helpers";
-import { codes, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
+import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { cli } from "./commands.ts";
-import { HubUnreachable, hubRemedy } from "./hub.ts";
+import { remedyOf } from "./hub.ts";
 import { namesAskedFor } from "./names.ts";
 import { clean } from "./text.ts";
+import { inOurWords, WrongUsage } from "./usage.ts";
 
-class WrongUsage extends Error {}
-
-/** Whoever reads the output may stop early, as `head` does: that is no failure. */
-function endQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(process.exitCode ?? 0);
+/** Whoever reads the output may stop early, as `head` does: that is no failure. A full disk is one. */
+function endUnread(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+  writeSync(process.stderr.fd, `✗ cannot write the output: ${error.message}\n`);
+  process.exit(1);
 }
 
 function report(error: unknown): number {
@@ -23,8 +24,7 @@ function report(error: unknown): number {
   const code = isCapitanError(error) ? `${error.code}: ` : "";
   process.stderr.write(`✗ ${code}${message}\n`);
   if (!isCapitanError(error)) return 1;
-  const remedy = error instanceof HubUnreachable ? hubRemedy : codes[error.code].remedy;
-  process.stderr.write(`  → ${remedy}\n`);
+  process.stderr.write(`  → ${remedyOf(error)}\n`);
   return 1;
 }
 
@@ -34,16 +34,16 @@ async function run(args: readonly string[]): Promise<void> {
     process.stdout.write(names.map((name) => `${name}\n`).join(""));
     return;
   }
-  await cli(args)
+  await cli(inOurWords(args))
     .fail((message, error) => {
-      // Only what is thrown here keeps the command from being run.
-      throw error instanceof Error ? error : new WrongUsage(message);
+      // Only what is thrown here keeps the command from being run. A YError is the parser's own.
+      throw error instanceof Error && error.name !== "YError" ? error : new WrongUsage(message);
     })
     .parseAsync();
 }
 
-process.stdout.on("error", endQuietly);
-process.stderr.on("error", endQuietly);
+process.stdout.on("error", endUnread);
+process.stderr.on("error", () => process.exit(process.exitCode ?? 1));
 try {
   await run(hideBin(process.argv));
 } catch (error) {

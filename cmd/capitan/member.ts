@@ -4,7 +4,7 @@ import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { onlyOne } from "./describe.ts";
 import { hubOptions } from "./hub.ts";
-import { listOf } from "./listing.ts";
+import { inNamespace, listOf } from "./listing.ts";
 
 /** How every command about one member is told which. */
 export type MemberArguments = {
@@ -35,7 +35,9 @@ export async function findMember(
   { namespace, name, fleet }: MemberArguments,
 ): Promise<KubeObject> {
   const matching = await membersNamed(hub, { namespace, name, fleet });
-  return onlyOne(matching, `FleetMember or cluster named ${name}`);
+  const ofFleet = fleet === undefined ? "" : ` with Fleet ${fleet}`;
+  const what = `FleetMember or cluster named ${name}${ofFleet}${inNamespace(namespace)}`;
+  return onlyOne(matching, what);
 }
 
 /** All members of the cluster of this name, or the one with this name. */

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { minVersion } from "semver";
 import { fleetSchema, missingIn, withDefaults, type Fleet } from "../../pkg/api/index.ts";
 import { clusterFacts } from "../../pkg/capi/index.ts";
@@ -9,6 +8,7 @@ import type { ClusterFacts } from "../../pkg/cluster/index.ts";
 import { parseManifests, type KubeObject } from "../../pkg/object/index.ts";
 import type { ArtifactFiles } from "../../pkg/oci/index.ts";
 import { readFiles } from "./artifact-files.ts";
+import { textOfFile } from "./file-text.ts";
 
 /** What `render` works on when there is no hub: everything from files. */
 export type Offline = {
@@ -21,7 +21,7 @@ export type Offline = {
 /** Reads Fleets, Clusters, ConfigMaps and Secrets from files. Throws FileInvalid, ManifestInvalid. */
 export async function readOffline(files: readonly string[]): Promise<Offline> {
   const texts = await Promise.all(
-    files.map(async (file) => parseManifests(await textOf(file), file)),
+    files.map(async (file) => parseManifests(await textOfFile(file), file)),
   );
   const objects = texts.flat();
   const ofKind = (kind: string) => objects.filter((object) => object.kind === kind);
@@ -30,14 +30,6 @@ export async function readOffline(files: readonly string[]): Promise<Offline> {
     clusters: ofKind("Cluster").map(clusterFacts),
     inputs: [...ofKind("ConfigMap").map(folded), ...ofKind("Secret").map(folded)],
   };
-}
-
-async function textOf(file: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw new CapitanError("FileInvalid", `cannot read ${file}`, { cause: error });
-  }
 }
 
 /** A Fleet as the hub would have it. Throws ManifestInvalid when something is missing. */

@@ -53,9 +53,11 @@ export async function withWorkload<T>(
   try {
     return await work(workload);
   } catch (error) {
-    if (!(error instanceof ApiError) || (error.status !== 0 && error.status !== 401)) throw error;
-    const { code, message } = dialError(error);
+    if (!(error instanceof ApiError)) throw error;
     const where = `cluster ${cluster.namespace}/${cluster.name}`;
+    // Past here a reply without the cluster's name is one of the hub.
+    if (error.status !== 0 && error.status !== 401) throw error.within(where);
+    const { code, message } = dialError(error);
     throw new CapitanError(code, `${where}: ${message}`, { cause: error });
   } finally {
     await workload.close();

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { text as readStream } from "node:stream/consumers";
 import type { Options } from "yargs";
 import type { ClusterTemplate } from "../../pkg/api/index.ts";
@@ -9,10 +8,11 @@ import {
   problemsOf,
   type NamedParameter,
 } from "../../pkg/clustertemplate/index.ts";
-import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
+import { CapitanError, isCapitanError } from "../../pkg/errors/index.ts";
 import type { Json, JsonMap } from "../../pkg/json/index.ts";
 import { mergeValues, parseValues } from "../../pkg/template/index.ts";
 import { Conversation, isSomebodyThere } from "./ask.ts";
+import { textOfFile } from "./file-text.ts";
 import { chance } from "./secret-keys.ts";
 
 /** Options of every command that takes parameters of a template. */
@@ -62,7 +62,7 @@ export async function givenParameters(
   args: ParameterArguments,
 ): Promise<JsonMap> {
   const files = await Promise.all(
-    (args.values ?? []).map(async (file) => parseValues(await textOf(file), file)),
+    (args.values ?? []).map(async (file) => parseValues(await textOfFile(file), file)),
   );
   const values = mergeValues(files);
   const open = {
@@ -127,7 +127,7 @@ async function filePairOf(
   text: string,
 ): Promise<readonly [string, Json]> {
   const [name, file] = split(text, "--set-file");
-  const content = file === "-" ? await readStream(process.stdin) : await textOf(file);
+  const content = file === "-" ? await readStream(process.stdin) : await textOfFile(file);
   const value = content.replace(/\r?\n$/, "");
   const parameter = named(template, name);
   return [name, parameter === undefined ? "" : parseParameter(parameter, value)];
@@ -155,10 +155,4 @@ function split(text: string, option: string): readonly [string, string] {
   if (cut > 0) return [text.slice(0, cut), text.slice(cut + 1)];
   // The text may be a secret that somebody has put in the wrong place.
   throw new CapitanError("ParameterInvalid", `${option} is written NAME=VALUE`);
-}
-
-async function textOf(file: string): Promise<string> {
-  return readFile(file, "utf8").catch((error: unknown) => {
-    throw new CapitanError("FileInvalid", messageOf(error));
-  });
 }

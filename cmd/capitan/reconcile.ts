@@ -1,12 +1,19 @@
 import type { CommandModule } from "yargs";
-import { conditionOf, hubResources, type Condition } from "../../pkg/api/index.ts";
-import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
+import { hubResources, type Condition } from "../../pkg/api/index.ts";
+import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { annotations, type ObjectMeta, type Resource } from "../../pkg/object/index.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
 import { withHub } from "./hub.ts";
 import { findMember, memberBuilder, type MemberArguments } from "./member.ts";
-import { isDuration, waitFor, waitOptions, type WaitArguments } from "./wait.ts";
+import {
+  isWaitUsable,
+  judge,
+  notLookedAt,
+  waitFor,
+  waitOptions,
+  type WaitArguments,
+} from "./wait.ts";
 
 /** `capitan reconcile fleet NAME`: its sources are resolved again now. */
 export const reconcileFleet: CommandModule<object, FleetArguments & WaitArguments> = {
@@ -29,9 +36,6 @@ export const reconcileMember: CommandModule<object, MemberArguments & WaitArgume
       request(hub, hubResources.fleetMember, (await findMember(hub, args)).metadata, args),
     ),
 };
-
-const isWaitUsable = ({ timeout }: WaitArguments) =>
-  isDuration(timeout) || `--timeout ${timeout} is no duration such as 30s or 5m`;
 
 type Reconciled = {
   readonly status?: {
@@ -63,16 +67,6 @@ async function request(
 /** Whether the request has been handled, and what came of it. Throws NotFound, and what `judge` does. */
 function standing(object: Reconciled | undefined, name: string, requestedAt: string) {
   if (object === undefined) throw new CapitanError("NotFound", `${name} is gone`);
-  if (object.status?.lastHandledReconcileAt !== requestedAt) return { waitsFor: "a look" };
+  if (object.status?.lastHandledReconcileAt !== requestedAt) return { waitsFor: notLookedAt };
   return judge(name, object.status.conditions);
-}
-
-/** Throws what no waiting will change: a suspension, or what is not tried again. */
-function judge(name: string, conditions: readonly Condition[] | undefined) {
-  const { status, reason = "", message = "" } = conditionOf(conditions, "Ready") ?? {};
-  if (reason === "Suspended") throw new Error(`${name} is suspended: capitan resume fleet`);
-  if (status === "True") return { done: message };
-  if (conditionOf(conditions, "Stalled")?.status === "True" && Object.hasOwn(codes, reason))
-    throw new CapitanError(reason as Code, `${name}: ${message}`);
-  return { waitsFor: `${reason}: ${message}` };
 }

@@ -91,7 +91,10 @@ async function print(
     ? onHub(args, fleet)
     : offline(args, { fleet, isWanted }, args.file));
   const layers = all.filter(({ name }) => isWanted(name));
-  if (layers.length === 0) throw new CapitanError("NotFound", `Fleet ${fleet} has no such layer`);
+  if (layers.length === 0) {
+    const known = all.map(({ name }) => name).join(", ");
+    throw new CapitanError("NotFound", `Fleet ${fleet} has no such layer; it has ${known}`);
+  }
   const broken = layers.find(({ problem }) => problem !== undefined);
   if (broken?.problem !== undefined)
     throw new CapitanError(broken.problem.code, broken.problem.message);

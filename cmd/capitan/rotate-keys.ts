@@ -14,7 +14,7 @@ import { managerKeysOf, managerOptions, storeNextKey } from "./manager-key.ts";
 import { configurationDirectory, repositoryFile } from "./repository-file.ts";
 import { repeatable } from "./repeatable.ts";
 import { rotationDone, showPlan } from "./rotate-status.ts";
-import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
+import { isWaitUsable, waitOptions, type WaitArguments } from "./wait.ts";
 
 type Arguments = WaitArguments &
   SelectionArguments & {
@@ -107,10 +107,11 @@ export const rotateKeys: CommandModule<object, Arguments> = {
           describe: "Show what would be done, to which files, and change nothing",
         },
       })
-      .check(({ timeout, out, manager, plan }) => {
-        if (!isDuration(timeout)) return `--timeout ${timeout} is no duration`;
-        return out === undefined || (manager && !plan) || "--out is for --manager, without --plan";
-      })
+      .check(isWaitUsable)
+      .check(
+        ({ out, manager, plan }) =>
+          out === undefined || (manager && !plan) || "--out is for --manager, without --plan",
+      )
       .example("$0 rotate keys --cluster prod-eu-1", "One cluster, in a clone of the repository")
       .example(
         "$0 rotate keys --selector env=prod --repo https://git.example/fleet --plan",

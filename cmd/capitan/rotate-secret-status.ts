@@ -3,7 +3,7 @@ import { CapitanError } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { withoutManagedFields } from "./listing.ts";
 import { printed, clean, table } from "./text.ts";
-import { waitFor } from "./wait.ts";
+import { notLookedAt, waitFor } from "./wait.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 
@@ -25,7 +25,7 @@ export async function valuesRun(
       const found = await secretRotation(hub, name);
       const ready = conditionOf(found.status?.conditions, "Ready");
       if (ready?.status === "True") return { done: undefined };
-      return { waitsFor: ready?.message ?? "it was not looked at yet" };
+      return { waitsFor: ready?.message ?? notLookedAt };
     });
   } finally {
     const found = await secretRotation(hub, name);

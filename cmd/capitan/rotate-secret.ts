@@ -25,7 +25,7 @@ import {
   type ValueArguments,
 } from "./secret-value.ts";
 import { clean, outputOption } from "./text.ts";
-import { isDuration, waitOptions, type WaitArguments } from "./wait.ts";
+import { isWaitUsable, waitOptions, type WaitArguments } from "./wait.ts";
 
 type Arguments = CommitArguments &
   SelectionArguments &
@@ -91,7 +91,7 @@ export const rotateSecret: CommandModule<object, Arguments> = {
           describe: "Secret of the hub that opens the files when you have no identity of your own",
         },
       })
-      .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`)
+      .check(isWaitUsable)
       .check((args) => wrongValueArguments(args) ?? true)
       .example(
         "$0 rotate secret config/clusters/prod-eu-1/secrets/db.sops.yaml password --generate 32",
@@ -136,10 +136,7 @@ async function clustersMeant(
   args: Arguments,
 ): Promise<readonly string[] | undefined> {
   const isNarrowed = [args.cluster, args.fleet, args.selector].some((given) => given !== undefined);
-  if (!isNarrowed) return undefined;
-  const clusters = await clusterNames(hub, args);
-  if (clusters.length > 0) return clusters;
-  throw new CapitanError("NotFound", "no Cluster has these labels, or is of this Fleet");
+  return isNarrowed ? clusterNames(hub, args) : undefined;
 }
 
 /** A repository without .capitan.yaml is one, too. */

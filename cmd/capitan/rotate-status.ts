@@ -3,9 +3,10 @@ import { conditionOf, hubResources, type KeyRotation } from "../../pkg/api/index
 import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { hubOptions, withHub } from "./hub.ts";
+import { listOf } from "./listing.ts";
 import { secretRotation, secretRotationText, valuesRun } from "./rotate-secret-status.ts";
 import { clean, outputOption, printed, table } from "./text.ts";
-import { isDuration, waitFor, waitOptions } from "./wait.ts";
+import { isWaitUsable, notLookedAt, waitFor, waitOptions } from "./wait.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
 type Arguments = {
@@ -39,7 +40,7 @@ export const rotateStatus: CommandModule<object, Arguments> = {
         watch: { type: "boolean", default: false, describe: "Go on until it is complete" },
         timeout: { ...waitOptions.timeout, default: "30m" },
       })
-      .check(({ timeout }) => isDuration(timeout) || `--timeout ${timeout} is no duration`),
+      .check(isWaitUsable),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
       const { kind, ...name } = await nameOf(hub, args);
@@ -63,10 +64,10 @@ async function nameOf(
 ): Promise<Named & { readonly kind: string }> {
   const { keyRotation, secretRotation: ofValues } = hubResources;
   const lists = await Promise.all([
-    hub.list(keyRotation, { namespace }),
-    hub.list(ofValues, { namespace }),
+    listOf(hub, keyRotation, { namespace }),
+    listOf(hub, ofValues, { namespace }),
   ]);
-  const all = lists.flatMap(({ items }) => items);
+  const all = lists.flat();
   const named = name === undefined ? all : all.filter(({ metadata }) => metadata.name === name);
   const newest = named.toSorted((a, b) =>
     (b.metadata.creationTimestamp ?? "").localeCompare(a.metadata.creationTimestamp ?? "", "en"),
@@ -82,7 +83,7 @@ async function rotation(hub: KubeClient, name: Named): Promise<KeyRotation> {
   throw new CapitanError("NotFound", `there is no KeyRotation ${name.namespace}/${name.name}`);
 }
 
-/** Waits until a rotation is complete, and shows where each cluster stands whenever that changes. Throws its error code when only a person can help. */
+/** Waits until a rotation is complete, and shows where each cluster stands whenever that changes. Throws HealthTimeout, NotFound. */
 export async function rotationDone(hub: KubeClient, name: Named, timeout: string): Promise<void> {
   let shown = "";
   await waitFor(`KeyRotation ${name.namespace}/${name.name}`, timeout, async () => {
@@ -92,20 +93,13 @@ export async function rotationDone(hub: KubeClient, name: Named, timeout: string
     shown = text;
     const ready = conditionOf(found.status?.conditions, "Ready");
     if (ready?.status === "True") return { done: undefined };
-    return { waitsFor: ready === undefined ? "it was not looked at yet" : ready.message };
+    return { waitsFor: ready?.message ?? notLookedAt };
   });
 }
 
-/** Shows the plan of a dry run, which then goes. */
+/** Shows the plan of a dry run. */
 export async function showPlan(hub: KubeClient, name: Named, timeout: string): Promise<void> {
-  const { object, plan } = await waitFor("the plan", timeout, async () => {
-    const found = await rotation(hub, name);
-    const ready = conditionOf(found.status?.conditions, "Ready");
-    if (found.status?.plan !== undefined)
-      return { done: { object: found, plan: found.status.plan } };
-    return { waitsFor: ready?.message ?? "it was not looked at yet" };
-  });
-  await hub.delete(hubResources.keyRotation, object);
+  const plan = await planOf(hub, name, timeout);
   const clusters = plan.clusters.map(({ name: cluster, ends, generation, files, expires }) => [
     cluster,
     `${ends} → ${generation}`,
@@ -122,6 +116,19 @@ export async function showPlan(hub: KubeClient, name: Named, timeout: string): P
   process.stdout.write(
     `${table(["cluster", "generation", "files", "expires"], clusters)}${table(["file", "recipients", "stale", "unknown", "trouble"], files)}Nothing was changed.\n`,
   );
+}
+
+/** The dry run's plan. The dry run goes then, also when nobody waits for it any longer. */
+async function planOf(hub: KubeClient, name: Named, timeout: string) {
+  try {
+    return await waitFor("the plan", timeout, async () => {
+      const { status } = await rotation(hub, name);
+      if (status?.plan !== undefined) return { done: status.plan };
+      return { waitsFor: conditionOf(status?.conditions, "Ready")?.message ?? notLookedAt };
+    });
+  } finally {
+    await hub.delete(hubResources.keyRotation, await rotation(hub, name));
+  }
 }
 
 const short = (recipient: string) => `${clean(recipient).slice(0, 12)}…`;

@@ -1,7 +1,7 @@
 import type { CommandModule } from "yargs";
 import { parametersOf, templateDigest } from "../../pkg/clustertemplate/index.ts";
 import { findTemplates, templateOptions, type TemplateArguments } from "./templates.ts";
-import { outputOption, printed, table } from "./text.ts";
+import { foundTable, outputOption, printed } from "./text.ts";
 
 type Arguments = TemplateArguments & { readonly output: string };
 
@@ -27,6 +27,6 @@ export const templateList: CommandModule<object, Arguments> = {
       description,
     ]);
     const headers = ["template", "where", "parameters", "digest", "description"];
-    process.stdout.write(printed(items, args.output, () => table(headers, rows)));
+    process.stdout.write(printed(items, args.output, () => foundTable("templates", headers, rows)));
   },
 };

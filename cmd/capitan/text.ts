@@ -45,6 +45,17 @@ export function table(
   return `${lines.join("\n")}\n`;
 }
 
+/** A table of what was found; that nothing was is said on stderr, where no script takes it for a result. */
+export function foundTable(
+  what: string,
+  headers: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  if (rows.length > 0) return table(headers, rows);
+  process.stderr.write(`no ${what}\n`);
+  return "";
+}
+
 /** The value of `-o`. */
 export type Format = "table" | "wide" | "json" | "yaml";
 

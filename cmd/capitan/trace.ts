@@ -47,7 +47,12 @@ export const trace: CommandModule<object, Arguments> = {
         type: "string",
         demandOption: true,
         describe: "KIND[.GROUP]/NAME or KIND[.GROUP]/NAMESPACE/NAME",
-      }),
+      })
+      .check(
+        ({ object }) =>
+          /^[^/]+(\/[^/]+){1,2}$/.test(object) ||
+          `${object} is not KIND/NAME or KIND/NAMESPACE/NAME`,
+      ),
   handler: (args) =>
     withHub(args.kubeconfig, async (hub) => {
       const found = await traced(hub, args);

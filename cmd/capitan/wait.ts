@@ -1,5 +1,7 @@
-import { durationMs } from "../../pkg/api/index.ts";
-import { CapitanError } from "../../pkg/errors/index.ts";
+import timers from "node:timers/promises";
+import { conditionOf, durationMs, type Condition } from "../../pkg/api/index.ts";
+import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
+import { Interruption } from "./interruption.ts";
 import { clean } from "./text.ts";
 
 /** Options of commands that may wait for what they asked for. */
@@ -17,32 +19,82 @@ export function isDuration(text: string): boolean {
   return durationPattern.test(text) && durationMs(text) > 0;
 }
 
-type Look<T> = { readonly done: T } | { readonly waitsFor: string };
+/** For yargs: whether `--timeout` can be used, or what is wrong with it. */
+export const isWaitUsable = ({ timeout }: { readonly timeout: string }): true | string =>
+  isDuration(timeout) || `--timeout ${timeout} is no duration such as 30s or 5m`;
 
-const everyMs = 250;
+/** How far something is that is waited for. */
+export type Standing<T> = { readonly done: T } | { readonly waitsFor: string };
+
+/** What is waited for first. */
+export const notLookedAt = "the controller has not looked at it yet";
+
+/** The longer somebody waits, the less often the hub is asked. */
+const pauseMinMs = 250;
+const pauseMaxMs = 2_000;
+const pauseMsAfter = (waitedMs: number) =>
+  Math.min(pauseMaxMs, Math.max(pauseMinMs, waitedMs / 20));
 
 /**
- * Looks again and again until it is done; on a terminal one line says what is waited for. Throws
- * what a look throws, and HealthTimeout with the last of these reasons.
+ * Looks again and again until it is done; on a terminal one line says what is waited for. An
+ * interruption ends the waiting and nothing else; who passes `interrupted` has a say in that itself.
+ * Throws what a look throws, and HealthTimeout with the last of these reasons.
  */
 export async function waitFor<T>(
   what: string,
   timeout: string,
-  look: () => Promise<Look<T>>,
+  look: () => Promise<Standing<T>>,
+  interrupted?: AbortSignal,
 ): Promise<T> {
-  const deadlineMs = performance.now() + durationMs(timeout);
+  if (interrupted !== undefined) return lookUntilDone(what, timeout, look, interrupted);
+  const interruption = new Interruption();
+  const { signal } = interruption;
+  const message = `no longer waiting for ${what}; what was asked for goes on`;
+  const stopped = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(new Error(message)), { once: true });
+  });
+  try {
+    return await lookUntilDone(what, timeout, () => Promise.race([look(), stopped]), signal);
+  } finally {
+    interruption.end();
+  }
+}
+
+async function lookUntilDone<T>(
+  what: string,
+  timeout: string,
+  look: () => Promise<Standing<T>>,
+  interrupted: AbortSignal,
+): Promise<T> {
+  const startMs = performance.now();
   try {
     for (;;) {
       const found = await look();
       if ("done" in found) return found.done;
-      if (performance.now() > deadlineMs)
+      const waitedMs = performance.now() - startMs;
+      if (waitedMs > durationMs(timeout))
         throw new CapitanError("HealthTimeout", `waited ${timeout} for ${what}: ${found.waitsFor}`);
       showProgress(`… ${found.waitsFor}`);
-      await new Promise((resolve) => setTimeout(resolve, everyMs));
+      const pause = timers.setTimeout(pauseMsAfter(waitedMs), undefined, { signal: interrupted });
+      // An interruption is looked at without delay.
+      await pause.catch(() => undefined);
     }
   } finally {
     showProgress("");
   }
+}
+
+/** Throws what no waiting will change: a suspension, or what is not tried again. */
+export function judge(
+  name: string,
+  conditions: readonly Condition[] | undefined,
+): Standing<string> {
+  const { status, reason = "", message = "" } = conditionOf(conditions, "Ready") ?? {};
+  if (reason === "Suspended") throw new Error(`${name} is suspended: capitan resume fleet`);
+  if (status === "True") return { done: message };
+  if (conditionOf(conditions, "Stalled")?.status === "True" && Object.hasOwn(codes, reason))
+    throw new CapitanError(reason as Code, `${name}: ${message}`);
+  return { waitsFor: `${reason}: ${message}` };
 }
 
 /** One line that is written over, on a terminal only. */

@@ -5,8 +5,9 @@ import { clusterKey, clusterOf } from "../../pkg/cluster/index.ts";
 import { CapitanError, isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
 import { annotations } from "../../pkg/object/index.ts";
-import { approvalAskedFor } from "./approve.ts";
-import { HubUnreachable } from "./hub.ts";
+import { approvalAskedFor } from "./approval.ts";
+import { hubErrorOf } from "./hub.ts";
+import { Interruption } from "./interruption.ts";
 import { membersNamed } from "./member.ts";
 import { progress } from "./progress.ts";
 import { waitFor } from "./wait.ts";
@@ -48,27 +49,6 @@ export async function withdrawn(
     await pushOrReturn(hub, cluster, push, interruption);
   } finally {
     interruption.end();
-  }
-}
-
-/** The first SIGINT or SIGTERM is heard and decides the exit code; the second one ends the process at once. */
-class Interruption {
-  readonly #heard = new AbortController();
-  readonly #hear = (name: NodeJS.Signals) => {
-    process.exitCode = name === "SIGINT" ? 130 : 143;
-    this.#heard.abort();
-  };
-
-  constructor() {
-    process.once("SIGINT", this.#hear).once("SIGTERM", this.#hear);
-  }
-
-  get signal(): AbortSignal {
-    return this.#heard.signal;
-  }
-
-  end(): void {
-    process.off("SIGINT", this.#hear).off("SIGTERM", this.#hear);
   }
 }
 
@@ -162,8 +142,10 @@ function patienceAfter(interrupted: AbortSignal): {
 function saying(error: unknown, more: string): Error {
   const message = `${messageOf(error)}; ${more}`;
   const options = { cause: error };
-  const isHubGone = error instanceof ApiError && error.status === 0;
-  if (isHubGone) return new HubUnreachable(error.code, message, options);
+  if (error instanceof ApiError) {
+    const told = hubErrorOf(error, message);
+    if (told !== error) return told;
+  }
   return isCapitanError(error)
     ? new CapitanError(error.code, message, options)
     : new Error(message, options);
@@ -206,7 +188,8 @@ async function allGone(
       : { waitsFor: members.map(standingOf).join("; ") };
   };
   try {
-    await waitFor("the layers to go", `${Math.max(1, Math.ceil(timeoutMs / 1_000))}s`, look);
+    const timeout = `${Math.max(1, Math.ceil(timeoutMs / 1_000))}s`;
+    await waitFor("the layers to go", timeout, look, interrupted);
   } catch (error) {
     if (!isCapitanError(error) || error.code !== "HealthTimeout") throw error;
     const message = `${error.message}; the Fleets come back to cluster ${cluster.name}`;

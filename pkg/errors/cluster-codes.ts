@@ -19,7 +19,7 @@ export const clusterCodes = {
   AccessDenied: {
     retry: "backoff",
     meaning:
-      "The Fleet's ServiceAccount lacks a right that a layer needs, on the hub or on the workload cluster; nothing of that layer was changed.",
+      "The Fleet's ServiceAccount lacks a right that a layer needs, on the hub or on the workload cluster, and nothing of that layer was changed; or whoever runs a command lacks a right on the hub.",
     remedy:
       "Take what the message names out of the layer, or give the ServiceAccount the right, where the message says.",
   },
@@ -183,8 +183,10 @@ export const clusterCodes = {
   },
   HealthTimeout: {
     retry: "backoff",
-    meaning: "An object did not become healthy within the layer's timeout.",
-    remedy: "Look at the object that the message names on the workload cluster.",
+    meaning:
+      "An object did not become healthy within the layer's timeout, or what a command waits for did not come within its --timeout.",
+    remedy:
+      "Look at the object that the message names; if the controller has not looked at it: capitan check.",
   },
   HealthFailed: {
     retry: "backoff",

@@ -119,7 +119,7 @@ export const sourceCodes = {
   FileInvalid: {
     retry: "never",
     meaning: "A file or directory that was named to the CLI cannot be read or written.",
-    remedy: "Name another one; pull artifact wants a directory that is empty or does not exist.",
+    remedy: "Name another file or directory, or mend what the message says of this one.",
   },
   ManifestInvalid: {
     retry: "never",

@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { dirname, isAbsolute, join } from "node:path";
+import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import { asList, asMap, asString, parseJson, type JsonMap } from "../json/index.ts";
 import type { ConnectionConfig, Credentials } from "../kubeconfig/index.ts";
-import { selectContext } from "../kubeconfig/index.ts";
+import { selectContext, type Kubeconfig } from "../kubeconfig/index.ts";
 
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 const tokenReloadMs = 60_000;
@@ -15,17 +15,18 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * The hub's own connection: the file that `path`, or KUBECONFIG, or ~/.kube/config names, else the
- * pod's ServiceAccount. The hub's kubeconfig is trusted: it may read files and run exec plugins.
- * Throws HubConfigInvalid.
+ * pod's ServiceAccount. KUBECONFIG may name several, as for kubectl. The hub's kubeconfig is trusted: it
+ * may read files and run exec plugins. Throws HubConfigInvalid.
  */
 export async function loadHubConfig(
   environment: Environment,
   path?: string,
 ): Promise<ConnectionConfig> {
-  const file = path ?? environment["KUBECONFIG"];
-  if (file !== undefined && file !== "") return fromFile(file, environment);
+  if (path !== undefined && path !== "") return fromFiles([path], environment);
+  const named = (environment["KUBECONFIG"] ?? "").split(delimiter).filter((file) => file !== "");
+  if (named.length > 0) return fromFiles(named, environment);
   if (environment["KUBERNETES_SERVICE_HOST"] !== undefined) return inCluster(environment);
-  return fromFile(join(environment["HOME"] ?? "/root", ".kube", "config"), environment);
+  return fromFiles([join(environment["HOME"] ?? "/root", ".kube", "config")], environment);
 }
 
 async function inCluster(environment: Environment): Promise<ConnectionConfig> {
@@ -39,29 +40,47 @@ async function inCluster(environment: Environment): Promise<ConnectionConfig> {
   };
 }
 
-async function fromFile(file: string, environment: Environment): Promise<ConnectionConfig> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    throw new CapitanError(
-      "HubConfigInvalid",
-      `cannot read the kubeconfig ${file}: ${messageOf(error)}`,
-    );
-  });
-  const { cluster, user } = selectContext(text, file, "HubConfigInvalid");
-  const at = (field: string, map: JsonMap) => inlineOrFile(map, field, dirname(file));
+async function fromFiles(
+  files: readonly string[],
+  environment: Environment,
+): Promise<ConnectionConfig> {
+  const selected = selectContext(await readAll(files), "HubConfigInvalid");
+  const [cluster, user] = [selected.cluster.map, selected.user.map];
+  // What a file names is beside that file.
+  const ofCluster = (field: string) => inlineOrFile(cluster, field, dirname(selected.cluster.what));
+  const ofUser = (field: string) => inlineOrFile(user, field, dirname(selected.user.what));
   const server = URL.parse(asString(cluster["server"]) ?? "");
-  if (server === null)
-    throw new CapitanError("HubConfigInvalid", `${file}: the cluster has no usable server URL`);
-  const cert = await at("client-certificate", user);
-  const key = await at("client-key", user);
+  if (server === null) {
+    const message = `${selected.cluster.what}: the cluster has no usable server URL`;
+    throw new CapitanError("HubConfigInvalid", message);
+  }
+  const cert = await ofUser("client-certificate");
+  const key = await ofUser("client-key");
   return {
     server: `${server.origin}${server.pathname.replace(/\/+$/, "")}`,
-    ca: await at("certificate-authority", cluster),
+    ca: await ofCluster("certificate-authority"),
     serverName: asString(cluster["tls-server-name"]),
     credentials: {
       ...(cert !== undefined && key !== undefined ? { certificate: { cert, key } } : {}),
-      ...authorizationOf(user, dirname(file), environment),
+      ...authorizationOf(user, dirname(selected.user.what), environment),
     },
   };
+}
+
+/** Of several files those that are not there are left out, as kubectl does it; one must be. */
+async function readAll(files: readonly string[]): Promise<readonly Kubeconfig[]> {
+  const read = await Promise.allSettled(
+    files.map(async (what) => ({ what, text: await readFile(what, "utf8") })),
+  );
+  const found = read.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failed = read.flatMap((one, i) =>
+    one.status === "rejected" ? [{ file: files[i] ?? "", error: one.reason as unknown }] : [],
+  );
+  const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === "ENOENT";
+  const [bad] = failed.filter(({ error }) => found.length === 0 || !isMissing(error));
+  if (bad === undefined) return found;
+  const message = `cannot read the kubeconfig ${bad.file}: ${messageOf(bad.error)}`;
+  throw new CapitanError("HubConfigInvalid", message);
 }
 
 async function inlineOrFile(map: JsonMap, field: string, dir: string): Promise<string | undefined> {
@@ -114,7 +133,13 @@ function tokenByExec(exec: JsonMap, dir: string, environment: Environment): () =
       KUBERNETES_EXEC_INFO: execInfo(exec),
     };
     const program = command.includes("/") && !isAbsolute(command) ? join(dir, command) : command;
-    const { stdout } = await promisify(execFile)(program, args, { env, timeout: execTimeoutMs });
+    const { stdout } = await promisify(execFile)(program, args, {
+      env,
+      timeout: execTimeoutMs,
+    }).catch((error: unknown) => {
+      const message = `exec plugin ${command}: ${messageOf(error).trim()}`;
+      throw new CapitanError("HubConfigInvalid", message, { cause: error });
+    });
     const status = asMap(asMap(parseJson(stdout))["status"]);
     const token = asString(status["token"]);
     if (token === undefined)

@@ -2,23 +2,40 @@ import { CapitanError, type Code } from "../errors/index.ts";
 import { asList, asMap, asString, type JsonMap } from "../json/index.ts";
 import { parseYaml } from "../object/index.ts";
 
-/** The cluster and user that a kubeconfig's current context names, unchecked. */
-export type SelectedContext = { readonly cluster: JsonMap; readonly user: JsonMap };
+/** A kubeconfig, and how messages call it. */
+export type Kubeconfig = { readonly what: string; readonly text: string };
 
-/** Finds the current context. `what` names the kubeconfig in messages. Throws `code`. */
-export function selectContext(text: string, what: string, code: Code): SelectedContext {
-  const config = asMap(parse(text, what, code));
-  const wanted = asString(config["current-context"]) ?? "";
-  const context = named(config["contexts"], wanted, "context");
-  if (context === undefined)
-    throw new CapitanError(code, `${what}: current-context names no context`);
-  const cluster = named(config["clusters"], asString(context["cluster"]) ?? "", "cluster");
-  if (cluster === undefined)
-    throw new CapitanError(code, `${what}: the current context names no cluster`);
-  const user = named(config["users"], asString(context["user"]) ?? "", "user");
-  if (user === undefined)
-    throw new CapitanError(code, `${what}: the current context names no user`);
-  return { cluster, user };
+/** The cluster and user that the current context names, unchecked, each with the kubeconfig that has it. */
+export type SelectedContext = Readonly<
+  Record<"cluster" | "user", { readonly map: JsonMap; readonly what: string }>
+>;
+
+/**
+ * Finds the current context. Of several kubeconfigs the first counts that has a name, as for kubectl.
+ * Throws `code`.
+ */
+export function selectContext(files: readonly Kubeconfig[], code: Code): SelectedContext {
+  const configs = files.map(({ what, text }) => ({ what, config: asMap(parse(text, what, code)) }));
+  const all = files.map(({ what }) => what).join(", ");
+  const named = (list: string, field: string, name = "") => {
+    const found = configs.flatMap(({ what, config }) => {
+      const map = only(config[list], name, field);
+      return map === undefined ? [] : [{ map, what }];
+    });
+    if (found[0] !== undefined) return found[0];
+    const where = field === "context" ? "current-context" : "the current context";
+    throw new CapitanError(code, `${all}: ${where} names no ${field}`);
+  };
+  const current = configs.map(({ config }) => asString(config["current-context"]) ?? "");
+  const { map: context } = named(
+    "contexts",
+    "context",
+    current.find((name) => name !== ""),
+  );
+  return {
+    cluster: named("clusters", "cluster", asString(context["cluster"])),
+    user: named("users", "user", asString(context["user"])),
+  };
 }
 
 function parse(text: string, what: string, code: Code): unknown {
@@ -30,7 +47,7 @@ function parse(text: string, what: string, code: Code): unknown {
   }
 }
 
-function named(items: unknown, name: string, field: string): JsonMap | undefined {
+function only(items: unknown, name: string, field: string): JsonMap | undefined {
   const found = asList(items)
     .map(asMap)
     .filter((item) => item["name"] === name);

@@ -46,7 +46,8 @@ const whyRefused: Readonly<Record<string, string>> = {
  */
 export function parseWorkloadKubeconfig(text: string, what: string): ConnectionConfig {
   if (text.length > bytesMax) throw invalid(what, `is larger than ${bytesMax} bytes`);
-  const { cluster, user } = selectContext(text, what, "KubeconfigInvalid");
+  const selected = selectContext([{ what, text }], "KubeconfigInvalid");
+  const [cluster, user] = [selected.cluster.map, selected.user.map];
   refuseOthers(cluster, allowedInCluster, what);
   refuseOthers(user, allowedInUser, what);
   return {

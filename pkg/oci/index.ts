@@ -16,7 +16,7 @@ export { copyArtifact, type Copied } from "./copy.ts";
 export type { BlobCache, BlobSource, Found, Signal, Store, Uploaded } from "./store.ts";
 export { buildManifest } from "./build.ts";
 export { digestOf, checkDigest } from "./digest.ts";
-export { selectVersion, parseRange } from "./version.ts";
+export { selectVersion, versionsIn } from "./version.ts";
 export {
   unpack,
   pack,

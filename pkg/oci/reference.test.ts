@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatReference, parseReference, selectVersion } from "./index.ts";
+import { formatReference, parseReference, selectVersion, versionsIn } from "./index.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 
@@ -65,3 +65,10 @@ for (const [range, tag] of versions) {
   test(`the range ${range} selects ${tag ?? "nothing"}`, () =>
     assert.equal(selectVersion(tags, range), tag));
 }
+
+test("all versions in a range, the highest first", () => {
+  const some = ["2.9.3", "latest", "v10.0.0", "2.8.0", "v2.9.4", "2.10.0", "3.0.0-rc.1", "11.0.0"];
+  assert.deepEqual(versionsIn(some, ">=2.9.0, <11"), ["v10.0.0", "2.10.0", "v2.9.4", "2.9.3"]);
+  assert.deepEqual(versionsIn(some, "9.9.9"), []);
+  assert.equal(versionsIn(some, "nonsense"), undefined);
+});

@@ -6,18 +6,23 @@ import { Range, compareBuild, parse } from "semver";
  * is a range. Tags that are no version are skipped.
  */
 export function selectVersion(tags: readonly string[], wanted: string): string | undefined {
+  return versionsIn(tags, wanted)?.[0];
+}
+
+/** The tags whose version is in the range, the highest first: that one `selectVersion` takes. Undefined when it is no range. */
+export function versionsIn(tags: readonly string[], wanted: string): readonly string[] | undefined {
   const range = parseRange(wanted);
   if (range === undefined) return undefined;
   const found = tags
     .map((tag) => ({ tag, version: parse(tag.replace(/^v/, "").replaceAll("_", "+")) }))
     .filter(({ version }) => version !== null && range.test(version));
-  return found.sort(
+  found.sort(
     (a, b) => compareBuild(b.version ?? "0.0.0", a.version ?? "0.0.0") || (a.tag < b.tag ? -1 : 1),
-  )[0]?.tag;
+  );
+  return found.map(({ tag }) => tag);
 }
 
-/** Reads a range of versions as `selectVersion` does; undefined when it is none. */
-export function parseRange(wanted: string): Range | undefined {
+function parseRange(wanted: string): Range | undefined {
   const text = wanted.replaceAll(",", " ").replaceAll(/(^|[\s<>=~^|])v(?=\d)/g, "$1");
   try {
     return new Range(text, { includePrerelease: /\d-[0-9A-Za-z]/.test(text) });

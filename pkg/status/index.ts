@@ -1,6 +1,6 @@
 /** What Fleets and members say of themselves: conditions, counts, summaries. No I/O, no clock. */
 export { applyConditions, type Decided } from "./conditions.ts";
-export { fleetStatus, type FleetOutcome } from "./fleet-status.ts";
+export { fleetStatus, isMemberReady, type FleetOutcome } from "./fleet-status.ts";
 export { memberStatus, withoutRepairs, type MemberOutcome } from "./member-status.ts";
 export { rotationStatus, targetsOf, type RotationOutcome } from "./rotation-status.ts";
 export {

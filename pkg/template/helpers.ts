@@ -1,6 +1,5 @@
-import { satisfies } from "semver";
 import { sha256Hex, type Json } from "../json/index.ts";
-import { parseRange } from "../oci/index.ts";
+import { versionsIn } from "../oci/index.ts";
 import { kindOf, type Arguments } from "./arguments.ts";
 import { blockYaml, flowYaml, isCollection, jsonText } from "./yaml-text.ts";
 import { edgeOf } from "./block-scalar.ts";
@@ -164,14 +163,14 @@ function isIn(args: Arguments): boolean {
 
 function inRange(args: Arguments): boolean {
   const [version, wanted] = [args.text(0), args.text(1)];
-  const range = wanted.length > 256 ? undefined : parseRange(wanted);
-  if (range === undefined)
+  const plain = version.replace(/^v/, "");
+  const found = wanted.length > 256 ? undefined : versionsIn([plain], wanted);
+  if (found === undefined)
     throw args.problem(
       "TemplateInvalid",
       `${JSON.stringify(wanted.slice(0, 60))} is no range of versions`,
     );
-  const plain = version.replace(/^v/, "");
   if (!/^\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$/.test(plain) || plain.length > 128)
     throw args.problem("InputInvalid", `${args.shown(0)} is no version such as v1.34.1`);
-  return satisfies(plain, range);
+  return found.length > 0;
 }

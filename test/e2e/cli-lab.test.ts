@@ -111,6 +111,29 @@ test("check: a kubeconfig that is broken, expired, refused or for another server
   assert.equal(about("controller")?.ok, true);
 });
 
+test("check -l: the clusters with these labels and what is on them, and of Fleets and other clusters nothing", async () => {
+  await applyFleet(hub, "cli-ill", "cli-1", [inline("l", [configMap("cli-ill")])]);
+  await memberHas(hub, "cli-ill", "cli-1", "ReconciliationSucceeded");
+  const well = await cli(["check", "-l", "cluster=cli-1", "-n", namespace]);
+  const own =
+    /^✔ (hub|Capitan|Cluster API|controller|cluster fleet\/cli-1|FleetMember fleet\/\S+-cli-1-[0-9a-f]{8}): /;
+  for (const line of well.stdout.trimEnd().split("\n")) assert.match(line, own);
+  assert.match(well.stdout, /FleetMember fleet\/cli-ill-cli-1-/);
+  assert.equal(well.code, 0, well.stdout);
+  await applyFleet(hub, "cli-ill", "cli-1", [
+    inline("l", [{ ...configMap("x"), kind: "Nothing" }]),
+  ]);
+  await memberHas(hub, "cli-ill", "cli-1", "UnknownKind");
+  const ill = await cli(["check", "-l", "cluster in (cli-1)"]);
+  assert.match(
+    ill.stdout,
+    /✗ FleetMember fleet\/cli-ill-cli-1-[0-9a-f]{8}: UnknownKind: .*\n {2}→ /,
+  );
+  assert.equal(ill.code, 1);
+  const others = await cli(["check", "-l", "cluster=cli-denied"]);
+  assert.doesNotMatch(others.stdout, /cli-ill|cli-1/);
+});
+
 test("check: a Flux whose Deployment is not ready fails with that Deployment's name, and nothing else of the cluster", async () => {
   const annotations = { "lab.capitan.dev/stand-in": "off" };
   await hub.mergePatch(
@@ -442,6 +465,35 @@ test("plan: the approval of a member is the one that the controller then asks fo
   await until(isGoing, { deadlineMs: 60_000, what: "the Namespace to be deleted" });
 });
 
+test("approve --wait: until what was approved is gone, or as long as the timeout, and says what is left", async () => {
+  const many = Array.from({ length: 12 }, (_, i) => configMap(`cli-wait-${i}`));
+  const room = { apiVersion: "v1", kind: "Namespace", metadata: { name: "cli-stuck" } };
+  const stays = configMap("cli-wait");
+  await applyFleet(hub, "cli-wait", "cli-1", [inline("l", [stays, ...many])]);
+  await fleetReady(hub, "cli-wait");
+  await applyFleet(hub, "cli-wait", "cli-1", [inline("l", [stays])]);
+  await memberHas(hub, "cli-wait", "cli-1", "RemovalNeedsApproval");
+  const approve = ["approve", "member", "cli-1", "--yes", "--wait", "--fleet"];
+  const done = await cli([...approve, "cli-wait"]);
+  const name = "FleetMember fleet/cli-wait-cli-1-[0-9a-f]{8}";
+  const lines = `^${name} approved: [0-9a-f]{16}\n${name} is Ready: applied revision cli-wait-[0-9a-f]{8}, 1 objects\n$`;
+  assert.match(done.stdout, new RegExp(lines), done.stderr);
+  assert.equal(done.code, 0);
+  assert.equal(await workload.get(resources.configMap, inDefault("cli-wait-0")), undefined);
+  // In the laboratory no Namespace finishes to go.
+  const kept = configMap("cli-stuck");
+  await applyFleet(hub, "cli-stuck", "cli-1", [inline("l", [kept, room])]);
+  await fleetReady(hub, "cli-stuck");
+  await applyFleet(hub, "cli-stuck", "cli-1", [inline("l", [kept])]);
+  await memberHas(hub, "cli-stuck", "cli-1", "RemovalNeedsApproval");
+  const stuck = await cli([...approve, "cli-stuck", "--timeout", "5s"]);
+  assert.equal(stuck.code, 1);
+  assert.match(
+    stuck.stderr,
+    /\n✗ HealthTimeout: waited 5s for FleetMember \S+ to carry it out: RemovalBlocked: Namespace\/cli-stuck is being deleted/,
+  );
+});
+
 test("plan: who joins, leaves, updates and stays; the Fleet's approval for more than three that leave is the controller's", async () => {
   const names = ["cli-p1", "cli-p2", "cli-p3", "cli-p4", "cli-p5"];
   const label = (name: string, cluster: string) => fakeCluster(name, { cluster });
@@ -474,15 +526,14 @@ test("plan: who joins, leaves, updates and stays; the Fleet's approval for more 
   const wrong = await cli(["approve", "fleet", "cli-many", "--yes", "--digest", "0".repeat(16)]);
   assert.equal(wrong.code, 1);
   assert.equal((await memberOf(hub, "cli-many", "cli-p1"))?.spec.state, "Present");
-  const approved = await cli(["approve", "fleet", "cli-many", "--yes"]);
-  assert.match(approved.stdout, new RegExp(`approved: ${digest}`));
-  await until(
-    async () =>
-      (await Promise.all(names.slice(0, 4).map((name) => memberOf(hub, "cli-many", name)))).every(
-        (member) => member?.spec.state !== "Present",
-      ),
-    { deadlineMs: 60_000, what: "the four to leave" },
+  const approved = await cli(["approve", "fleet", "cli-many", "--yes", "--wait"]);
+  assert.equal(
+    approved.stdout,
+    `Fleet fleet/cli-many approved: ${digest}\nFleet fleet/cli-many is done with 4 clusters\n`,
+    approved.stderr,
   );
+  for (const name of names.slice(0, 4))
+    assert.equal(await memberOf(hub, "cli-many", name), undefined, name);
 });
 
 test("plan says what is suspended: the Fleet, or a cluster until when", async () => {
@@ -549,6 +600,9 @@ test("reconcile, suspend and resume take effect and say so", async () => {
   assert.equal((await cli(["resume", "fleet", "cli-s"])).stdout, "Fleet fleet/cli-s is resumed\n");
   await fleetReady(hub, "cli-s");
   assert.notEqual((await memberOf(hub, "cli-s", "cli-1"))?.spec.revision, before);
+  const render = ["render", "layer", "nope", "--fleet", "cli-s", "--cluster", "cli-1"];
+  const known = "✗ NotFound: Fleet cli-s has no such layer; it has l";
+  assert.equal((await cli(render)).stderr.split("\n")[0], known);
   const events = await cli(["events", "--for", "cli-s", "-n", namespace]);
   assert.match(events.stdout, /Fleet\/cli-s +Normal +Suspended /);
 });
@@ -572,7 +626,7 @@ test("reconcile does not wait for what no waiting changes, and says what it wait
   assert.equal(late.code, 1);
   assert.match(
     late.stderr,
-    /^✗ HealthTimeout: waited 5s for FleetMember \S+ to be Ready: (ControlPlaneNotInitialized: |a look)/,
+    /^✗ HealthTimeout: waited 5s for FleetMember \S+ to be Ready: (ControlPlaneNotInitialized: |the controller has not)/,
   );
 });
 

@@ -1,11 +1,13 @@
 // What every command prints, on a hub without a controller, so that nothing changes by itself.
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { root } from "../../hack/lab/paths.ts";
-import { asMap } from "../../pkg/json/index.ts";
+import { kubeconfigOf } from "../../hack/lab/pki.ts";
+import { asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { cliOf, inTerminal, run } from "../harness/cli.ts";
@@ -45,6 +47,9 @@ test("before capitan install, check and get say so in one line", async () => {
   → List what there is with: capitan get fleets, capitan get members. On a new hub, first: capitan install.
 `,
   );
+  const rotated = await cli(["rotate", "status"]);
+  const says = "the hub does not serve keyrotations.capitan.dev: run capitan install first";
+  assert.equal(rotated.stderr.split("\n")[0], `✗ NotFound: ${says}`);
   const checked = await cli(["check"]);
   assert.equal(checked.code, 1);
   assert.equal(
@@ -112,8 +117,8 @@ test("check: no leader, a leader that has stopped, and all well", async () => {
 `;
   const remedy = "Look at the controller's pods: kubectl -n capitan-system get pods.";
   const nobody = await cli(["check"]);
-  const none = "controller: nobody leads: no controller is running";
-  assert.equal(stable(nobody.stdout), `${basics}✗ ${none}\n  → ${remedy}\n`);
+  const leaderless = "controller: nobody leads: no controller is running";
+  assert.equal(stable(nobody.stdout), `${basics}✗ ${leaderless}\n  → ${remedy}\n`);
   assert.equal(nobody.code, 1);
   await leads(3600);
   const stale = await cli(["check", "-o", "json"]);
@@ -125,8 +130,16 @@ test("check: no leader, a leader that has stopped, and all well", async () => {
   assert.deepEqual(found, { about: "controller", ok: false, message: found?.message, remedy });
   await leads(-3600);
   const well = await cli(["check"]);
-  assert.equal(stable(well.stdout), `${basics}✔ controller: pod-1 leads\n`);
+  const lines = `${basics}✔ controller: pod-1 leads\n`;
+  assert.equal(stable(well.stdout), lines);
   assert.deepEqual([well.code, well.stderr], [0, ""]);
+  const empty = await cli(["check", "-n", "nowhere"]);
+  const none = "clusters: there are none in namespace nowhere";
+  assert.deepEqual([empty.code, stable(empty.stdout)], [0, `${lines}✔ ${none}\n`]);
+  // Whoever names labels means some: a slip of the pen must not look like all well.
+  const wrong = await cli(["check", "-l", "env=prdo"]);
+  const says = "✗ clusters: no Cluster has the labels env=prdo\n  → See capitan get clusters.\n";
+  assert.deepEqual([wrong.code, stable(wrong.stdout)], [1, `${lines}${says}`]);
 });
 
 test("nothing there: an empty table says so on stderr, json and yaml are empty lists", async () => {
@@ -467,7 +480,10 @@ test("on a terminal: tables as wide as it is, colours, progress on stderr; elsew
   assert.ok(!plain.stdout.includes("\u001b"), "NO_COLOR");
   const wait = "capitan reconcile fleet cli-platform --timeout 1s";
   const shown = await inTerminal(`${wait} >/dev/null`, 80, { env });
-  assert.ok(shown.stdout.includes("\r\u001b[K… a look"), shown.stdout);
+  assert.ok(
+    shown.stdout.includes("\r\u001b[K… the controller has not looked at it yet"),
+    shown.stdout,
+  );
   const piped = await inTerminal(`${wait} 2>&1 | cat`, 80, { env });
   assert.ok(!piped.stdout.includes("\u001b"), piped.stdout);
 });
@@ -482,30 +498,177 @@ test("a reader who stops early is no failure", async () => {
   const much = "capitan get fleets -o json | head -1; echo ${PIPESTATUS[0]}";
   const { stdout: cut } = await inTerminal(much, 80, { env: { KUBECONFIG: kubeconfig } });
   assert.equal(cut, "[\n0\n");
+  const full = "capitan get fleets >/dev/full; echo $?";
+  const { stdout: failed } = await inTerminal(full, 80, { env: { KUBECONFIG: kubeconfig } });
+  assert.match(failed, /^✗ cannot write the output: ENOSPC: .*\n1\n$/);
 });
+
+test("names that are not there: which, and where was looked; an empty list is no failure", async () => {
+  const repo = "--repo https://git.example/fleet";
+  const cases: readonly (readonly [line: string, says: string, code?: number])[] = [
+    ["describe fleet nope", "NotFound: there is no Fleet named nope"],
+    [
+      "describe fleet cli-platform -n nowhere",
+      "NotFound: there is no Fleet named cli-platform in namespace nowhere",
+    ],
+    [
+      "describe member cli-a --fleet nope",
+      "NotFound: there is no FleetMember or cluster named cli-a with Fleet nope",
+    ],
+    [
+      `rotate keys -l env=nope ${repo}`,
+      "NotFound: no Cluster in namespace fleet has the labels env=nope",
+    ],
+    [
+      `rotate keys --fleet nope -l env=nope ${repo}`,
+      "NotFound: no Cluster in namespace fleet is in Fleet nope or has the labels env=nope",
+    ],
+    ["rotate status", "NotFound: there is no rotation in namespace fleet"],
+    [
+      "diff fleet cli-platform -f /nonexistent",
+      "FileInvalid: cannot read /nonexistent: ENOENT: no such file or directory, open '/nonexistent'",
+      2,
+    ],
+  ];
+  for (const [line, says, exit = 1] of cases) {
+    const { code, stdout, stderr } = await cli(line.split(" "));
+    assert.deepEqual([code, stdout, stderr.split("\n")[0]], [exit, "", `✗ ${says}`], line);
+  }
+  for (const [line, says] of [
+    ["template list", "no templates\n"],
+    ["get recipients", "no recipients\n"],
+  ] as const)
+    assert.deepEqual(await cli(line.split(" ")), { code: 0, stdout: "", stderr: says });
+});
+
+const getWhat = "capitan get fleets|members|clusters|revisions|receivers|recipients";
 
 test("wrong usage does nothing, exits 2 and says in one line what is wrong", async () => {
   const cases: readonly (readonly [line: string, says: string])[] = [
     ["", "say what to do, for instance: capitan get fleets"],
-    ["get", "say what to get: fleets, members, clusters, revisions, receivers, recipients"],
-    ["get nonsense", "Unknown argument: nonsense"],
+    ["get", `say which: ${getWhat}`],
+    ["get nonsense", `there is no get nonsense; say which: ${getWhat}`],
+    ["nonsense fleets", "there is no command nonsense"],
+    ["get fleets nonsense", "Unknown argument: nonsense"],
     [
       "get fleets -o xml",
       'Invalid values: Argument: output, Given: "xml", Choices: "table", "wide", "json", "yaml"',
     ],
-    ["approve fleet", "a name is missing: got 0, need 1"],
+    ["approve fleet", "an argument is missing: got 0, need 1"],
     ["trace ConfigMap/a", "Missing required argument: cluster"],
+    ["trace web --cluster cli-a", "web is not KIND/NAME or KIND/NAMESPACE/NAME"],
+    // Without a value these would mean everything, or the default.
+    ["get fleets -l", "option l needs a value"],
+    ["get fleets --namespace", "option namespace needs a value"],
+    ["get fleets -n -o json", "option n needs a value"],
+    ["reconcile fleet cli-new --timeout", "option timeout needs a value"],
+    ["install --replicas", "option replicas needs a value"],
+    ["rotate keys --cluster", "option cluster needs a value"],
     ["reconcile fleet cli-new --timeout soon", "--timeout soon is no duration such as 30s or 5m"],
     ["suspend member cli-a --for 1y", "--for 1y is no duration up to 168h"],
     ["suspend fleet cli-new --dry-run", "Unknown arguments: dry-run, dryRun"],
   ];
-  for (const [line, says] of cases) {
-    const args = line === "" ? [] : line.split(" ");
+  const bare = cases.map(([line, says]) => [line === "" ? [] : line.split(" "), says] as const);
+  const empty = [
+    [["rotate", "keys", "-l", ""], "selector is empty: give it a value"],
+    [["rotate", "keys", "--cluster", " "], "cluster is empty: give it a value"],
+    [["get", "fleets", "-n", ""], "namespace is empty: give it a value"],
+    [["describe", "fleet", ""], "name is empty: give it a value"],
+  ] as const;
+  for (const [args, says] of [...bare, ...empty]) {
     const { code, stdout, stderr } = await cli(args, { env: { LANG: "de_DE.UTF-8" } });
-    assert.deepEqual([code, stdout, stderr], [2, "", `✗ ${says}; see --help\n`], line);
+    assert.deepEqual([code, stdout, stderr], [2, "", `✗ ${says}; see --help\n`], args.join(" "));
   }
   const fleet = await hub.get(resources.fleet, { namespace, name: "cli-new" });
   assert.equal(asMap(fleet?.["spec"])["suspend"], false, "it was not suspended");
+});
+
+test("help and version by the words that people try first", async () => {
+  const help = (await cli(["get", "fleets", "--help"])).stdout;
+  assert.match(help, /^capitan get fleets\n/);
+  for (const args of [
+    ["get", "fleets", "-h"],
+    ["help", "get", "fleets"],
+  ])
+    assert.deepEqual(await cli(args), { code: 0, stdout: help, stderr: "" });
+  assert.equal((await cli(["help"])).stdout, (await cli(["-h"])).stdout);
+  const version = (await cli(["version"])).stdout;
+  assert.deepEqual(await cli(["--version"]), { code: 0, stdout: version, stderr: "" });
+});
+
+test("a selector that the hub cannot read is wrong usage, and none is taken for an empty one", async () => {
+  for (const args of [
+    ["get", "fleets", "-l", "env in (prod"],
+    ["check", "-l", "env in (prod"],
+  ]) {
+    const { code, stdout, stderr } = await cli(args);
+    assert.deepEqual([code, stdout], [2, ""]);
+    const says = "✗ --selector env in (prod: HTTP 400 BadRequest: unable to parse requirement: ";
+    assert.ok(stderr.startsWith(says), stderr);
+  }
+});
+
+/** A kubeconfig of the hub for somebody else. */
+async function kubeconfigWith(token: string): Promise<string> {
+  const { parse } = await import("yaml");
+  const { readFile } = await import("node:fs/promises");
+  type Clusters = {
+    clusters: { cluster: { server: string; "certificate-authority-data": string } }[];
+  };
+  const { clusters } = parse(await readFile(kubeconfig, "utf8")) as Clusters;
+  const { server = "", "certificate-authority-data": ca = "" } = clusters[0]?.cluster ?? {};
+  const file = `${kubeconfig}.other`;
+  await writeFile(file, kubeconfigOf(server, Buffer.from(ca, "base64").toString(), { token }));
+  return file;
+}
+
+test("a hub that refuses who asks: what is missing, and what the person can do, not a layer's author", async () => {
+  const stranger = await kubeconfigWith("nonsense");
+  const unknown = await cli(["get", "fleets", "--kubeconfig", stranger]);
+  assert.equal(unknown.code, 1);
+  assert.match(
+    unknown.stderr,
+    /^✗ CredentialsRejected: the hub https:\S+ does not accept your credentials: HTTP 401 Unauthorized: Unauthorized\n {2}→ Log in to the hub anew, or set KUBECONFIG to a kubeconfig of the hub that it accepts.\n$/,
+  );
+  const account = { namespace, name: "cli-nobody" };
+  await apply(resources.serviceAccount, {
+    apiVersion: "v1",
+    kind: "ServiceAccount",
+    metadata: account,
+  });
+  const request = {
+    apiVersion: "authentication.k8s.io/v1",
+    kind: "TokenRequest",
+    metadata: account,
+    spec: { expirationSeconds: 600 },
+  };
+  const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
+  const nobody = await kubeconfigWith(asString(asMap(reply["status"])["token"]) ?? "");
+  const remedy =
+    "Have somebody grant you the right that the message names; if you have it in one namespace only, name that with -n.";
+  const who = 'User "system:serviceaccount:fleet:cli-nobody" cannot';
+  for (const [args, path, right] of [
+    [["get", "fleets"], "apis/capitan.dev/v1alpha1/fleets", `${who} list resource "fleets"`],
+    [["events", "-n", namespace], "apis/events.k8s.io/v1/namespaces/fleet/events", `${who} list`],
+    [["get", "recipients"], "api/v1/namespaces/fleet/secrets/manager-key", "message withheld"],
+  ] as const) {
+    const { code, stdout, stderr } = await cli([...args, "--kubeconfig", nobody]);
+    assert.deepEqual([code, stdout], [1, ""]);
+    const [first = "", last] = stderr.split("\n");
+    assert.ok(first.startsWith(`✗ AccessDenied: GET /${path}: HTTP 403 Forbidden: `), first);
+    assert.ok(first.includes(right), first);
+    assert.equal(last, `  → ${remedy}`);
+  }
+  const checked = await cli(["check", "--kubeconfig", nobody, "-o", "json"]);
+  const found = JSON.parse(checked.stdout) as { about: string; code?: string; remedy?: string }[];
+  assert.deepEqual(
+    found.map(({ about, code, remedy: what }) => [about, code, what]),
+    [
+      ["hub", undefined, undefined],
+      ["Capitan", "AccessDenied", remedy],
+    ],
+  );
+  assert.equal(checked.code, 1);
 });
 
 test("a hub that does not answer and a kubeconfig that is not there: one line, and what to do", async () => {
@@ -529,6 +692,12 @@ test("a hub that does not answer and a kubeconfig that is not there: one line, a
     away.stderr,
     `✗ Unreachable: the hub https://127.0.0.1:1 does not answer: ${refused}\n  → ${remedy}\n`,
   );
+  // Somebody else answers, or the hub to who does not speak TLS.
+  await writeFile(nobody, text.replace("https://127.0.0.1", "http://127.0.0.1"));
+  const plain = await cli(["get", "fleets", "--kubeconfig", nobody]);
+  const reply = "✗ Unreachable: GET /apis/capitan.dev/v1alpha1/fleets: HTTP 400";
+  assert.deepEqual([plain.code, plain.stderr], [1, `${reply}\n  → ${remedy}\n`]);
+  await writeFile(nobody, text.replace(/https:\/\/127\.0\.0\.1:\d+/, "https://127.0.0.1:1"));
   const checked = await cli(["check", "--kubeconfig", nobody]);
   const line = `✗ hub: Unreachable: GET /version: ${refused}\n  → ${remedy}\n`;
   assert.deepEqual([checked.code, checked.stdout], [1, line]);
@@ -582,10 +751,20 @@ test("approve: by the digest that was read, and by a person's Yes", async () => 
   assert.equal(await approvalOn(), approval);
 });
 
+test("Ctrl-C ends the waiting, not what was asked for: exit 130, and the line of progress goes", async () => {
+  const env = { KUBECONFIG: kubeconfig };
+  const line = "capitan reconcile fleet cli-platform; echo $?";
+  const { stdout } = await inTerminal(line, 80, { env, interruptAt: "…" });
+  const says =
+    "no longer waiting for Fleet fleet/cli-platform to be Ready; what was asked for goes on";
+  assert.ok(stdout.endsWith(`\r\u001b[K✗ ${says}\n130\n`), JSON.stringify(stdout));
+});
+
 test("reconcile: says what it waits for when the time is over; --no-wait only asks", async () => {
   const late = await cli(["reconcile", "fleet", "cli-platform", "--timeout", "1s"]);
   assert.equal(late.code, 1);
-  const says = "waited 1s for Fleet fleet/cli-platform to be Ready: a look";
+  const says =
+    "waited 1s for Fleet fleet/cli-platform to be Ready: the controller has not looked at it yet";
   assert.equal(late.stderr.split("\n")[0], `✗ HealthTimeout: ${says}`);
   const asks = await cli(["reconcile", "member", "cli-a", "--no-wait"]);
   const name = "FleetMember fleet/cli-platform-cli-a-aaaaaaaa";
@@ -619,10 +798,21 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
     "cli-platform",
   ]);
   assert.ok((await tab("capitan create cluster ", env)).every((word) => word !== "cli-a"));
+  // Where they are: the first Tab in zsh runs the file itself, and files complete where no word does.
+  const inZsh = `${bin}; _describe() { print -l $found }; _files() { print FILES }
+    fpath=($1 $fpath); autoload -Uz _capitan
+    words=(capitan get me) CURRENT=3; _capitan; words=(capitan secrets decrypt a) CURRENT=4; _capitan`;
+  const dir = await mkdtemp(join(tmpdir(), "capitan-zsh-"));
+  await writeFile(join(dir, "_capitan"), (await cli(["completion", "zsh"])).stdout);
+  const zsh = await run("zsh", ["-fc", inZsh, "zsh", dir]).catch(() => undefined);
+  const shown = zsh?.stdout ?? "fleets:\nFILES\n";
+  assert.match(shown, /^fleets:.*\nFILES\n$/s, zsh?.stderr);
   for (const shell of ["bash", "zsh", "fish", "kubectl"]) {
-    const { stdout } = await cli(["completion", shell]);
+    const file = join(dir, shell);
+    await writeFile(file, (await cli(["completion", shell])).stdout);
     const program = shell === "kubectl" ? "sh" : shell;
-    const parsed = await run(program, ["-n"], { input: stdout }).catch(() => undefined);
+    const parsed = await run(program, ["-n", file]).catch(() => undefined);
     assert.equal(parsed?.code ?? 0, 0, `${shell}: ${parsed?.stderr ?? ""}`);
   }
+  await rm(dir, { recursive: true });
 });

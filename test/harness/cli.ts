@@ -11,6 +11,8 @@ type How = {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** Ctrl-C is typed as soon as stdout shows this. */
+  readonly interruptAt?: string;
 };
 
 const ownColours = {
@@ -20,7 +22,7 @@ const ownColours = {
   COLUMNS: undefined,
 };
 
-/** Runs a program to its end, stdin closed after `input`. */
+/** Runs a program to its end, stdin closed after `input` or Ctrl-C. */
 export function run(command: string, args: readonly string[], how: How = {}): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...how.env };
@@ -32,7 +34,11 @@ export function run(command: string, args: readonly string[], how: How = {}): Pr
     child.once("close", (code) => resolve({ code: code ?? -1, ...out }));
     // Who does not read stdin may be gone before it was written.
     child.stdin.on("error", () => undefined);
-    child.stdin.end(how.input ?? "");
+    const { interruptAt } = how;
+    if (interruptAt === undefined) return void child.stdin.end(how.input ?? "");
+    child.stdout.on("data", () => {
+      if (out.stdout.includes(interruptAt) && child.stdin.writable) child.stdin.end("\u0003");
+    });
   });
 }
 

@@ -8,6 +8,7 @@ import { stop } from "../../hack/lab/processes.ts";
 import { startRegistry } from "../../hack/lab/registry.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { ensureTools } from "../../hack/lab/tools.ts";
+import { selectVersion } from "../../pkg/oci/index.ts";
 import { capitan, sharedLab } from "../harness/index.ts";
 
 let lab: LabFile;
@@ -105,6 +106,7 @@ test("diff exits with 0 when the same, 1 when different, 2 when it failed or was
     ["nonsense", "-f", dir],
     [v1],
     [v1, url("diff:v2"), "-f", dir],
+    [v1, "-f"],
   ])
     assert.equal((await compare(...args)).code, 2, args.join(" "));
 });
@@ -121,6 +123,46 @@ test("tag, copy, discover and list say what they did", async () => {
   assert.deepEqual([found.code, found.stdout], [0, "[]\n"]);
   const repositories = await capitan(["list", "repositories", `oci://${lab.registry}`]);
   assert.ok(repositories.stdout.includes(`${url("copied")}\n`), repositories.stdout);
+  const wrong = await capitan(["list", "repositories", url("copied")]);
+  const says = `✗ RefInvalid: ${url("copied")} is not oci://HOST[:PORT]`;
+  assert.deepEqual([wrong.code, wrong.stderr.split("\n")[0]], [1, says]);
+});
+
+test("list --semver: versions only, newest first, the one first that a Fleet takes; --filter-tags: by pattern", async () => {
+  const tags = ["v1.9.0", "1.10.0", "1.2.3", "2.0.0-rc.1", "2.0.0", "latest", "main-12", "main-3"];
+  await push(url("versions:v1.9.0"), "one", "--reproducible");
+  const more = tags.slice(1).flatMap((tag) => ["--tag", tag]);
+  assert.equal((await capitan(["tag", "artifact", url("versions:v1.9.0"), ...more])).code, 0);
+  const list = (...args: string[]) => capitan(["list", "artifacts", url("versions"), ...args]);
+  const listed = async (...args: string[]) => {
+    const { stdout } = await list(...args, "-o", "json");
+    return (JSON.parse(stdout) as { tag: string }[]).map(({ tag }) => tag);
+  };
+  assert.deepEqual(await listed("--semver", ">=1.2.0, <2"), ["1.10.0", "v1.9.0", "1.2.3"]);
+  assert.deepEqual(await listed("--semver", ">=1.9.0-0"), [
+    "2.0.0",
+    "2.0.0-rc.1",
+    "1.10.0",
+    "v1.9.0",
+  ]);
+  for (const range of ["1.x", ">=1.2.0, <2", "~1.9", ">=2.0.0-0", "v1.2.3"])
+    assert.equal((await listed("--semver", range))[0], selectVersion(tags, range), range);
+  assert.deepEqual(await listed("--filter-tags", "^main-[0-9]+$"), ["main-3", "main-12"]);
+  assert.deepEqual(await listed("--filter-tags", "^1", "--semver", "*"), ["1.10.0", "1.2.3"]);
+  const none = await list("--semver", ">=9");
+  assert.deepEqual([none.code, none.stdout, none.stderr], [0, "", "no tags\n"]);
+  assert.deepEqual(await listed("--semver", ">=9"), []);
+  for (const [args, says] of [
+    [
+      ["--semver", "nonsense"],
+      '--semver nonsense is no range of versions such as ">=1.2.0 <2.0.0"',
+    ],
+    [["--filter-tags", "(?=a)"], "--filter-tags (?=a) is no pattern of RE2"],
+  ] as const) {
+    const { code, stderr } = await list(...args);
+    assert.equal(code, 2);
+    assert.ok(stderr.startsWith(`✗ ${says}`), stderr);
+  }
 });
 
 test("what a registry says cannot rewrite the terminal", async () => {
