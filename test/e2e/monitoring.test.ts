@@ -410,6 +410,8 @@ test("every alert fires when and as it says on what we serve, and none does on a
   const healthy = (await healthySeries(all)).map((series) =>
     series.name === "capitan_rotation_clusters" ? { ...series, values: "0" } : series,
   );
+  const ready = healthy.find(({ name }) => name === "capitan_cluster_ready");
+  assert.deepEqual([ready?.labels["namespace"], ready?.labels["cluster"]], [namespace, cluster]);
   const file = { rule_files: ["rules.yaml"], ...testsOf(all, healthy) };
   // Before the first is lost, so that its loss is an increase.
   for (const outcome of outcomes)
