@@ -194,12 +194,12 @@ test("an Alert of Flux may name our kinds once its CRD is patched as the page sa
   assert.deepEqual(kindsOf(older, 1).slice(-kinds.length), kinds);
 });
 
-/** An event, of an object that is not there, which notification-controller has never seen. */
-const probe = (n: number): FluxEvent => ({
+/** An event about this Fleet, which notification-controller has never seen. */
+const probe = (n: number, name: string): FluxEvent => ({
   involvedObject: {
     apiVersion: "capitan.dev/v1alpha1",
     kind: "Fleet",
-    name: "probe",
+    name,
     namespace,
     uid: "",
     resourceVersion: "",
@@ -213,11 +213,12 @@ const probe = (n: number): FluxEvent => ({
   reportingInstance: "probe",
 });
 
-/** Has Providers send to the test, and waits until notification-controller knows of them. */
-async function listenTo(paths: readonly string[]): Promise<void> {
-  let n = 0;
+let probes = 0;
+
+/** Tells of a Fleet until it has come to each of these paths: only then does notification-controller know of all Alerts and Providers. */
+async function listenTo(paths: readonly string[], name = "probe"): Promise<void> {
   const arrived = async () => {
-    const body = JSON.stringify(probe(n++));
+    const body = JSON.stringify(probe(probes++, name));
     const headers = { "content-type": "application/json" };
     await fetch(notificationAddress, { method: "POST", headers, body });
     return paths.every((path) => told.some((each) => each.path === path));
@@ -231,27 +232,27 @@ const find = (path: string, test: (event: FluxEvent) => boolean) =>
     what: `an event at ${path}`,
   });
 
-test("a Fleet that becomes Ready and one that fails are told through Flux's notification-controller, as its Alerts say", async () => {
-  const address = (path: string) => `http://127.0.0.1:${portOf(chat)}${path}`;
-  const { provider, alert } = notificationResources;
-  const spec = { type: "generic", address: address("/chat"), channel: null, secretRef: null };
-  await hub.client.mergePatch(provider, { namespace, name: "chat" }, { spec });
+/** A Provider of this name that sends to the test, and the page's Alert that uses it, changed. */
+async function alertTo(name: string, more: object): Promise<void> {
   const of = { apiVersion: "notification.toolkit.fluxcd.io/v1beta3" };
-  const metadata = { namespace, name: "all" };
-  const all = {
-    ...of,
-    kind: "Provider",
-    metadata,
-    spec: { type: "generic", address: address("/all") },
-  };
-  await hub.client.apply(provider, all, manager);
-  const live = await hub.client.get(alert, { namespace, name: "capitan" });
-  const everything = {
-    ...asMap(live?.["spec"]),
-    eventSeverity: "info",
-    providerRef: { name: "all" },
-  };
-  await hub.client.apply(alert, { ...of, kind: "Alert", metadata, spec: everything }, manager);
+  const { provider, alert } = notificationResources;
+  const metadata = { namespace, name };
+  const generic = { type: "generic", address: `http://127.0.0.1:${portOf(chat)}/${name}` };
+  await hub.client.apply(provider, { ...of, kind: "Provider", metadata, spec: generic }, manager);
+  const printed = await hub.client.get(alert, { namespace, name: "capitan" });
+  const spec = { ...asMap(printed?.["spec"]), providerRef: { name }, ...more };
+  await hub.client.apply(alert, { ...of, kind: "Alert", metadata, spec }, manager);
+}
+
+test("a Fleet that becomes Ready and one that fails are told through Flux's notification-controller, as its Alerts say", async () => {
+  const address = `http://127.0.0.1:${portOf(chat)}/chat`;
+  const spec = { type: "generic", address, channel: null, secretRef: null };
+  await hub.client.mergePatch(
+    notificationResources.provider,
+    { namespace, name: "chat" },
+    { spec },
+  );
+  await alertTo("all", { eventSeverity: "info" });
   await listenTo(["/chat", "/all"]);
 
   const own = { account: controllerAccount, process: controllerProcess };
@@ -311,6 +312,18 @@ test("what a rotation meets is told too, with its commit, and notification-contr
     about.map(({ note }) => note),
     [],
   );
+});
+
+test("an Alert selects our objects by label once notification-controller may read them, by the right on the page", async () => {
+  await kubectlApply(await inDocs(page, "apiVersion: rbac.authorization.k8s.io/v1"));
+  const labels = { told: "yes" };
+  await hub.client.mergePatch(
+    resources.fleet,
+    { namespace, name: fleet },
+    { metadata: { labels } },
+  );
+  await alertTo("labelled", { eventSources: [{ kind: "Fleet", name: "*", matchLabels: labels }] });
+  await listenTo(["/labelled"], fleet);
 });
 
 const monitoring = (file: string) => readFile(join(root, "docs", "monitoring", file), "utf8");
