@@ -223,7 +223,7 @@ async function listenTo(paths: readonly string[], name = "probe"): Promise<void>
     await fetch(notificationAddress, { method: "POST", headers, body });
     return paths.every((path) => told.some((each) => each.path === path));
   };
-  await until(arrived, { deadlineMs: 20_000, what: "a probe to arrive", everyMs: 250 });
+  await until(arrived, { deadlineMs: 45_000, what: "a probe to arrive", everyMs: 250 });
 }
 
 const find = (path: string, test: (event: FluxEvent) => boolean) =>
@@ -403,12 +403,16 @@ async function healthySeries(rules: readonly Rule[]): Promise<readonly Series[]>
     [receiverEndpoint, targetOf("capitan-receiver-1", "receiver", "10.0.0.2")],
   ] as const;
   const { honorLabels } = await podMetrics();
-  const scraped = await Promise.all(
-    targets.map(async ([address, target]) =>
-      seriesOf(await scrape(address), target, honorLabels === true),
-    ),
-  );
-  const found = scraped.flat().filter(({ name }) => names.has(name));
+  const isWell = ({ name, values }: Series) =>
+    !/_(?:ready|connected)$/.test(name) || Number(values) === 1;
+  const scraped = async () => {
+    const of = async ([address, target]: (typeof targets)[number]) =>
+      seriesOf(await scrape(address), target, honorLabels === true);
+    const all = (await Promise.all(targets.map(of))).flat();
+    return all.every(isWell) ? all : undefined;
+  };
+  const all = await until(scraped, { deadlineMs: 15_000, what: "gauges to say that all is well" });
+  const found = all.filter(({ name }) => names.has(name));
   assert.deepEqual(
     [...names].filter((name) => !found.some((series) => series.name === name)),
     [],
@@ -420,8 +424,10 @@ async function healthySeries(rules: readonly Rule[]): Promise<readonly Series[]>
 test("every alert fires when and as it says on what we serve, and none does on a healthy hub", async () => {
   const rules = await ruleFile();
   const all = rules.groups.flatMap((group) => group.rules);
+  // A rotation stands here, and the machine may be busy.
+  const calm = ["capitan_rotation_clusters", "nodejs_eventloop_lag_p99_seconds"];
   const healthy = (await healthySeries(all)).map((series) =>
-    series.name === "capitan_rotation_clusters" ? { ...series, values: "0" } : series,
+    calm.includes(series.name) ? { ...series, values: "0" } : series,
   );
   const ready = healthy.find(({ name }) => name === "capitan_cluster_ready");
   assert.deepEqual([ready?.labels["namespace"], ready?.labels["cluster"]], [namespace, cluster]);
