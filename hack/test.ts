@@ -111,6 +111,8 @@ async function onRealComponents(files: readonly string[]): Promise<number> {
   await ensureTool("flux-oci", progress);
   await ensureTool("sops", progress);
   await ensureTool("sops-batch", progress);
+  await ensureTool("notification-controller", progress);
+  await ensureTool("promtool", progress);
   progress.action("tests on real components (about four minutes on two cores)");
   return inLaboratory(files);
 }

@@ -4,7 +4,7 @@ import { isCapitanError, messageOf } from "../../pkg/errors/index.ts";
 import { connect, Discovery, loadHubConfig } from "../../pkg/kube/index.ts";
 import { newLog } from "../../pkg/log/index.ts";
 import { DriftTimes } from "../../pkg/pace/index.ts";
-import { Notifier } from "../../pkg/notify/index.ts";
+import { Notifier, outcomes } from "../../pkg/notify/index.ts";
 import { Renderer } from "../../pkg/render/index.ts";
 import { newMetrics, serve, type ControllerMetrics } from "../../pkg/server/index.ts";
 import { Connections } from "../../pkg/workload/index.ts";
@@ -100,6 +100,8 @@ function newNotifier(
 ): Notifier | undefined {
   if (address === undefined) return undefined;
   const failed = (message: string) => log.warn({}, `notification: ${message}`);
+  // A series that begins with the first loss has not increased by it: no alert would tell of that.
+  for (const outcome of outcomes) metrics.notified(outcome, 0);
   return new Notifier({ address, done: metrics.notified, failed, monotonicMs: clock.monotonicMs });
 }
 

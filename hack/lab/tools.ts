@@ -19,6 +19,8 @@ type Pin = {
   readonly module: string;
   readonly package: string;
   readonly flags: string;
+  /** Build tags. */
+  readonly tags?: string;
   readonly coldSeconds: number;
   /** Whether one that is installed will do. */
   readonly fromPath: boolean;
@@ -111,6 +113,22 @@ const testTools = {
     fromPath: false,
     sources: ["main.go"],
   },
+  "notification-controller": {
+    module: "monitoring",
+    package: "github.com/fluxcd/notification-controller",
+    flags: "",
+    coldSeconds: 150,
+    fromPath: false,
+  },
+  promtool: {
+    module: "monitoring",
+    package: "github.com/prometheus/prometheus/cmd/promtool",
+    flags: "",
+    // Nothing is discovered: without the clients of every cloud.
+    tags: "remove_all_sd",
+    coldSeconds: 75,
+    fromPath: false,
+  },
   sops: {
     module: "sops",
     package: "github.com/getsops/sops/v3/cmd/sops",
@@ -191,13 +209,14 @@ function isExecutable(path: string): boolean {
 
 /** The cache is keyed by all that decides the binary, so that a new pin is a new file. */
 async function cachedPath(name: string, pin: Pin): Promise<string> {
-  const { module, package: pkg, flags, sources = [] } = pin;
+  const { module, package: pkg, flags, tags = "", sources = [] } = pin;
   const dir = join(root, "hack", "tools", module);
   const inputs = [
     await readFile(join(dir, "go.mod")),
     await readFile(join(dir, "go.sum")),
     pkg,
     flags,
+    ...(tags === "" ? [] : [tags]),
     process.arch,
     ...(await Promise.all(sources.map((file) => readFile(join(dir, file))))),
   ];
@@ -208,12 +227,13 @@ async function cachedPath(name: string, pin: Pin): Promise<string> {
 
 async function build(
   name: string,
-  { module, package: pkg, flags }: Pin,
+  { module, package: pkg, flags, tags = "" }: Pin,
   output: string,
 ): Promise<void> {
   await mkdir(join(cacheDir, "bin"), { recursive: true });
   const temporary = `${output}.${process.pid}`;
-  const args = ["build", "-trimpath", "-ldflags", `-s -w ${flags}`, "-o", temporary, pkg];
+  const linked = ["-ldflags", `-s -w ${flags}`, "-tags", tags];
+  const args = ["build", "-trimpath", ...linked, "-o", temporary, pkg];
   const child = spawn("go", args, {
     cwd: join(root, "hack", "tools", module),
     env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" },

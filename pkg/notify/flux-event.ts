@@ -28,7 +28,10 @@ export type FluxEvent = {
   readonly reportingInstance: string;
 };
 
-/** Annotations with this prefix are copied, as Flux's controllers do; it takes no other keys but those of our group. */
+/**
+ * Annotations with this prefix are copied, as Flux's controllers do. It takes no other keys but those of our group,
+ * and warns of each that comes under both.
+ */
 const eventPrefix = "event.toolkit.fluxcd.io/";
 /** Flux refuses messages above 39,000; ours are far shorter. */
 const messageMax = 4_096;
@@ -80,6 +83,5 @@ function ourKeys(object: Reporting): Readonly<Record<string, string>> {
     [`${group}/revision`]: revision,
     [`${group}/fleet`]: fleetRef.name,
     [`${group}/cluster`]: clusterRef.name,
-    [`${eventPrefix}cluster`]: clusterRef.name,
   };
 }

@@ -2,7 +2,10 @@ import { request } from "undici";
 import { messageOf } from "../errors/index.ts";
 import type { FluxEvent } from "./flux-event.ts";
 
-export type Outcome = "sent" | "refused" | "failed" | "dropped";
+/** What can become of an event. */
+export const outcomes = ["sent", "refused", "failed", "dropped"] as const;
+
+export type Outcome = (typeof outcomes)[number];
 
 export type NotifierOptions = {
   /** http or https, without credentials. */

@@ -48,7 +48,6 @@ test("a member's failure is an event of severity error, field by field", () => {
       "capitan.dev/revision": "platform-1234abcd",
       "capitan.dev/fleet": "platform",
       "capitan.dev/cluster": "prod-1",
-      "event.toolkit.fluxcd.io/cluster": "prod-1",
       "event.toolkit.fluxcd.io/change_request": "7",
     },
     reportingController: "capitan-controller",

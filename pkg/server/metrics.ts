@@ -16,7 +16,8 @@ export type ControllerMetrics = {
   /** `seconds` from the event that told of the drift; undefined when none had. */
   readonly repaired: (objects: number, seconds: number | undefined) => void;
   readonly registryAsked: (operation: string, result: string) => void;
-  readonly notified: (result: string) => void;
+  /** With 0, the series is there before anything is counted. */
+  readonly notified: (result: string, events?: number) => void;
   readonly watchFailed: (kind: string) => void;
   /** The Prometheus text, the gauges as they are now. */
   readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -44,7 +45,7 @@ export function newMetrics(gauges: () => readonly Sample[]): ControllerMetrics {
     },
     registryAsked: (operation, result) =>
       count("capitan_registry_operations_total", { operation, result }),
-    notified: (result) => count("capitan_notifications_total", { result }),
+    notified: (result, events = 1) => count("capitan_notifications_total", { result }, events),
     watchFailed: (kind) => count("capitan_hub_watch_failures_total", { kind }),
     scrape,
   };

@@ -5,11 +5,8 @@ import { hostname } from "node:os";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { parse } from "yaml";
 import { stop } from "../../hack/lab/processes.ts";
-import { fluxManifests } from "../../hack/flux-manifests.ts";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
-import { root } from "../../hack/lab/paths.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import type { Fleet } from "../../pkg/api/index.ts";
 import {
@@ -46,13 +43,16 @@ import {
   sharedLab,
   until,
 } from "../harness/index.ts";
+import { inDocs } from "../harness/pages.ts";
 import {
-  accountKubeconfig,
+  asInstalled,
+  podTemplate,
   startOwnController,
   startOwnHub,
   startOwnReceiver,
   stopOwnHub,
   tellCluster,
+  wakeFleet,
   type OwnHub,
 } from "../harness/own-hub.ts";
 import {
@@ -137,33 +137,9 @@ const installed = () => ({
   management: false,
 });
 
-/** The block of a page that begins with this line. */
-async function inDocs(page: string, firstLine: string): Promise<string> {
-  const text = await readFile(join(root, "docs", page), "utf8");
-  const blocks = [...text.matchAll(/^```\w*\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
-  const found = blocks.find((block) => block.startsWith(firstLine));
-  assert.ok(found !== undefined, `docs/${page} has no block that begins with ${firstLine}`);
-  return found;
-}
-
-/** What the Deployment on the hub would run. */
-async function podTemplate(name: string): Promise<KubeObject> {
-  const live = await hub.client.get(resources.deployment, { namespace: systemNamespace, name });
-  return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
-}
-
-/** The process that a Deployment would run, with the rights of its account. */
-async function asInstalled(name: string, process: string, more: readonly string[] = []) {
-  const [container] = asList(asMap((await podTemplate(name))["spec"])["containers"]).map(asMap);
-  const [node, main] = asList(container?.["command"]).map(String);
-  assert.equal(node, "node");
-  const args = [`${root}/${main ?? ""}`, ...asList(container?.["args"]).map(String), ...more];
-  const kubeconfig = await accountKubeconfig(lab, hub, { namespace: systemNamespace, name });
-  return { process, kubeconfig, args };
-}
-
 async function startController(...more: readonly string[]): Promise<string> {
-  return startOwnController(lab, await asInstalled(controllerAccount, controllerProcess, more));
+  const own = { account: controllerAccount, process: controllerProcess, more };
+  return startOwnController(lab, await asInstalled(lab, hub, own));
 }
 
 test("capitan install --export prints what capitan install applies, and the API server takes all of it", async () => {
@@ -207,7 +183,7 @@ async function tryPod(
   name: string,
   change: (spec: PodSpec) => void,
 ): Promise<void> {
-  const template = structuredClone(await podTemplate(account));
+  const template = structuredClone(await podTemplate(hub, account));
   const spec = template["spec"];
   change(spec as PodSpec);
   const metadata = { ...template.metadata, name, namespace: systemNamespace };
@@ -423,36 +399,8 @@ async function useInputs(): Promise<void> {
 
 /** A delivery that wakes up a Fleet. */
 async function useReceiver(): Promise<void> {
-  const own = await asInstalled(receiverAccount, receiverProcess);
-  const url = await startOwnReceiver(lab, own);
-  const token = "a-token-of-16-bytes-or-more";
-  const [name] = tokenSecretsDefault;
-  const metadata = { namespace, name: name ?? "" };
-  const secret = { apiVersion: "v1", kind: "Secret", metadata, stringData: { token } };
-  await hub.client.apply(resources.secret, secret, { manager: "test" });
-  const spec = {
-    type: "generic",
-    secretRef: { name },
-    resources: [{ kind: "Fleet", matchLabels: {} }],
-  };
-  const receiver = {
-    apiVersion: "capitan.dev/v1alpha1",
-    kind: "Receiver",
-    metadata: { namespace, name: "rights" },
-    spec,
-  };
-  await hub.client.apply(resources.receiver, receiver, { manager: "test" });
-  await applyFleet(hub.client, "woken", "nobody", set(0));
-  const posted = async () => {
-    const live = await hub.client.get(resources.receiver, receiver.metadata);
-    const path = asString(asMap(live?.["status"])["webhookPath"]);
-    const reply = await fetch(`${url}${path}`, { method: "POST" });
-    return (await reply.text()) === "1 Fleet is woken\n";
-  };
-  await until(posted, { deadlineMs: 20_000, what: "a delivery to be accepted" });
-  const asked = async () =>
-    (await fleetOf(hub.client, "woken"))?.status?.lastHandledReconcileAt !== undefined;
-  await until(asked, { deadlineMs: 10_000, what: "the Fleet to be asked" });
+  const own = { account: receiverAccount, process: receiverProcess };
+  await wakeFleet(hub, await startOwnReceiver(lab, await asInstalled(lab, hub, own)), "woken");
   await stop(lab.dir, receiverProcess);
   await deleteNow(hub.client, resources.fleet, { namespace, name: "woken" });
 }
@@ -669,9 +617,8 @@ test("the same events reach --events-addr in the schema of Flux, success include
     "capitan.dev/cluster",
     "capitan.dev/fleet",
     "capitan.dev/revision",
-    "event.toolkit.fluxcd.io/cluster",
   ]);
-  assert.equal(success.metadata["event.toolkit.fluxcd.io/cluster"], cluster);
+  assert.equal(success.metadata["capitan.dev/cluster"], cluster);
   const sameEvents = async () => {
     const { items } = await hub.client.list(resources.event);
     const sent = valueOf(await scrape(), "capitan_notifications_total", 'result="sent"');
@@ -691,48 +638,6 @@ test("the same events reach --events-addr in the schema of Flux, success include
   const key = /client-key-data"?: ?"?(\S{40})/.exec(kubeconfig)?.[1] ?? "";
   assert.equal(key.length, 40);
   assert.ok(!JSON.stringify(told).includes(key));
-});
-
-test("an Alert of Flux may name our kinds once its CRD is patched as the page says", async () => {
-  const page = "monitoring/notifications.md";
-  const alert = parse(await inDocs(page, "apiVersion: notification.toolkit")) as KubeObject;
-  const kustomization = parse(await inDocs(page, "target:")) as {
-    target: { name: string };
-    patch: string;
-  };
-  const definition = parseManifests((await fluxManifests()).text, "flux").find(
-    ({ metadata }) => metadata.name === kustomization.target.name,
-  );
-  assert.ok(definition !== undefined);
-  const manager = { manager: "test" };
-  const refusedAlert = async () => {
-    const resource = await new Discovery(hub.client).find(alert.apiVersion, alert.kind);
-    return resource === undefined
-      ? "not served"
-      : hub.client.apply(resource, alert, manager).then(
-          () => "",
-          (error: Error) => error.message,
-        );
-  };
-  await hub.client.apply(resources.crd, definition, manager);
-  await until(async () => (await refusedAlert()).includes('Unsupported value: "FleetMember"'), {
-    deadlineMs: 15_000,
-    what: "the Alert to be refused",
-  });
-  const patched = structuredClone(definition);
-  for (const { path, value } of parse(kustomization.patch) as { path: string; value: string }[]) {
-    const at = path.split("/").slice(1, -1);
-    const kinds = at.reduce<unknown>(
-      (node, key) => (node as Record<string, unknown>)[key],
-      patched,
-    );
-    (kinds as string[]).push(value);
-  }
-  await hub.client.apply(resources.crd, patched, manager);
-  await until(async () => (await refusedAlert()) === "", {
-    deadlineMs: 15_000,
-    what: "the Alert to be accepted",
-  });
 });
 
 /** uid and resourceVersion by name of what the Fleet has put on the workload cluster. */

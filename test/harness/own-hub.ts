@@ -1,14 +1,17 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { clientOf, serverDir, startApiServer } from "../../hack/lab/apiserver.ts";
+import { root } from "../../hack/lab/paths.ts";
 import { kubeconfigOf, readServerPki } from "../../hack/lab/pki.ts";
 import { launch, stop } from "../../hack/lab/processes.ts";
 import { silent } from "../../hack/lab/progress.ts";
 import type { LabFile } from "../../hack/lab/state.ts";
 import { ensureTools } from "../../hack/lab/tools.ts";
-import { asMap, asString } from "../../pkg/json/index.ts";
+import { systemNamespace, tokenSecretsDefault } from "../../pkg/install/index.ts";
+import { asList, asMap, asString } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { resources, until } from "./index.ts";
+import type { KubeObject } from "../../pkg/object/index.ts";
+import { applyFleet, configMap, fleetOf, inline, namespace, resources, until } from "./index.ts";
 
 /** A hub that one test file has to itself: an API server without any controllers. */
 export type OwnHub = {
@@ -118,6 +121,37 @@ function clusterDefinition() {
   };
 }
 
+/** What the Deployment of one of our processes would run, on a hub where Capitan is installed. */
+export async function podTemplate({ client }: OwnHub, account: string): Promise<KubeObject> {
+  const name = { namespace: systemNamespace, name: account };
+  const live = await client.get(resources.deployment, name);
+  return asMap(asMap(live?.["spec"])["template"]) as unknown as KubeObject;
+}
+
+type Installed = {
+  /** Of the ServiceAccount, which the Deployment is called after. */
+  readonly account: string;
+  /** What the process is recorded as. */
+  readonly process: string;
+  /** Arguments besides those of the Deployment. */
+  readonly more?: readonly string[];
+};
+
+/** The process that a Deployment would run, with the rights of its account. */
+export async function asInstalled(
+  lab: LabFile,
+  hub: OwnHub,
+  { account, process, more = [] }: Installed,
+): Promise<OwnProcess> {
+  const { spec } = await podTemplate(hub, account);
+  const [container] = asList(asMap(spec)["containers"]).map(asMap);
+  const [node, main = ""] = asList(container?.["command"]).map(String);
+  if (node !== "node") throw new Error(`Deployment ${account} runs ${node ?? "nothing"}`);
+  const args = [join(root, main), ...asList(container?.["args"]).map(String), ...more];
+  const named = { namespace: systemNamespace, name: account };
+  return { process, kubeconfig: await accountKubeconfig(lab, hub, named), args };
+}
+
 type OwnProcess = {
   readonly process: string;
   readonly kubeconfig: string;
@@ -130,10 +164,45 @@ export function startOwnController(lab: LabFile, own: OwnProcess): Promise<strin
   return startOwn(lab, { ...own, args: [...own.args, ...places] }, '"leading"');
 }
 
-/** Starts a receiver of this hub as a process, and gives the address to which providers post. */
-export function startOwnReceiver(lab: LabFile, own: OwnProcess): Promise<string> {
-  const places = ["--metrics-address=127.0.0.1:0", "--address=127.0.0.1:0"];
+/** Starts a receiver of this hub as a process, and gives the address to which providers post; metrics are on `metricsPort`. */
+export function startOwnReceiver(lab: LabFile, own: OwnProcess, metricsPort = 0): Promise<string> {
+  const places = [`--metrics-address=127.0.0.1:${metricsPort}`, "--address=127.0.0.1:0"];
   return startOwn(lab, { ...own, args: [...own.args, ...places] }, '"receiving"');
+}
+
+/** Has a receiver, which answers at `url`, told of a push that concerns a Fleet of this name without clusters, and waits until it has woken it. */
+export async function wakeFleet({ client }: OwnHub, url: string, name: string): Promise<void> {
+  const manager = { manager: "test" };
+  const [secretName = ""] = tokenSecretsDefault;
+  await client.apply(
+    resources.secret,
+    {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { namespace, name: secretName },
+      stringData: { token: "a-token-of-16-bytes-or-more" },
+    },
+    manager,
+  );
+  const metadata = { namespace, name };
+  const spec = {
+    type: "generic",
+    secretRef: { name: secretName },
+    resources: [{ kind: "Fleet", name }],
+  };
+  const receiver = { apiVersion: "capitan.dev/v1alpha1", kind: "Receiver", metadata, spec };
+  await client.apply(resources.receiver, receiver, manager);
+  await applyFleet(client, name, "nobody", [inline("l", [configMap("woken")])]);
+  const posted = async () => {
+    const live = await client.get(resources.receiver, metadata);
+    const path = asString(asMap(live?.["status"])["webhookPath"]);
+    const reply = await fetch(`${url}${path}`, { method: "POST" });
+    return (await reply.text()) === "1 Fleet is woken\n";
+  };
+  await until(posted, { deadlineMs: 20_000, what: "a delivery to be accepted" });
+  const asked = async () =>
+    (await fleetOf(client, name))?.status?.lastHandledReconcileAt !== undefined;
+  await until(asked, { deadlineMs: 10_000, what: "the Fleet to be asked" });
 }
 
 /** Starts a process, waits until its log has the words, and gives the address of the port in it. */
