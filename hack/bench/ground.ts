@@ -54,7 +54,13 @@ export const newLabDir = () => mkdtemp(join(tmpdir(), "capitan-bench-"));
 
 /** Starts a laboratory whose API servers write audit logs, with Flux's artifact in its registry. */
 export async function prepareGround(dir: string): Promise<Ground> {
-  const lab = await startLab({ dir, progress, standIn: "100ms", audit: true });
+  const lab = await startLab({
+    dir,
+    progress,
+    standIn: "100ms",
+    audit: true,
+    plentyOfMemory: true,
+  });
   const hub = await clientOf(lab.hubKubeconfig);
   const text = ofDefaultComponents((await fluxManifests()).text);
   await pushManifests(lab.registry, text);

@@ -25,6 +25,8 @@ export type LabOptions = {
   readonly hubFlags?: readonly string[];
   /** Every API server writes an audit log of level Metadata: see `auditFile`. */
   readonly audit?: boolean;
+  /** Every API server has memory as Go wants it, as in production: by default each is kept small, which costs CPU time. */
+  readonly plentyOfMemory?: boolean;
   /** Whom the registry tells of each push. */
   readonly registryTells?: (lab: LabFile) => NonNullable<RegistryOptions["notify"]>;
   /** `own` gives the hub an etcd of its own, whose data `copyHubEtcd` and `restoreHubEtcd` roll back. */
@@ -50,6 +52,7 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
       hubKubeconfig: join(serverDir(dir, "hub"), "kubeconfig"),
       registry: `127.0.0.1:${ports.registry}`,
       audit: options.audit ?? false,
+      plentyOfMemory: options.plentyOfMemory ?? false,
       hubEtcd: options.hubEtcd ?? "shared",
     };
     await writeLab(lab);
@@ -73,7 +76,7 @@ export async function startLab(options: LabOptions): Promise<LabFile> {
 }
 
 async function startHub(lab: LabFile, tools: Tools, flags: readonly string[]): Promise<void> {
-  const { dir, ports, audit } = lab;
+  const { dir, ports, audit, plentyOfMemory } = lab;
   await startEtcd(dir, tools.etcd, ports);
   if (lab.hubEtcd === "own") await startEtcd(dir, tools.etcd, ports, "etcd-hub");
   await startApiServer(dir, tools["kube-apiserver"], {
@@ -81,6 +84,7 @@ async function startHub(lab: LabFile, tools: Tools, flags: readonly string[]): P
     port: ports.hub,
     etcdPort: etcdPortOf(lab, "hub"),
     audit,
+    plentyOfMemory,
     flags,
   });
 }

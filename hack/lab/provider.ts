@@ -268,8 +268,9 @@ class Provider {
   }
 
   async #launch(name: string, port: number): Promise<string> {
-    const { dir, audit } = this.#lab;
-    const options = { name, port, etcdPort: etcdPortOf(this.#lab, name), audit };
+    const { dir, audit, plentyOfMemory } = this.#lab;
+    const etcdPort = etcdPortOf(this.#lab, name);
+    const options = { name, port, etcdPort, audit, plentyOfMemory };
     const { kubeconfig } = await startApiServer(dir, this.#tools["kube-apiserver"], options);
     console.log(`${name} answers on port ${port}, files in ${serverDir(dir, name)}`);
     return kubeconfig;

@@ -12,6 +12,8 @@ export type LabFile = {
   readonly registry: string;
   /** Whether every API server writes an audit log. */
   readonly audit: boolean;
+  /** Whether API servers have memory as Go wants it. */
+  readonly plentyOfMemory: boolean;
   /** Whether the hub has an etcd of its own, or a prefix in the one of the workload clusters. */
   readonly hubEtcd: "own" | "shared";
 };

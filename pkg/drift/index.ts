@@ -12,7 +12,7 @@ export {
   withoutNobody,
   type Thief,
 } from "./owners.ts";
-export { liveOf, isBarrier, isEstablished, type Live } from "./live.ts";
+export { liveOf, isBarrier, isEstablished, isKept, type Live } from "./live.ts";
 export { Mirror } from "./mirror.ts";
 export { Attempts, type Pause } from "./attempts.ts";
 export { cureOf, type Cure } from "./cures.ts";

@@ -58,3 +58,8 @@ export function isEstablished(object: KubeObject): boolean {
   if (object.kind === "Namespace") return asMap(object["status"])["phase"] === "Active";
   return healthOf(object).state === "Current";
 }
+
+/** Whether the object is there to stay, as this owner's, by what the API server shows of it. */
+export function isKept({ deleting, owner, own }: Live, wanted: string): boolean {
+  return !deleting && owner === wanted && own !== "";
+}

@@ -195,8 +195,10 @@ function isUntouched(entry: Entry, found: Live | undefined, owner: string): bool
   return difference === "same" || difference === "status";
 }
 
-function isResting(key: string, { pauses, nowMs }: Facts): boolean {
-  return (pauses.get(key)?.untilMs ?? 0) > nowMs;
+/** It was repaired or verified too often. What has gone is only left so when somebody keeps deleting it. */
+function isResting(key: string, { pauses, nowMs, live }: Facts): boolean {
+  const pause = pauses.get(key);
+  return pause !== undefined && pause.untilMs > nowMs && (pause.isFight || live.has(key));
 }
 
 /** IfNotPresent: settled as soon as something is there. Ignore: always. */

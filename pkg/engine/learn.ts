@@ -60,7 +60,8 @@ export function learnApplied(
       live.set(object.key, reply.live);
       const found = facts.inspected.get(object.key);
       const wasThere = found?.exists === true && !found.ours;
-      entries.push(appliedEntry(entry, object, { ...reply, wasThere }));
+      const before = facts.live.get(object.key);
+      entries.push(appliedEntry(entry, object, { ...reply, wasThere, before }));
     }
   }
   const inventory = withEntries(facts.inventory, entries);
@@ -79,12 +80,14 @@ type Applied = {
   readonly kept?: Kept | undefined;
   /** Somebody else's object was seen there before the first apply. */
   readonly wasThere: boolean;
+  /** The object as it was seen before. */
+  readonly before: Live | undefined;
 };
 
 function appliedEntry(
   entry: Entry,
   { object, layer, digest }: DesiredObject,
-  { live, created, kept, wasThere }: Applied,
+  { live, created, kept, wasThere, before }: Applied,
 ): Entry {
   const { own, uid, version, generation, main, meta } = live;
   const { kept: _kept, ...rest } = entry;
@@ -96,24 +99,24 @@ function appliedEntry(
     want: digest,
     own,
     uid,
-    created: createdFlag(entry, live, { created, wasThere }),
+    created: createdFlag(entry, live, { created, wasThere, before }),
     seen: { version, main, meta, ...(generation === undefined ? {} : { generation }) },
   };
 }
 
 /**
  * 201 is certain, and so is 200 for what somebody else was seen to have there before. A 200 after a
- * lost reply or a crash is judged by the object itself; what was known stays known.
+ * lost reply or a crash is judged by the object itself, as it is and as it was; what was known stays known.
  */
 function createdFlag(
   entry: Entry,
   live: Live,
-  { created, wasThere }: Pick<Applied, "created" | "wasThere">,
+  { created, wasThere, before }: Pick<Applied, "created" | "wasThere" | "before">,
 ): boolean {
   if (created) return true;
   if (wasThere && entry.created !== true) return false;
   if (entry.created !== undefined && entry.uid === live.uid) return entry.created;
-  return live.createdByUs;
+  return live.createdByUs || (before?.uid === live.uid && before.createdByUs);
 }
 
 /** A server that strips our label, or keeps no ownership, would make us apply for ever. */

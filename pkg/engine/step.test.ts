@@ -3,7 +3,14 @@ import { test } from "node:test";
 import { emptyInventory, withEntries, type Entry } from "../inventory/index.ts";
 import { idOf, keyOf, stageOf, type Health, type KubeObject } from "../object/index.ts";
 import { Attempts, type Live } from "../drift/index.ts";
-import { noteAttempts, step, type DesiredObject, type Facts, type LayerPlan } from "./index.ts";
+import {
+  learnApplied,
+  noteAttempts,
+  step,
+  type DesiredObject,
+  type Facts,
+  type LayerPlan,
+} from "./index.ts";
 
 function want(apiVersion: string, kind: string, name: string, layer = "l"): DesiredObject {
   const object: KubeObject = { apiVersion, kind, metadata: { name } };
@@ -343,6 +350,36 @@ test("IfNotPresent creates what is missing and then leaves it alone; Ignore neve
   const never = { ...map, mode: "Ignore" } as const;
   assert.equal(rest(facts([layer([never])])).layers[0]?.state, "Ready");
   assert.equal(step(facts([layer([never])], changed, [entryOf(map)])).kind, "release");
+});
+
+test("what was deleted while it rested is applied again, unless somebody keeps deleting it", () => {
+  const pause = { untilMs: 12_000, isFight: false, times: 0 };
+  for (const [object, entries] of [
+    [map, []],
+    [namespace, [entryOf(map, { want: "" })]],
+  ] as const) {
+    const resting = (isFight: boolean) => {
+      const pauses = new Map([[object.key, { ...pause, isFight }]]);
+      const layers = [layer(object === map ? [map] : [namespace, map])];
+      return step(facts(layers, { pauses }, [entryOf(object), ...entries]));
+    };
+    const next = resting(false);
+    assert.deepEqual(next.kind === "apply" && next.objects.map((o) => o.key), [object.key]);
+  }
+  const fought = { pauses: new Map([[map.key, { ...pause, isFight: true }]]) };
+  const verdict = rest(facts([layer([map])], fought, [entryOf(map)])).layers[0];
+  assert.equal(verdict?.problem?.code, "FieldConflict");
+});
+
+test("an object is known as made by us when only an earlier look tells, since its reply was lost", () => {
+  const { want: _, created: __, seen: ___, ...bare } = entryOf(map);
+  const found = { live: new Map([[map.key, live()]]) };
+  const reply = { live: live({ createdByUs: false, version: "2" }), created: false };
+  const learned = (f: Facts) =>
+    learnApplied(f, [map], new Map([[map.key, reply]])).inventory.get(map.key)?.created;
+  assert.equal(learned(facts([layer([map])], found, [bare])), true);
+  const other = { live: new Map([[map.key, live({ uid: "former" })]]) };
+  assert.equal(learned(facts([layer([map])], other, [bare])), false);
 });
 
 test("somebody else's object that is left alone holds nothing up: neither the barrier nor the look at health", () => {

@@ -1,9 +1,9 @@
-import { asList, asMap, asString, encodeJson, parseJson } from "../json/index.ts";
+import { asList, asMap, asString, encodeJson, parseJson, type Json } from "../json/index.ts";
 import { type KubeObject } from "../object/index.ts";
 import { ApiError, isNotFound } from "./api-error.ts";
 import type { ConnectionConfig } from "../kubeconfig/index.ts";
 import { type Resource } from "../object/index.ts";
-import { Transport, type Call, type Reply } from "./transport.ts";
+import { Transport, type Call } from "./transport.ts";
 import { resourcePath } from "./path.ts";
 import { decodeWatch, type WatchEvent } from "./watch.ts";
 
@@ -30,6 +30,7 @@ export type ListResult = {
 /** `created` is true when the server answered 201: the object did not exist before. */
 export type ApplyResult = { readonly object: KubeObject; readonly created: boolean };
 
+type Answer = { readonly status: number; readonly json: Json };
 type Named = { readonly namespace?: string | undefined; readonly name: string };
 type Signal = { readonly signal?: AbortSignal | undefined };
 
@@ -67,8 +68,9 @@ export class KubeClient {
 
   /** A read of anything, as JSON: /version, /apis. */
   async raw(path: string, options: Signal & { accept?: string } = {}): Promise<unknown> {
-    const reply = await this.#call({ method: "GET", path, ...options });
-    return reply.body.startsWith("{") ? parseJson(reply.body) : reply.body;
+    const call = { method: "GET", path, ...options, as: this.#user } as const;
+    const { body } = await this.#transport.call(call);
+    return body.startsWith("{") ? read(call, body) : body;
   }
 
   /** The object from a quorum read, or undefined when the server says that it does not exist. */
@@ -100,19 +102,21 @@ export class KubeClient {
     return (await this.#pages(resource, most, options))?.items;
   }
 
+  /** A server may make pages smaller than it was asked to, but not for ever. */
   async #pages(
     resource: Resource,
     most: number,
     options: ListOptions,
   ): Promise<ListResult | undefined> {
     const items: KubeObject[] = [];
+    const pages = 1 + Math.ceil(most / pageSize);
     let token: string | undefined;
-    for (let pages = 0; pages < pagesMax && items.length < most; pages++) {
+    for (let page = 0; page < pages && items.length < most; page++) {
       const limit = Math.min(pageSize, most - items.length);
-      const page = await this.#page(resource, options, { limit, continue: token });
-      for (const item of page.items) items.push(item);
-      token = page.continue;
-      if (token === "") return { items, resourceVersion: page.resourceVersion };
+      const found = await this.#page(resource, options, { limit, continue: token });
+      for (const item of found.items) items.push(item);
+      token = found.continue;
+      if (token === "") return { items, resourceVersion: found.resourceVersion };
     }
     return undefined;
   }
@@ -122,7 +126,7 @@ export class KubeClient {
     options: ListOptions,
     part: { readonly limit: number; readonly continue: string | undefined },
   ): Promise<ListResult & { readonly continue: string }> {
-    const { body } = await this.#call({
+    const { json } = await this.#call({
       method: "GET",
       path: resourcePath(resource, options.namespace),
       accept: options.metadataOnly === true ? metadataOnlyList : "application/json",
@@ -134,7 +138,7 @@ export class KubeClient {
       },
       signal: options.signal,
     });
-    const list = asMap(parseJson(body));
+    const list = asMap(json);
     const metadata = asMap(list["metadata"]);
     return {
       items: asList(list["items"]).map((item) => withKind(item, resource)),
@@ -145,14 +149,14 @@ export class KubeClient {
 
   /** The version at which the API server is now, for objects of this kind. */
   async version(resource: Resource, { namespace, signal }: ListOptions = {}): Promise<string> {
-    const { body } = await this.#call({
+    const { json } = await this.#call({
       method: "GET",
       path: resourcePath(resource, namespace),
       accept: metadataOnlyList,
       query: { limit: "1" },
       signal,
     });
-    return asString(asMap(asMap(parseJson(body))["metadata"])["resourceVersion"]) ?? "";
+    return asString(asMap(asMap(json)["metadata"])["resourceVersion"]) ?? "";
   }
 
   /** Events after `resourceVersion`, bookmarks included. Ends when the server ends it; throws after `idleMs` of silence. */
@@ -207,7 +211,7 @@ export class KubeClient {
       body: encodeJson(object),
       signal: options.signal,
     });
-    return { object: withKind(parseJson(reply.body), resource), created: reply.status === 201 };
+    return { object: withKind(reply.json, resource), created: reply.status === 201 };
   }
 
   /** Creates; 409 AlreadyExists when it is there. `subresource` for instance `token`. */
@@ -277,7 +281,7 @@ export class KubeClient {
         body,
         signal: options.signal,
       });
-      if (asMap(parseJson(reply.body))["kind"] === "Status") return true;
+      if (asMap(reply.json)["kind"] === "Status") return true;
       return (
         (await this.get(resource, live.metadata, { ...options, metadataOnly: true })) === undefined
       );
@@ -287,8 +291,9 @@ export class KubeClient {
     }
   }
 
-  #call(call: Call): Promise<Reply> {
-    return this.#transport.call({ ...call, as: this.#user });
+  async #call(call: Call): Promise<Answer> {
+    const { status, body } = await this.#transport.call({ ...call, as: this.#user });
+    return { status, json: read(call, body) };
   }
 
   async #write(
@@ -311,8 +316,18 @@ export class KubeClient {
   }
 }
 
-function toObject({ body }: { body: string }): KubeObject {
-  return parseJson(body) as unknown as KubeObject;
+/** What a reply says. What makes it unreadable stays unsaid: it may be part of a Secret. */
+function read({ method, path }: Call, body: string): Json {
+  try {
+    return parseJson(body);
+  } catch {
+    const facts = { status: 0, reason: "NotJson" };
+    throw new ApiError(`${method} ${path}`, "the reply is no JSON", facts);
+  }
+}
+
+function toObject({ json }: Answer): KubeObject {
+  return json as unknown as KubeObject;
 }
 
 /** Items of a list and metadata-only replies do not say their own kind; we know it. */

@@ -2,6 +2,7 @@ import {
   cureOf,
   isBarrier,
   isEstablished,
+  isKept,
   holderOf,
   keptByOthers,
   liveOf,
@@ -14,7 +15,7 @@ import {
 } from "../drift/index.ts";
 import type { ApplyReply, DesiredObject } from "../engine/index.ts";
 import { ApiError, type ApplyResult, type KubeClient } from "../kube/index.ts";
-import { fieldManager, nameOf, type KubeObject, type Resource } from "../object/index.ts";
+import { fieldManager, labels, nameOf, type KubeObject, type Resource } from "../object/index.ts";
 import { cure } from "./cure.ts";
 import { planDefinitions, migrate } from "./definitions.ts";
 import type { Kinds } from "./kinds.ts";
@@ -52,8 +53,8 @@ export class Applier {
   }
 
   /**
-   * Applies objects stage by stage; those of a stage are independent of each other. When one of them is refused,
-   * later stages have no reply: they were not tried. Those in `asked` are read before, to say who
+   * Applies objects stage by stage; those of a stage are independent of each other. When one of them is not
+   * done, later stages have no reply: they were not tried. Those in `asked` are read before, to say who
    * took what of them and to take what we dropped and others keep; its values are such paths of earlier. Definitions that would lose
    * stored objects refuse the whole batch.
    */
@@ -74,7 +75,7 @@ export class Applier {
           [desired.key, await this.#applyOne(desired, asked.get(desired.key), signal)] as const,
       );
       for (const [key, reply] of found) replies.set(key, reply);
-      if (found.some(([, reply]) => "problem" in reply)) break;
+      if (!stage.every((desired) => isDone(desired, replies.get(desired.key)))) break;
     }
     this.#reconsiderKinds(objects, replies);
     return replies;
@@ -205,6 +206,12 @@ export class Applier {
     const metadataOnly = !isBarrier(object) || isNew;
     return this.#client.apply(resource, object, { manager: fieldManager, metadataOnly, signal });
   }
+}
+
+/** Whether what comes after the object may be applied: what is refused, on its way out or not ours may be needed. */
+function isDone({ object }: DesiredObject, reply: ApplyReply | undefined): boolean {
+  const owner = object.metadata.labels?.[labels.owner] ?? "";
+  return reply !== undefined && "live" in reply && isKept(reply.live, owner);
 }
 
 /** The objects by stage, in the order of the stages. */

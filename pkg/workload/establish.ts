@@ -26,6 +26,7 @@ export async function awaitEstablished(
   const waited = kinds.filter(({ group, kind }) =>
     keys.some((key) => kindOfKey(key) === `${group}/${kind}`),
   );
-  await watch.until(waited, () => established().length === keys.length, deadline);
+  const isDone = () => established().length === keys.length;
+  await watch.until(waited, { keys, isDone }, deadline);
   return new Set(established());
 }

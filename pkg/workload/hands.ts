@@ -28,8 +28,6 @@ import { restartWorkload, workloadsIn } from "./restarts.ts";
 import { coreResources } from "./resources.ts";
 
 const width = 16;
-/** So many objects of one kind and namespace are listed rather than read one by one, unless there are many more of others. */
-const listFrom = 5;
 /** A list of so many times as many costs no more than reading them one by one. */
 const othersMax = 4;
 
@@ -72,7 +70,7 @@ export class Hands {
   }
 
   /**
-   * What is there where we have never applied (nothing in a namespace that is not there), and for a tenant, by a dry run, what may not be applied: that
+   * What is there where we have never applied, and for a tenant, by a dry run, what may not be applied: that
    * must be known before anything is done. What cannot be read now is refused. Stores nothing.
    */
   async inspect(
@@ -81,28 +79,13 @@ export class Hands {
   ): Promise<ReadonlyMap<string, Inspection>> {
     if (this.#isTenant)
       return new Map(await parallel(objects, width, (one) => this.#inspectOne(one, signal)));
-    const { outer = [], inner = [] } = Object.groupBy(objects, ({ id }) =>
-      id.namespace === "" ? "outer" : "inner",
-    );
-    const found = new Map(await this.#inspectGroups(outer, signal));
-    const isEmpty = (namespace: string) => isAbsent(found.get(namespaceKey(namespace)));
-    const asked = inner.filter(({ id }) => !isEmpty(id.namespace));
-    const nowhere = inner.filter(({ id }) => isEmpty(id.namespace));
-    for (const { key } of nowhere) found.set(key, inspectionOf(undefined));
-    return new Map([...found, ...(await this.#inspectGroups(asked, signal))]);
-  }
-
-  async #inspectGroups(
-    objects: readonly DesiredObject[],
-    signal: AbortSignal,
-  ): Promise<readonly Inspected[]> {
     const kinds = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
     const found = await parallel([...kinds.values()], width, (group) =>
-      group.length < listFrom
-        ? parallel(group, width, (desired) => this.#inspectOne(desired, signal))
-        : this.#inspectAll(group, signal),
+      isWorthListing(group)
+        ? this.#inspectAll(group, signal)
+        : parallel(group, width, (desired) => this.#inspectOne(desired, signal)),
     );
-    return found.flat();
+    return new Map(found.flat());
   }
 
   async #inspectOne(desired: DesiredObject, signal: AbortSignal): Promise<Inspected> {
@@ -248,11 +231,9 @@ const isDenied = (error: unknown) =>
   error instanceof ApiError &&
   (error.code === "AccessDenied" || error.code === "ImpersonationRefused");
 
-const namespaceKey = (name: string) => keyOf({ group: "", kind: "Namespace", namespace: "", name });
-
-/** Whether it was looked for and is not there. */
-const isAbsent = (found: Inspection | undefined) =>
-  found !== undefined && !found.exists && found.refused === undefined;
+/** Kinds without namespaces have many objects in every cluster. */
+const isWorthListing = (group: readonly DesiredObject[]) =>
+  group.length >= (group[0]?.id.namespace === "" ? 5 : 2);
 
 /** Whether the object is going to be applied, as far as what is there tells. */
 const mustTry = ({ mode }: DesiredObject, live: KubeObject | undefined) =>

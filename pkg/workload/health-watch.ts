@@ -1,6 +1,7 @@
 import { healthOf, keyOf, idOf, labels, type Health, type KubeObject } from "../object/index.ts";
 import { Informer, type KubeClient } from "../kube/index.ts";
 import { type Resource } from "../object/index.ts";
+import { kindKey } from "./drift-watch.ts";
 
 const syncDeadlineMs = 10_000;
 
@@ -11,8 +12,10 @@ type Watched = {
   readonly objects: Map<string, KubeObject>;
 };
 
-/** Somebody who waits for what is watched. */
+/** Somebody who waits for objects of kinds that are watched. */
 type Waiting = {
+  readonly keys: ReadonlySet<string>;
+  readonly kinds: ReadonlySet<string>;
   readonly look: () => void;
   readonly end: () => void;
   readonly fail: (error: unknown) => void;
@@ -33,7 +36,7 @@ export class HealthWatch {
   readonly #onChange: () => void;
   readonly #options: HealthWatchOptions;
   readonly #watched = new Map<string, Watched>();
-  /** Whoever waits here reads right after it: to be told as well would make him come again, for ever. */
+  /** Whoever is in `follow` reads what it lists: to be told as well would make him come again, for ever. */
   #isAwaited = false;
   #waiting: Waiting | undefined;
 
@@ -52,10 +55,13 @@ export class HealthWatch {
     this.#isAwaited = false;
   }
 
-  /** Watches these kinds too, until `isDone` or the signal aborts. Throws what makes a watch fail meanwhile. */
+  /**
+   * Watches these kinds too, until `isDone` or the signal aborts; of the objects with these keys nobody else is
+   * told meanwhile. Throws what makes the watch of one of these kinds fail.
+   */
   async until(
     resources: readonly Resource[],
-    isDone: () => boolean,
+    { keys, isDone }: { readonly keys: readonly string[]; readonly isDone: () => boolean },
     signal: AbortSignal,
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -63,8 +69,8 @@ export class HealthWatch {
     const look = () => {
       if (isDone()) resolve();
     };
-    this.#isAwaited = true;
-    this.#waiting = { look, end, fail: reject };
+    const kinds = new Set(resources.map(kindKey));
+    this.#waiting = { keys: new Set(keys), kinds, look, end, fail: reject };
     signal.addEventListener("abort", end, { once: true });
     try {
       this.#watch(resources);
@@ -73,7 +79,6 @@ export class HealthWatch {
     } finally {
       signal.removeEventListener("abort", end);
       this.#waiting = undefined;
-      this.#isAwaited = false;
     }
   }
 
@@ -106,7 +111,7 @@ export class HealthWatch {
 
   #watch(resources: readonly Resource[]): void {
     for (const resource of resources) {
-      const key = `${resource.group}/${resource.kind}`;
+      const key = kindKey(resource);
       const held = this.#watched.get(key);
       if (held?.version === resource.version) continue;
       held?.stop.abort();
@@ -117,16 +122,24 @@ export class HealthWatch {
   #start(resource: Resource): Watched {
     const objects = new Map<string, KubeObject>();
     const stop = new AbortController();
+    let isListed = false;
     const informer = new Informer(this.#client, resource, {
       labelSelector: labels.owner,
       ...this.#options,
       onChange: (object, gone) => {
-        if (gone) objects.delete(keyOf(idOf(object)));
-        else objects.set(keyOf(idOf(object)), object);
+        const key = keyOf(idOf(object));
+        if (gone) objects.delete(key);
+        else objects.set(key, object);
         this.#waiting?.look();
-        if (!this.#isAwaited) this.#onChange();
+        const isExpected = (this.#isAwaited && !isListed) || this.#waiting?.keys.has(key) === true;
+        if (!isExpected) this.#onChange();
       },
-      onError: (error) => this.#waiting?.fail(error),
+      onListed: () => {
+        isListed = true;
+      },
+      onError: (error) => {
+        if (this.#waiting?.kinds.has(kindKey(resource)) === true) this.#waiting.fail(error);
+      },
     });
     void informer.run(stop.signal);
     return { version: resource.version, informer, stop, objects };

@@ -393,10 +393,13 @@ test("E3 a 500 that stays is reported and not asked again and again, also beside
     data: { password: { nested: "map" } },
   };
   const beside = configMap("beside-wrong", { k: "v" });
-  await applyFleet(hub, "apie-typed", plain, [inline("l", [wrong, beside])]);
+  const later = custom("Vat", "after-wrong", { text: "x" });
+  await applyFleet(hub, "apie-typed", plain, [inline("l", [later, wrong, beside])]);
   const typed = await saysOf("apie-typed", plain, /Secret\/default\/wrong-typed: HTTP (500|4\d\d)/);
   assert.equal(readyOf(typed)?.reason, "ApplyFailed");
   await becomes("beside-wrong", "v");
+  const left = await workload.get(customResource("Vat"), inDefault("after-wrong"));
+  assert.equal(left, undefined, "what comes after a stage that is not done is left out");
   await applyFleet(hub, "apie-busy", plain, [inline("l", [configMap("busy", { k: "ours-2" })])]);
   await fleetReady(hub, "apie-busy", 10_000);
   const end = storm(workload, "busy", 5);
