@@ -100,20 +100,16 @@ export class Hands {
     }
   }
 
-  /** Many objects of one kind and namespace. */
+  /** Objects of one kind and namespace by a list; one by one where that fails, so that each says what is wrong with it. */
   async #inspectAll(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
   ): Promise<readonly Inspected[]> {
-    try {
-      const found = await this.#readAll(objects, signal);
-      const there = new Map(found.map((object) => [keyOf(idOf(object)), object]));
-      return objects.map(({ key }) => [key, inspectionOf(there.get(key))]);
-    } catch (error) {
-      const what = ["ApplyFailed", `listing ${kindOfKey(objects[0]?.key ?? "")}`] as const;
-      const refused = await problemBehind(this.#own, what, error, signal);
-      return objects.map(({ key }) => [key, { exists: false, ours: false, refused }]);
-    }
+    const listed = await this.#listed(objects, signal).catch(() => undefined);
+    if (listed === undefined)
+      return parallel(objects, width, (desired) => this.#inspectOne(desired, signal));
+    const there = new Map(listed.map((object) => [keyOf(idOf(object)), object]));
+    return objects.map(({ key }) => [key, inspectionOf(there.get(key))]);
   }
 
   /** Throws ApiError 403 when the object may not be applied; every other refusal is said when it is. */
@@ -138,11 +134,11 @@ export class Hands {
       : { ...live, apiVersion: object.apiVersion, kind: id.kind };
   }
 
-  /** Those objects of the kind and namespace that are there: all of them, when they are not many more than are asked for. */
-  async #readAll(
+  /** All objects of a kind and namespace, when there are not many more than are asked for. */
+  async #listed(
     objects: readonly DesiredObject[],
     signal: AbortSignal,
-  ): Promise<readonly KubeObject[]> {
+  ): Promise<readonly KubeObject[] | undefined> {
     const [first] = objects;
     if (first === undefined) return [];
     const { apiVersion, kind } = first.object;
@@ -150,10 +146,7 @@ export class Hands {
     if (resource === undefined) return [];
     const namespace = first.id.namespace === "" ? undefined : first.id.namespace;
     const options = { namespace, metadataOnly: true, signal };
-    const few = await this.#client.listFew(resource, objects.length * othersMax, options);
-    if (few !== undefined) return few;
-    const found = await parallel(objects, width, (desired) => this.#read(desired, signal));
-    return found.filter((object) => object !== undefined);
+    return this.#client.listFew(resource, objects.length * othersMax, options);
   }
 
   apply(

@@ -329,7 +329,10 @@ test("E2 429 and 503 with Retry-After: waits as told, at most ten seconds, then 
     await t.test(
       "E12 what cannot be read before it is applied holds up its own layer",
       async () => {
-        const rule = proxy.on({ method: "GET", path: /\/configmaps\/unread$/ }).status(503);
+        // A list is asked for first, and then each object.
+        const rules = [/\/namespaces\/default\/configmaps$/, /\/configmaps\/unread$/].map((path) =>
+          proxy.on({ method: "GET", path }).status(503),
+        );
         const layers = ["unread", "read"].map((name) =>
           inline(name, [configMap(name, { k: "v" })]),
         );
@@ -337,7 +340,7 @@ test("E2 429 and 503 with Retry-After: waits as told, at most ten seconds, then 
         const words = /ConfigMap\/default\/unread: HTTP 503.* the server behind this kind/;
         await saysOf("apie-retry", proxied, words);
         await becomes("read", "v", client);
-        rule.remove();
+        for (const rule of rules) rule.remove();
         await becomes("unread", "v", client, 30_000);
         await fleetReady(hub, "apie-retry");
       },
