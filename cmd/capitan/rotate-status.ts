@@ -127,7 +127,8 @@ async function planOf(hub: KubeClient, name: Named, timeout: string) {
       return { waitsFor: conditionOf(status?.conditions, "Ready")?.message ?? notLookedAt };
     });
   } finally {
-    await hub.delete(hubResources.keyRotation, await rotation(hub, name));
+    const left = await hub.get(hubResources.keyRotation, name);
+    if (left !== undefined) await hub.delete(hubResources.keyRotation, left);
   }
 }
 
