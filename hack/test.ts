@@ -113,7 +113,9 @@ async function onRealComponents(files: readonly string[]): Promise<number> {
   await ensureTool("sops-batch", progress);
   await ensureTool("notification-controller", progress);
   await ensureTool("promtool", progress);
-  progress.action(`tests on real components, ${files.length} files (all of them: forty minutes on two cores)`);
+  progress.action(
+    `tests on real components, ${files.length} files (all of them: forty minutes on two cores)`,
+  );
   return inLaboratory(files);
 }
 
