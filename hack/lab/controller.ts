@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { asMap, asString } from "../../pkg/json/index.ts";
 import {
   controllerAccount,
   groundManifests,
@@ -9,6 +8,7 @@ import {
 } from "../../pkg/install/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
+import { accountToken } from "./account-token.ts";
 import { clientOf, serverDir } from "./apiserver.ts";
 import { root } from "./paths.ts";
 import { kubeconfigOf, readServerPki } from "./pki.ts";
@@ -111,14 +111,7 @@ function labRights(): readonly KubeObject[] {
 /** A kubeconfig with a token of one of our ServiceAccounts, good for a day. */
 async function accountKubeconfig(lab: LabFile, hub: KubeClient, name: string): Promise<string> {
   const account = { namespace: systemNamespace, name };
-  const request = {
-    apiVersion: "authentication.k8s.io/v1",
-    kind: "TokenRequest",
-    metadata: account,
-    spec: { expirationSeconds: 86_400 },
-  };
-  const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
-  const token = asString(asMap(reply["status"])["token"]) ?? "";
+  const token = await accountToken(hub, account, 86_400);
   const { ca } = await readServerPki(join(serverDir(lab.dir, "hub"), "pki"));
   const file = join(lab.dir, name, "kubeconfig");
   await mkdir(join(lab.dir, name), { recursive: true });

@@ -1,4 +1,5 @@
 import { isEstablished, type Mirror } from "../drift/index.ts";
+import { kindKey } from "./drift-watch.ts";
 import { kindOfKey } from "./hands.ts";
 import type { HealthWatch } from "./health-watch.ts";
 import { coreResources } from "./resources.ts";
@@ -23,9 +24,7 @@ export async function awaitEstablished(
       const object = live === undefined ? undefined : watch.seen(kindOfKey(key), key, live);
       return object !== undefined && isEstablished(object);
     });
-  const waited = kinds.filter(({ group, kind }) =>
-    keys.some((key) => kindOfKey(key) === `${group}/${kind}`),
-  );
+  const waited = kinds.filter((kind) => keys.some((key) => kindOfKey(key) === kindKey(kind)));
   const isDone = () => established().length === keys.length;
   await watch.until(waited, { keys, isDone }, deadline);
   return new Set(established());

@@ -4,10 +4,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { accountToken } from "../../hack/lab/account-token.ts";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { kubeconfigOf } from "../../hack/lab/pki.ts";
-import { asMap, asString } from "../../pkg/json/index.ts";
+import { asMap } from "../../pkg/json/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { cliOf, inTerminal, run } from "../harness/cli.ts";
@@ -636,14 +637,7 @@ test("a hub that refuses who asks: what is missing, and what the person can do, 
     kind: "ServiceAccount",
     metadata: account,
   });
-  const request = {
-    apiVersion: "authentication.k8s.io/v1",
-    kind: "TokenRequest",
-    metadata: account,
-    spec: { expirationSeconds: 600 },
-  };
-  const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
-  const nobody = await kubeconfigWith(asString(asMap(reply["status"])["token"]) ?? "");
+  const nobody = await kubeconfigWith(await accountToken(hub, account, 600));
   const remedy =
     "Have somebody grant you the right that the message names; if you have it in one namespace only, name that with -n.";
   const who = 'User "system:serviceaccount:fleet:cli-nobody" cannot';

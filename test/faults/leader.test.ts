@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
+import { accountToken } from "../../hack/lab/account-token.ts";
 import { clientOf, serverDir, startApiServer } from "../../hack/lab/apiserver.ts";
 import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { applyInstall } from "../../hack/lab/controller.ts";
@@ -98,14 +99,7 @@ async function tokenOf(replica: string): Promise<string> {
     subjects: [{ kind: "ServiceAccount", ...account }],
   };
   await hub.apply(rbac("ClusterRoleBinding"), binding, { manager: "test" });
-  const request = {
-    apiVersion: "authentication.k8s.io/v1",
-    kind: "TokenRequest",
-    metadata: account,
-    spec: { expirationSeconds: 3_600 },
-  };
-  const reply = await hub.create(resources.serviceAccount, request, { subresource: "token" });
-  return asString(asMap(reply["status"])["token"]) ?? "";
+  return accountToken(hub, account, 3_600);
 }
 
 const userOf = (replica: string) => `system:serviceaccount:${system}:replica-${replica}`;

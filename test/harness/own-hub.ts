@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { accountToken } from "../../hack/lab/account-token.ts";
 import { clientOf, serverDir, startApiServer } from "../../hack/lab/apiserver.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { kubeconfigOf, readServerPki } from "../../hack/lab/pki.ts";
@@ -49,16 +50,7 @@ export async function accountKubeconfig(
   hub: OwnHub,
   account: Named,
 ): Promise<string> {
-  const request = {
-    apiVersion: "authentication.k8s.io/v1",
-    kind: "TokenRequest",
-    metadata: account,
-    spec: { expirationSeconds: 3_600 },
-  };
-  const reply = await hub.client.create(resources.serviceAccount, request, {
-    subresource: "token",
-  });
-  const token = asString(asMap(reply["status"])["token"]) ?? "";
+  const token = await accountToken(hub.client, account, 3_600);
   const { ca } = await readServerPki(join(serverDir(lab.dir, hub.name), "pki"));
   const file = join(lab.dir, `${hub.name}-${account.name}.kubeconfig`);
   await writeFile(file, kubeconfigOf(hub.address, ca, { token }), { mode: 0o600 });
