@@ -4,7 +4,7 @@ const intro = `<!-- Generated from cmd/capitan by npm run format. -->
 
 # CLI
 
-\`npm run --silent capitan -- ARGS\` runs it from a clone. The hub is found by \`--kubeconfig\`,
+\`npm run --silent capitan -- ARGS\` runs it from a clone. The hub is found by \`--kubeconfig\` and \`--context\`,
 \`KUBECONFIG\` (one file or several, as for kubectl), the pod's ServiceAccount or \`~/.kube/config\`.
 Results go to stdout; progress and errors to stderr, progress and colours on a terminal only. Errors
 start with their [code](errors.md) and end with what to do.

@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { glob, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { messageOf } from "../pkg/errors/index.ts";
 import { startController } from "./lab/controller.ts";
 import { startLab, stopLab } from "./lab/lab.ts";
@@ -37,11 +38,11 @@ async function filesOf(pattern: string): Promise<readonly string[]> {
 
 function nodeTest(files: readonly string[], concurrency: number, env = {}): Promise<number> {
   const args = [
+    "--import",
+    pathToFileURL(join(root, "hack", "test-end.ts")).href,
     "--test",
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${testTimeoutMs}`,
-    // What a test has left open must not keep everybody waiting.
-    "--test-force-exit",
     "--test-reporter=spec",
     "--disable-warning=ExperimentalWarning",
   ];

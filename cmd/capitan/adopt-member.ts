@@ -11,7 +11,7 @@ export const adoptMember: CommandModule<object, MemberArguments> = {
   describe: "Take over a cluster that another hub has written to (AnotherHub)",
   builder: memberBuilder,
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const { metadata, status } = (await findMember(hub, args)) as unknown as FleetMember;
       const reason = conditionOf(status?.conditions, "Ready")?.reason;
       const name = `${metadata.namespace ?? ""}/${metadata.name}`;

@@ -25,7 +25,7 @@ export const approveFleet: CommandModule<object, FleetArguments & Options> = {
   describe: "Allow the removal that a Fleet's condition RemovalNeedsApproval names",
   builder: (y) => fleetBuilder(y).options(options).check(isWaitUsable),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const resource = hubResources.fleet;
       const object = await findFleet(hub, args);
       const before = await membersOfFleet(hub, object);
@@ -46,7 +46,7 @@ export const approveMember: CommandModule<object, MemberArguments & Options> = {
   describe: "Allow the removal that a member's condition RemovalNeedsApproval names",
   builder: (y) => memberBuilder(y).options(options).check(isWaitUsable),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const resource = hubResources.fleetMember;
       const object = (await findMember(hub, args)) as unknown as FleetMember;
       const standing = async (approved: Approved) =>

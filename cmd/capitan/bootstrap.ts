@@ -25,7 +25,7 @@ import {
 } from "./fleet-repository.ts";
 import { forwardedText } from "./git-clone.ts";
 import { personOf, signerOf } from "./git-person.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { canHubRead, ensureSourceSecret, hubSourceOf, type SourceArguments } from "./hub-source.ts";
 import { installOptions, processFlags, wrongArgument, type ProcessArguments } from "./install.ts";
 import { findManagerKey, freshManagerKey, managerSecret, type FoundKey } from "./manager-key.ts";
@@ -35,8 +35,8 @@ import { clean, outputOption, printed } from "./text.ts";
 
 type Arguments = RepositoryArguments &
   SourceArguments &
-  Omit<ProcessArguments, "platform-namespace" | "management"> & {
-    readonly kubeconfig?: string | undefined;
+  Omit<ProcessArguments, "platform-namespace" | "management"> &
+  HubArguments & {
     readonly namespace: string;
     readonly "platform-namespace": readonly string[];
     readonly out: string;
@@ -141,7 +141,7 @@ async function run(args: Arguments): Promise<void> {
   const install = await installed(tip, repository.settings.namespace, args);
   const ground = { settings: repository.settings, install, source };
   const report = new Report(args.output);
-  await withHub(args.kubeconfig, (hub) =>
+  await withHub(args, (hub) =>
     args["dry-run"]
       ? plan(hub, { repository, tip, ground, report }, args)
       : perform(hub, { repository, tip, ground, report }, args),

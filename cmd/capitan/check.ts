@@ -22,15 +22,15 @@ import { asMap, asString } from "../../pkg/json/index.ts";
 import { ApiError, Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { expiryOf } from "../../pkg/kubeconfig/index.ts";
 import { healthOf, nameOf, idOf, type KubeObject, type Resource } from "../../pkg/object/index.ts";
-import { hubErrorOf, hubOptions, remedyOf, withHub } from "./hub.ts";
+import { eachCluster } from "./each-cluster.ts";
+import { hubErrorOf, hubOptions, remedyOf, withHub, type HubArguments } from "./hub.ts";
 import { inNamespace, listOf } from "./listing.ts";
 import { connectionOf, readLedger, withWorkload } from "./on-cluster.ts";
 import { clean, coloured, formatted, outputOption } from "./text.ts";
 import { WrongUsage } from "./usage.ts";
 import { notLookedAt } from "./wait.ts";
 
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
+type Arguments = HubArguments & {
   readonly namespace?: string | undefined;
   readonly selector?: string | undefined;
   readonly output: string;
@@ -61,7 +61,7 @@ export const check: CommandModule<object, Arguments> = {
       ...outputOption,
     }),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const found = await checkAll(hub, args);
       process.stdout.write(
         args.output === "json" || args.output === "yaml"
@@ -223,13 +223,13 @@ async function checkClusters(
   if (clusters.length === 0) return noClusters(namespace, selector);
   const all = await listOf(hub, hubResources.fleetMember, { namespace });
   const members = all as unknown as readonly FleetMember[];
-  const checked = clusters.map(async (cluster) => {
+  const checked = await eachCluster(clusters, async (cluster) => {
     const own = members.filter((member) => clusterKey(clusterOf(member)) === clusterKey(cluster));
     const found = await checkCluster(hub, cluster, own);
     // Without labels the Fleets have said it, of all their clusters.
     return selector === undefined ? found : [...found, ...own.map(checkMember)];
   });
-  return (await Promise.all(checked)).flat();
+  return checked.flat();
 }
 
 /** Whoever names clusters by their labels means some; a namespace may be empty yet. */

@@ -24,7 +24,7 @@ import {
   type RepositoryFiles,
 } from "./cluster-commit.ts";
 import type { FleetRepository } from "./fleet-repository.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import {
   askedParameters,
@@ -39,8 +39,8 @@ import { chance } from "./secret-keys.ts";
 import { chosenTemplate, templatesIn, type FoundTemplate } from "./templates.ts";
 
 type Arguments = CommitArguments &
-  ParameterArguments & {
-    readonly kubeconfig?: string | undefined;
+  ParameterArguments &
+  HubArguments & {
     readonly name: string;
     readonly namespace?: string | undefined;
     readonly template: string;
@@ -125,12 +125,12 @@ async function create(args: Arguments): Promise<void> {
 }
 
 function templatesFor(
-  { "hub-template": isHubs, kubeconfig }: Arguments,
+  { "hub-template": isHubs, ...args }: Arguments,
   { settings }: FleetRepository,
   files: RepositoryFiles,
 ): Promise<readonly FoundTemplate[]> | readonly FoundTemplate[] {
   if (!isHubs) return templatesIn(filesBelow(files, `${settings.templates}/`));
-  return withHub(kubeconfig, async (hub) => {
+  return withHub(args, async (hub) => {
     const { namespace } = settings;
     const objects = await listOf(hub, hubResources.clusterTemplate, { namespace });
     return objects.map((object) => ({
@@ -186,9 +186,9 @@ function refuseTaken(files: RepositoryFiles, cluster: Cluster, repository: Fleet
   throw new CapitanError("AlreadyExists", what);
 }
 
-async function refuseTakenOnHub(cluster: Cluster, { kubeconfig }: Arguments): Promise<void> {
+async function refuseTakenOnHub(cluster: Cluster, args: Arguments): Promise<void> {
   progress(`asking the hub whether ${cluster.name} is free`);
-  const live = await withHub(kubeconfig, (hub) => hub.get(clusterResource, cluster));
+  const live = await withHub(args, (hub) => hub.get(clusterResource, cluster));
   if (live === undefined) return;
   const what = `the hub has a Cluster ${cluster.namespace}/${cluster.name} already`;
   throw new CapitanError("AlreadyExists", what);

@@ -1,7 +1,7 @@
 import type { Argv, CommandModule } from "yargs";
 import { systemNamespace, tenantManifests, tenantOnCluster } from "../../pkg/install/index.ts";
 import { applyManifests, manifestText, toldPlainly } from "./apply-manifests.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { withWorkload } from "./on-cluster.ts";
 import { repeatable } from "./repeatable.ts";
 
@@ -9,8 +9,7 @@ const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const objectNamePattern = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const reserved = new Set(["default", systemNamespace]);
 
-type TenantArguments = {
-  readonly kubeconfig?: string | undefined;
+type TenantArguments = HubArguments & {
   readonly name: string;
   readonly "service-account"?: string | undefined;
   readonly secret?: readonly string[] | undefined;
@@ -34,7 +33,7 @@ export const createTenant: CommandModule<object, TenantArguments> = {
       process.stdout.write(manifestText(cluster.length === 0 ? onHub : onCluster));
       return;
     }
-    await withHub(args.kubeconfig, async (hub) => {
+    await withHub(args, async (hub) => {
       await applyManifests(hub, onHub, toldPlainly);
       for (const one of cluster) {
         process.stdout.write(`on cluster ${name}/${one}:\n`);

@@ -23,21 +23,21 @@ import {
   type OpenRepository,
   type RepositoryFiles,
 } from "./cluster-commit.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import { membersNamed } from "./member.ts";
 import { clean } from "./text.ts";
 import { isWaitUsable } from "./wait.ts";
 import { withdrawn } from "./withdrawal.ts";
 
-type Arguments = CommitArguments & {
-  readonly kubeconfig?: string | undefined;
-  readonly name: string;
-  readonly namespace?: string | undefined;
-  readonly yes: boolean;
-  readonly withdraw: boolean;
-  readonly timeout: string;
-};
+type Arguments = CommitArguments &
+  HubArguments & {
+    readonly name: string;
+    readonly namespace?: string | undefined;
+    readonly yes: boolean;
+    readonly withdraw: boolean;
+    readonly timeout: string;
+  };
 
 /** `capitan delete cluster NAME` */
 export const deleteCluster: CommandModule<object, Arguments> = {
@@ -69,7 +69,7 @@ export const deleteCluster: CommandModule<object, Arguments> = {
       })
       .check(isWaitUsable)
       .example("$0 delete cluster prod-eu-1 --withdraw", "Load balancers and volumes first"),
-  handler: (args) => withHub(args.kubeconfig, (hub) => remove(hub, args)),
+  handler: (args) => withHub(args, (hub) => remove(hub, args)),
 };
 
 /** Nothing is changed anywhere before the person has agreed to exactly what goes. */

@@ -12,7 +12,7 @@ export const describeFleet: CommandModule<object, FleetArguments & Output> = {
   describe: "Show a Fleet",
   builder: (y) => fleetBuilder(y).options(outputOption),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const fleet = await findFleet(hub, args);
       const { output } = args;
       process.stdout.write(

@@ -14,7 +14,7 @@ export const describeMember: CommandModule<object, MemberArguments & Output> = {
   describe: "Show a FleetMember, by its name or by its cluster's",
   builder: (y) => memberBuilder(y).options(outputOption),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const member = await findMember(hub, args);
       const { output } = args;
       process.stdout.write(

@@ -21,6 +21,7 @@ import { changesBetween, type Change } from "./changes.ts";
 import { layersFor, withResolved, type Resolved } from "./desired.ts";
 import { textOfFile } from "./file-text.ts";
 import { findFleet, fleetBuilder, type FleetArguments } from "./fleet.ts";
+import { eachCluster } from "./each-cluster.ts";
 import { withHub } from "./hub.ts";
 import { hubMeans } from "./means.ts";
 import { listOf } from "./listing.ts";
@@ -51,7 +52,7 @@ export const diffFleet: CommandModule<object, DiffArguments> = {
     fleetOrFileBuilder(y).option("cluster", { type: "string", describe: "Only this Cluster" }),
   handler: async (args) => {
     try {
-      const all = await withHub(args.kubeconfig, (hub) => diff(hub, args));
+      const all = await withHub(args, (hub) => diff(hub, args));
       process.stdout.write(
         args.output === "json" || args.output === "yaml"
           ? formatted(all, args.output)
@@ -93,7 +94,7 @@ async function diff(hub: KubeClient, args: DiffArguments): Promise<readonly Clus
   if (args.cluster !== undefined && clusters.length === 0)
     throw new CapitanError("NotFound", `the Fleet does not select a Cluster named ${args.cluster}`);
   return withResolved(hubMeans(hub), fleet, (resolved) =>
-    Promise.all(clusters.map((cluster) => diffCluster(hub, resolved, cluster))),
+    eachCluster(clusters, (cluster) => diffCluster(hub, resolved, cluster)),
   );
 }
 

@@ -18,7 +18,7 @@ export const events: CommandModule<object, Arguments> = {
       for: { type: "string", describe: "Only about this Fleet, member or cluster" },
     }),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const all = await listOf(hub, hubResources.event, args);
       const found = await listOf(hub, hubResources.fleetMember, { namespace: args.namespace });
       const members = found as unknown as readonly FleetMember[];

@@ -2,12 +2,11 @@ import type { Argv } from "yargs";
 import { hubResources, type Fleet, type FleetMember } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { onlyOne } from "./describe.ts";
-import { hubOptions } from "./hub.ts";
+import { hubOptions, type HubArguments } from "./hub.ts";
 import { inNamespace, listOf } from "./listing.ts";
 
 /** How every command about one Fleet is told which. */
-export type FleetArguments = {
-  readonly kubeconfig?: string | undefined;
+export type FleetArguments = HubArguments & {
   readonly namespace?: string | undefined;
   readonly name: string;
 };

@@ -15,7 +15,7 @@ export const getClusters: CommandModule<object, ListingArguments> = {
   describe: "List Clusters with the Fleets on them and whether they are ready",
   builder: listingOptions,
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const { namespace } = args;
       const clusters = await listOf(hub, clusterResource, args);
       const all = await listOf(hub, hubResources.fleetMember, { namespace });

@@ -5,12 +5,11 @@ import { clusterNameLabel } from "../../pkg/capi/index.ts";
 import { generationsIn, newestActive, type AgeGeneration } from "../../pkg/controllers/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import { labels, type KubeObject } from "../../pkg/object/index.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { managerKeysOf, managerOptions } from "./manager-key.ts";
 import { ago, formatted, foundTable } from "./text.ts";
 
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
+type Arguments = HubArguments & {
   readonly namespace: string;
   readonly "manager-secret": string;
   readonly output: string;
@@ -52,7 +51,7 @@ export const getRecipients: CommandModule<object, Arguments> = {
       },
     }),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const recipients = [...(await managers(hub, args)), ...(await clusters(hub, args))];
       process.stdout.write(textOf(recipients, args.output));
     }),

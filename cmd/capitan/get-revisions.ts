@@ -12,7 +12,7 @@ export const getRevisions: CommandModule<object, ListingArguments> = {
   describe: "List FleetRevisions, what they were resolved from, and how many clusters are there",
   builder: listingOptions,
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const revisions = await listOf(hub, hubResources.fleetRevision, args);
       const all = await listOf(hub, hubResources.fleetMember, { namespace: args.namespace });
       const members = all as unknown as readonly FleetMember[];

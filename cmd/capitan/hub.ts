@@ -4,6 +4,7 @@ import {
   connect,
   loadHubConfig,
   type Discovery,
+  type HubChoice,
   type KubeClient,
 } from "../../pkg/kube/index.ts";
 import type { Resource } from "../../pkg/object/index.ts";
@@ -11,7 +12,11 @@ import type { Resource } from "../../pkg/object/index.ts";
 /** Options that every command which asks the hub has. */
 export const hubOptions = {
   kubeconfig: { type: "string", describe: "Kubeconfig of the hub; KUBECONFIG when not set" },
+  context: { type: "string", describe: "Context of the kubeconfig; the current one when not set" },
 } as const;
+
+/** What these options say. */
+export type HubArguments = HubChoice;
 
 /** The management cluster itself does not answer, or does not let the person who asks. */
 export class HubError extends CapitanError {
@@ -57,10 +62,10 @@ export function hubErrorOf(error: ApiError, message = error.message): CapitanErr
 
 /** Runs `work` with a client of the hub. Throws HubConfigInvalid, and a HubError when it does not answer or lets nobody in. */
 export async function withHub<T>(
-  kubeconfig: string | undefined,
+  choice: HubArguments,
   work: (hub: KubeClient) => Promise<T>,
 ): Promise<T> {
-  const config = await loadHubConfig(process.env, kubeconfig);
+  const config = await loadHubConfig(process.env, choice);
   const hub = connect(config);
   try {
     return await work(hub);

@@ -1,10 +1,9 @@
 import type { CommandModule } from "yargs";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { managerSecret, newManagerKey, storeManagerKey, writeOnce } from "./manager-key.ts";
 import { outputOption, printed } from "./text.ts";
 
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
+type Arguments = HubArguments & {
   readonly namespace: string;
   readonly out: string;
   readonly offline: boolean;
@@ -54,7 +53,7 @@ export const initKeys: CommandModule<object, Arguments> = {
 async function init(args: Arguments): Promise<void> {
   const made = await newManagerKey(args["post-quantum"]);
   if (args.offline) await writeOnce(args.out, made.file);
-  else await withHub(args.kubeconfig, (hub) => storeManagerKey(hub, args, made));
+  else await withHub(args, (hub) => storeManagerKey(hub, args, made));
   const result = {
     recipient: made.recipient,
     file: args.out,

@@ -6,7 +6,7 @@ import {
 } from "../../pkg/install/index.ts";
 import { ownVersion } from "../own-version.ts";
 import { applyManifests, manifestText, toldPlainly } from "./apply-manifests.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { repeatable } from "./repeatable.ts";
 
 const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -23,10 +23,10 @@ export type ProcessArguments = {
   readonly "receiver-token": readonly string[];
 };
 
-type InstallArguments = ProcessArguments & {
-  readonly kubeconfig?: string | undefined;
-  readonly export: boolean;
-};
+type InstallArguments = ProcessArguments &
+  HubArguments & {
+    readonly export: boolean;
+  };
 
 /** `capitan install` */
 export const install: CommandModule<object, InstallArguments> = {
@@ -37,7 +37,7 @@ export const install: CommandModule<object, InstallArguments> = {
     const options = await installOptions(args);
     const objects = installManifests(options);
     if (args.export) process.stdout.write(manifestText(objects));
-    else await withHub(args.kubeconfig, (hub) => applyManifests(hub, objects, toldPlainly));
+    else await withHub(args, (hub) => applyManifests(hub, objects, toldPlainly));
     if (args.image === undefined)
       process.stderr.write(
         `► image ${options.image}: the nodes must have it already; --image names another\n`,

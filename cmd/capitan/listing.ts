@@ -1,9 +1,9 @@
 import type { Options } from "yargs";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import { ApiError, type KubeClient } from "../../pkg/kube/index.ts";
+import { ApiError, withoutManagedFields, type KubeClient } from "../../pkg/kube/index.ts";
 import { type Resource } from "../../pkg/object/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { formatted, table, type Format } from "./text.ts";
 import { WrongUsage } from "./usage.ts";
 
@@ -20,8 +20,7 @@ export const listingOptions = {
   },
 } as const satisfies Record<string, Options>;
 
-export type ListingArguments = {
-  readonly kubeconfig?: string | undefined;
+export type ListingArguments = HubArguments & {
   readonly namespace?: string | undefined;
   readonly selector?: string | undefined;
   readonly output: string;
@@ -40,7 +39,7 @@ export type Listing<T> = {
 
 /** Lists a kind and prints it. */
 export async function printListing<T>(listing: Listing<T>, args: ListingArguments): Promise<void> {
-  const items = await withHub(args.kubeconfig, (hub) => listOf(hub, listing.resource, args));
+  const items = await withHub(args, (hub) => listOf(hub, listing.resource, args));
   printItems(items as readonly T[], listing, args);
 }
 
@@ -92,10 +91,4 @@ export async function listOf(
       );
     throw error;
   }
-}
-
-/** An object without what only the API server needs. */
-export function withoutManagedFields<T extends Pick<KubeObject, "metadata">>(object: T): T {
-  const { managedFields: _, ...metadata } = object.metadata;
-  return { ...object, metadata };
 }

@@ -3,12 +3,11 @@ import { hubResources, type FleetMember } from "../../pkg/api/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import { onlyOne } from "./describe.ts";
-import { hubOptions } from "./hub.ts";
+import { hubOptions, type HubArguments } from "./hub.ts";
 import { inNamespace, listOf } from "./listing.ts";
 
 /** How every command about one member is told which. */
-export type MemberArguments = {
-  readonly kubeconfig?: string | undefined;
+export type MemberArguments = HubArguments & {
   readonly namespace?: string | undefined;
   readonly fleet?: string | undefined;
   readonly name: string;
@@ -43,7 +42,7 @@ export async function findMember(
 /** All members of the cluster of this name, or the one with this name. */
 export async function membersNamed(
   hub: KubeClient,
-  { namespace, name, fleet }: Omit<MemberArguments, "kubeconfig">,
+  { namespace, name, fleet }: Omit<MemberArguments, keyof HubArguments>,
 ): Promise<readonly KubeObject[]> {
   const all = await listOf(hub, hubResources.fleetMember, { namespace });
   return all.filter((object) => {

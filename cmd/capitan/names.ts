@@ -1,6 +1,6 @@
 import { clusterResource } from "../../pkg/capi/index.ts";
 import { hubResources, type FleetMember } from "../../pkg/api/index.ts";
-import type { KubeClient } from "../../pkg/kube/index.ts";
+import { hubContexts, type KubeClient } from "../../pkg/kube/index.ts";
 import { withHub } from "./hub.ts";
 import { listOf } from "./listing.ts";
 
@@ -45,10 +45,13 @@ export async function namesAskedFor(
   if (args[0] !== question) return undefined;
   const words = args.slice(2);
   const current = words.at(-1) ?? "";
-  const list = sources[nounAsked(words.slice(0, -1)) ?? ""];
-  if (list === undefined || current.startsWith("-")) return undefined;
+  const before = words.slice(0, -1);
+  const noun = nounAsked(before);
+  const list = sources[noun ?? ""];
+  if ((list === undefined && noun !== "context") || current.startsWith("-")) return undefined;
+  const hub = { kubeconfig: valueOf("kubeconfig", before), context: valueOf("context", before) };
   try {
-    const names = await withHub(undefined, list);
+    const names = await (list === undefined ? hubContexts(process.env, hub) : withHub(hub, list));
     return [...new Set(names)].filter((name) => name.startsWith(current)).sort();
   } catch {
     return [];
@@ -56,8 +59,20 @@ export async function namesAskedFor(
 }
 
 function nounAsked(before: readonly string[]): string | undefined {
-  const option = /^--(fleet|cluster)$/.exec(before.at(-1) ?? "")?.[1];
+  const option = /^--(fleet|cluster|context)$/.exec(before.at(-1) ?? "")?.[1];
   if (option !== undefined) return option;
-  const [verb = "", noun] = before;
-  return before.length === 2 && verbs.has(verb) ? noun : undefined;
+  const [verb = "", noun, ...more] = before;
+  return withoutHub(more).length === 0 && verbs.has(verb) ? noun : undefined;
 }
+
+/** What an option of a line that is still being typed says. */
+function valueOf(option: string, words: readonly string[]): string | undefined {
+  const at = words.lastIndexOf(`--${option}`);
+  return at < 0 ? undefined : words[at + 1];
+}
+
+/** Words without those that say which hub. */
+const withoutHub = (words: readonly string[]): readonly string[] =>
+  words.filter((word, i) => !hubOption.test(word) && !hubOption.test(words[i - 1] ?? ""));
+
+const hubOption = /^--(kubeconfig|context)$/;

@@ -10,6 +10,7 @@ import { changesIn } from "../../pkg/controllers/index.ts";
 import { droppedOf, layersFor, withResolved, type Resolved } from "./desired.ts";
 import { clustersOf, fleetOf, fleetOrFileBuilder, type FleetOrFile } from "./diff-fleet.ts";
 import { membersOfFleet } from "./fleet.ts";
+import { eachCluster } from "./each-cluster.ts";
 import { withHub } from "./hub.ts";
 import { hubMeans } from "./means.ts";
 import { readLedger, withWorkload } from "./on-cluster.ts";
@@ -21,7 +22,7 @@ export const planFleet: CommandModule<object, FleetOrFile> = {
   describe: "Which clusters would come and go, how many objects, and which approvals are needed",
   builder: fleetOrFileBuilder,
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const plan = await planOf(hub, await fleetOf(hub, args));
       process.stdout.write(
         args.output === "json" || args.output === "yaml"
@@ -60,15 +61,14 @@ async function planOf(hub: KubeClient, fleet: Fleet): Promise<Plan> {
     const revision = resolved.revision.metadata.name;
     const now = new Date();
     const actions = planMembers({ fleet, clusters, members, revision, now });
-    const touched = await Promise.all(
-      clusters.flatMap((cluster) => {
-        const key = clusterKey(cluster);
-        const action = actions.find((a) => a.kind === "write" && clusterKey(a.cluster) === key);
-        const member = members.find((one) => clusterKey(clusterOf(one)) === key);
-        if (action === undefined && member === undefined) return [];
-        return [planCluster(hub, { fleet, resolved, cluster, action, member })];
-      }),
-    );
+    const affected = clusters.flatMap((cluster) => {
+      const key = clusterKey(cluster);
+      const action = actions.find((a) => a.kind === "write" && clusterKey(a.cluster) === key);
+      const member = members.find((one) => clusterKey(clusterOf(one)) === key);
+      if (action === undefined && member === undefined) return [];
+      return [{ fleet, resolved, cluster, action, member }];
+    });
+    const touched = await eachCluster(affected, (one) => planCluster(hub, one));
     const dropped = await droppedOf(hub, resolved, changesIn(actions, members));
     const { problem } = guardActions({ fleet, members, actions, dropped, now });
     const { namespace = "", name } = fleet.metadata;

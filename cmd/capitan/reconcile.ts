@@ -21,7 +21,7 @@ export const reconcileFleet: CommandModule<object, FleetArguments & WaitArgument
   describe: "Resolve a Fleet's tags and versions again now",
   builder: (y) => fleetBuilder(y).options(waitOptions).check(isWaitUsable),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) =>
+    withHub(args, async (hub) =>
       request(hub, hubResources.fleet, (await findFleet(hub, args)).metadata, args),
     ),
 };
@@ -32,7 +32,7 @@ export const reconcileMember: CommandModule<object, MemberArguments & WaitArgume
   describe: "Look at a cluster as a whole now",
   builder: (y) => memberBuilder(y).options(waitOptions).check(isWaitUsable),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) =>
+    withHub(args, async (hub) =>
       request(hub, hubResources.fleetMember, (await findMember(hub, args)).metadata, args),
     ),
 };

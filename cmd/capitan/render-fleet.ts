@@ -9,15 +9,14 @@ import type { KubeObject } from "../../pkg/object/index.ts";
 import { clustersOf } from "./diff-fleet.ts";
 import { layersFor, offlineLayers, withResolved, type Resolved } from "./desired.ts";
 import { findFleet } from "./fleet.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { hubMeans, offlineMeans } from "./means.ts";
 import { directories, readOffline } from "./offline.ts";
 import { withWorkload } from "./on-cluster.ts";
 import { repeatable } from "./repeatable.ts";
 import { clean } from "./text.ts";
 
-type RenderArguments = {
-  readonly kubeconfig?: string | undefined;
+type RenderArguments = HubArguments & {
   readonly namespace?: string | undefined;
   readonly name: string;
   readonly cluster: string;
@@ -107,7 +106,7 @@ async function print(
 }
 
 function onHub(args: RenderArguments, name: string): Promise<readonly LayerPlan[]> {
-  return withHub(args.kubeconfig, async (hub) => {
+  return withHub(args, async (hub) => {
     const fleet = await findFleet(hub, { ...args, name });
     const cluster = chosen(fleet, await clustersOf(hub, fleet), args.cluster);
     return withResolved(hubMeans(hub), fleet, (resolved) =>

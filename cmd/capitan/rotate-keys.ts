@@ -9,7 +9,7 @@ import { labels } from "../../pkg/object/index.ts";
 import { managerName } from "../../pkg/rotation/index.ts";
 import { clusterNames, selectionOptions, type SelectionArguments } from "./cluster-selection.ts";
 import { localSettings, noRepository } from "./fleet-repository.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { managerKeysOf, managerOptions, storeNextKey } from "./manager-key.ts";
 import { configurationDirectory, repositoryFile } from "./repository-file.ts";
 import { repeatable } from "./repeatable.ts";
@@ -17,8 +17,8 @@ import { rotationDone, showPlan } from "./rotate-status.ts";
 import { isWaitUsable, waitOptions, type WaitArguments } from "./wait.ts";
 
 type Arguments = WaitArguments &
-  SelectionArguments & {
-    readonly kubeconfig?: string | undefined;
+  SelectionArguments &
+  HubArguments & {
     readonly manager: boolean;
     readonly out?: string | undefined;
     readonly repo?: string | undefined;
@@ -119,7 +119,7 @@ export const rotateKeys: CommandModule<object, Arguments> = {
       )
       .example("$0 rotate keys --manager --out manager-2.agekey", "The manager's key, and a copy")
       .example("$0 rotate status", "How far every cluster has come"),
-  handler: (args) => withHub(args.kubeconfig, (hub) => rotate(hub, args)),
+  handler: (args) => withHub(args, (hub) => rotate(hub, args)),
 };
 
 async function rotate(hub: KubeClient, args: Arguments): Promise<void> {

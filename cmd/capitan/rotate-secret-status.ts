@@ -1,7 +1,6 @@
 import { conditionOf, hubResources, type SecretRotation } from "../../pkg/api/index.ts";
 import { CapitanError } from "../../pkg/errors/index.ts";
-import type { KubeClient } from "../../pkg/kube/index.ts";
-import { withoutManagedFields } from "./listing.ts";
+import { withoutManagedFields, type KubeClient } from "../../pkg/kube/index.ts";
 import { printed, clean, table } from "./text.ts";
 import { notLookedAt, waitFor } from "./wait.ts";
 

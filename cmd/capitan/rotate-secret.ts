@@ -11,7 +11,7 @@ import { commitOptions, type CommitArguments } from "./cluster-commit.ts";
 import { clusterNames, selectionOptions, type SelectionArguments } from "./cluster-selection.ts";
 import { fleetRepository, type FleetRepository, type Pushed } from "./fleet-repository.ts";
 import { forwardedText } from "./git-clone.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { managerKeysOf, managerSecret } from "./manager-key.ts";
 import { progress } from "./progress.ts";
 import { repeatable } from "./repeatable.ts";
@@ -30,8 +30,8 @@ import { isWaitUsable, waitOptions, type WaitArguments } from "./wait.ts";
 type Arguments = CommitArguments &
   SelectionArguments &
   ValueArguments &
-  WaitArguments & {
-    readonly kubeconfig?: string | undefined;
+  WaitArguments &
+  HubArguments & {
     readonly file: string;
     readonly key: string;
     readonly path?: string | undefined;
@@ -101,7 +101,7 @@ export const rotateSecret: CommandModule<object, Arguments> = {
         "$0 rotate secret 'config/clusters/*/secrets/db.sops.yaml' password -l env=prod --generate 32",
         "The same in the files of many clusters",
       ),
-  handler: (args) => withHub(args.kubeconfig, (hub) => asSops(() => rotate(hub, args))),
+  handler: (args) => withHub(args, (hub) => asSops(() => rotate(hub, args))),
 };
 
 async function rotate(hub: KubeClient, args: Arguments): Promise<void> {

@@ -2,15 +2,14 @@ import type { CommandModule } from "yargs";
 import { conditionOf, hubResources, type KeyRotation } from "../../pkg/api/index.ts";
 import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import type { KubeClient } from "../../pkg/kube/index.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { listOf } from "./listing.ts";
 import { secretRotation, secretRotationText, valuesRun } from "./rotate-secret-status.ts";
 import { clean, outputOption, printed, table } from "./text.ts";
 import { isWaitUsable, notLookedAt, waitFor, waitOptions } from "./wait.ts";
 
 type Named = { readonly namespace: string; readonly name: string };
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
+type Arguments = HubArguments & {
   readonly namespace: string;
   readonly name?: string | undefined;
   readonly watch: boolean;
@@ -42,7 +41,7 @@ export const rotateStatus: CommandModule<object, Arguments> = {
       })
       .check(isWaitUsable),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const { kind, ...name } = await nameOf(hub, args);
       if (kind === "SecretRotation") return showValues(hub, name, args);
       if (args.watch) return rotationDone(hub, name, args.timeout);
@@ -63,11 +62,9 @@ async function nameOf(
   { namespace, name }: Arguments,
 ): Promise<Named & { readonly kind: string }> {
   const { keyRotation, secretRotation: ofValues } = hubResources;
-  const lists = await Promise.all([
-    listOf(hub, keyRotation, { namespace }),
-    listOf(hub, ofValues, { namespace }),
-  ]);
-  const all = lists.flat();
+  // One after the other, so that an error always names the same kind.
+  const ofKeys = await listOf(hub, keyRotation, { namespace });
+  const all = [...ofKeys, ...(await listOf(hub, ofValues, { namespace }))];
   const named = name === undefined ? all : all.filter(({ metadata }) => metadata.name === name);
   const newest = named.toSorted((a, b) =>
     (b.metadata.creationTimestamp ?? "").localeCompare(a.metadata.creationTimestamp ?? "", "en"),

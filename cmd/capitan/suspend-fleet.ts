@@ -20,7 +20,7 @@ export const resumeFleet: CommandModule<object, FleetArguments> = {
 };
 
 function setSuspend(args: FleetArguments, suspend: boolean): Promise<void> {
-  return withHub(args.kubeconfig, async (hub) => {
+  return withHub(args, async (hub) => {
     const { metadata } = await findFleet(hub, args);
     await hub.mergePatch(hubResources.fleet, metadata, { spec: { suspend } });
     const hint = suspend ? `\n  → to go on: capitan resume fleet ${metadata.name}` : "";

@@ -24,7 +24,7 @@ export const suspendMember: CommandModule<object, MemberArguments & { readonly f
       })
       .check(({ for: text }) => isUsable(text) || `--for ${text} is no duration up to 168h`),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const until = new Date(Date.now() + durationMs(args.for)).toISOString().replace(/\.\d+/, "");
       const { name, fleets } = await annotateCluster(hub, args, until);
       process.stdout.write(
@@ -39,7 +39,7 @@ export const resumeMember: CommandModule<object, MemberArguments> = {
   describe: "End a suspension: what was changed by hand meanwhile is put back",
   builder: memberBuilder,
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const { name, fleets } = await annotateCluster(hub, args, null);
       process.stdout.write(`Cluster ${name} is resumed for Fleets ${fleets}\n`);
     }),

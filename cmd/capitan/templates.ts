@@ -3,7 +3,7 @@ import { isClusterTemplate, readClusterTemplate } from "../../pkg/clustertemplat
 import { CapitanError, isCapitanError, type Code } from "../../pkg/errors/index.ts";
 import { parseManifests } from "../../pkg/object/index.ts";
 import { readFiles } from "./artifact-files.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { listOf } from "./listing.ts";
 
 /** Options of every command that looks for templates. */
@@ -17,8 +17,7 @@ export const templateOptions = {
   namespace: { alias: "n", type: "string", describe: "Only this namespace of the hub" },
 } as const;
 
-export type TemplateArguments = {
-  readonly kubeconfig?: string | undefined;
+export type TemplateArguments = HubArguments & {
   readonly file?: string | undefined;
   readonly namespace?: string | undefined;
 };
@@ -34,7 +33,7 @@ export type FoundTemplate = {
 /** All templates of a file, a directory, or the hub, by name. Throws FileInvalid, ManifestInvalid. */
 export async function findTemplates(args: TemplateArguments): Promise<readonly FoundTemplate[]> {
   if (args.file !== undefined) return templatesIn(textsOf(await readFiles(args.file)));
-  return withHub(args.kubeconfig, async (hub) => {
+  return withHub(args, async (hub) => {
     const objects = await listOf(hub, hubResources.clusterTemplate, args);
     return objects.map((object) => {
       const { namespace = "", name } = object.metadata;

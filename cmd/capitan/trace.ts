@@ -12,13 +12,12 @@ import type { Entry, Inventory } from "../../pkg/inventory/index.ts";
 import { Discovery, type KubeClient } from "../../pkg/kube/index.ts";
 import { nameOf, parseKey, type KubeObject, type ObjectId } from "../../pkg/object/index.ts";
 import { facts } from "./describe.ts";
-import { hubOptions, withHub } from "./hub.ts";
+import { hubOptions, withHub, type HubArguments } from "./hub.ts";
 import { membersNamed } from "./member.ts";
 import { readLedger, withWorkload } from "./on-cluster.ts";
 import { formatted, outputOption } from "./text.ts";
 
-type Arguments = {
-  readonly kubeconfig?: string | undefined;
+type Arguments = HubArguments & {
   readonly object: string;
   readonly cluster: string;
   readonly namespace?: string | undefined;
@@ -54,7 +53,7 @@ export const trace: CommandModule<object, Arguments> = {
           `${object} is not KIND/NAME or KIND/NAMESPACE/NAME`,
       ),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const found = await traced(hub, args);
       process.stdout.write(
         args.output === "json" || args.output === "yaml"

@@ -24,7 +24,7 @@ export const treeMember: CommandModule<object, Arguments> = {
   describe: "Show a member's layers and the objects that each has on its cluster",
   builder: (y) => memberBuilder(y).options(outputOption),
   handler: (args) =>
-    withHub(args.kubeconfig, async (hub) => {
+    withHub(args, async (hub) => {
       const member = (await findMember(hub, args)) as unknown as FleetMember;
       const cluster = clusterOf(member);
       const { inventory } = await withWorkload(hub, cluster, (on) => readLedger(on, cluster));

@@ -12,7 +12,7 @@ import {
 import { asMap, asString } from "../../pkg/json/index.ts";
 import { Discovery, isConflict, type KubeClient } from "../../pkg/kube/index.ts";
 import { idOf, nameOf, type KubeObject, type Resource } from "../../pkg/object/index.ts";
-import { hubOptions, resourceOf, withHub } from "./hub.ts";
+import { hubOptions, resourceOf, withHub, type HubArguments } from "./hub.ts";
 
 /** Pods have 30 s to end, and a Lease that nobody gave back is free after 15 s. */
 const stoppedMs = 90_000;
@@ -27,8 +27,7 @@ const podSelector = Object.entries(podLabels)
   .map(([key, value]) => `${key}=${value}`)
   .join(",");
 
-type UninstallArguments = {
-  readonly kubeconfig?: string | undefined;
+type UninstallArguments = HubArguments & {
   readonly crds: boolean;
   readonly yes: boolean;
 };
@@ -53,7 +52,7 @@ export const uninstall: CommandModule<object, UninstallArguments> = {
         ({ crds, yes }) =>
           !crds || yes || "--crds deletes every Fleet on the hub: say --crds --yes if you mean it",
       ),
-  handler: (args) => withHub(args.kubeconfig, (hub) => removeAll(hub, args)),
+  handler: (args) => withHub(args, (hub) => removeAll(hub, args)),
 };
 
 async function removeAll(hub: KubeClient, args: UninstallArguments): Promise<void> {

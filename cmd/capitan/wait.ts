@@ -2,7 +2,7 @@ import timers from "node:timers/promises";
 import { conditionOf, durationMs, type Condition } from "../../pkg/api/index.ts";
 import { CapitanError, codes, type Code } from "../../pkg/errors/index.ts";
 import { Interruption } from "./interruption.ts";
-import { clean } from "./text.ts";
+import { showProgress } from "./progress.ts";
 
 /** Options of commands that may wait for what they asked for. */
 export const waitOptions = {
@@ -95,11 +95,4 @@ export function judge(
   if (conditionOf(conditions, "Stalled")?.status === "True" && Object.hasOwn(codes, reason))
     throw new CapitanError(reason as Code, `${name}: ${message}`);
   return { waitsFor: `${reason}: ${message}` };
-}
-
-/** One line that is written over, on a terminal only. */
-function showProgress(text: string): void {
-  if (!process.stderr.isTTY) return;
-  const line = clean(text).replaceAll("\n", " ");
-  process.stderr.write(`\r\u001b[K${line.slice(0, process.stderr.columns - 1)}`);
 }

@@ -1,4 +1,4 @@
-import type { KeyRotation } from "../../pkg/api/index.ts";
+import type { KeyRotation, SecretRotation } from "../../pkg/api/index.ts";
 import { clusterKey, clusterNamed } from "../../pkg/cluster/index.ts";
 import { overviewOf, type Overview } from "../../pkg/status/index.ts";
 import type { MetricName, Sample } from "../../pkg/server/index.ts";
@@ -86,12 +86,11 @@ function rotationGauges({ hub: { rotations } }: Controllers): readonly Sample[] 
   return [...clusters, ...files];
 }
 
+/** A rotation of keys and one of values may have the same name. */
 const labelsOf = ({
+  kind,
   metadata: { namespace = "", name: rotation },
-}: Pick<KeyRotation, "metadata">) => ({
-  namespace,
-  rotation,
-});
+}: Pick<KeyRotation | SecretRotation, "kind" | "metadata">) => ({ namespace, kind, rotation });
 
 function clusterGauges({ clusters }: Overview, expiries: Expiries): readonly Sample[] {
   return [...clusters].flatMap(([key, ready]) => {

@@ -198,5 +198,5 @@ function flagsOf(
 
 /** A client for a kubeconfig file of the lab. */
 export async function clientOf(kubeconfigFile: string): Promise<KubeClient> {
-  return connect(await loadHubConfig({}, kubeconfigFile));
+  return connect(await loadHubConfig({}, { kubeconfig: kubeconfigFile }));
 }

@@ -57,7 +57,8 @@ export const clusterCodes = {
   HubConfigInvalid: {
     retry: "never",
     meaning: "The hub's own kubeconfig cannot be found or read.",
-    remedy: "Set KUBECONFIG to the kubeconfig of the management cluster.",
+    remedy:
+      "Set KUBECONFIG to the kubeconfig of the management cluster; for the CLI also --kubeconfig and --context.",
   },
   KubeconfigNotFound: {
     retry: "backoff",

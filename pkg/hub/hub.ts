@@ -18,7 +18,13 @@ import { clusterFacts, clusterResource } from "../capi/index.ts";
 import { clusterOf, isManagement, managementFacts, type ClusterFacts } from "../cluster/index.ts";
 import { CapitanError } from "../errors/index.ts";
 import { targetsManagement } from "../fleet/index.ts";
-import { ApiError, Informer, isNotFound, type KubeClient } from "../kube/index.ts";
+import {
+  ApiError,
+  Informer,
+  isNotFound,
+  withoutManagedFields,
+  type KubeClient,
+} from "../kube/index.ts";
 import { canonicalJson } from "../json/index.ts";
 import { labels, type KubeObject, type Resource } from "../object/index.ts";
 import { Inputs, type InputHandlers } from "./inputs.ts";
@@ -87,6 +93,7 @@ export class Hub {
         onChange,
         onError: (error) => handlers.failed(resource.kind, error),
         random,
+        keep: withoutManagedFields,
         ...more,
       });
     this.#fleets = watch(hubResources.fleet, (object, gone) => {

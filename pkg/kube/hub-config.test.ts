@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { after, before, test } from "node:test";
-import { loadHubConfig } from "./index.ts";
+import { hubContexts, loadHubConfig } from "./index.ts";
 
 let dir: string;
 before(async () => {
@@ -68,8 +68,40 @@ test("--kubeconfig is one file, whatever its name and KUBECONFIG say", async () 
     clusters: [cluster("hub", "https://odd.example")],
     users: [user("hub", "t")],
   });
-  const { server } = await loadHubConfig(list("/nonexistent"), name);
+  const { server } = await loadHubConfig(list("/nonexistent"), { kubeconfig: name });
   assert.equal(server, "https://odd.example");
+});
+
+test("--context is any context of these files, and what has not that name says which there are", async () => {
+  const own = await file("own", { "current-context": "none", contexts: [context("a")] });
+  const other = await file("other", {
+    contexts: [context("a"), context("b"), { name: "c", context: { cluster: "b", user: "x" } }],
+    clusters: [cluster("a", "https://a.example"), cluster("b", "https://b.example")],
+    users: [user("a", "ta"), user("b", "tb")],
+  });
+  const both = list(own, other);
+  const chosen = await loadHubConfig(both, { context: "b" });
+  assert.equal(chosen.server, "https://b.example");
+  assert.equal(await chosen.credentials.authorization?.(), "Bearer tb");
+  assert.equal(
+    (await loadHubConfig({}, { kubeconfig: other, context: "a" })).server,
+    "https://a.example",
+  );
+  const code = "HubConfigInvalid";
+  await assert.rejects(loadHubConfig(both, { context: "prod" }), {
+    code,
+    message: `${own}, ${other}: no context is named prod; there are: a, b, c`,
+  });
+  await assert.rejects(loadHubConfig(both, { context: "c" }), {
+    code,
+    message: `${own}, ${other}: the context c names no user`,
+  });
+  assert.deepEqual(await hubContexts(both, {}), ["a", "b", "c"]);
+  // In a pod: the ServiceAccount, unless somebody names a context.
+  const home = { HOME: "/nonexistent", KUBERNETES_SERVICE_HOST: "10.0.0.1" };
+  assert.deepEqual(await hubContexts(home, {}), []);
+  const message = /^cannot read the kubeconfig \/nonexistent\/\.kube\/config: ENOENT/;
+  await assert.rejects(loadHubConfig(home, { context: "b" }), { code, message });
 });
 
 test("an exec plugin that fails is named, with what it said", async () => {
@@ -81,7 +113,7 @@ test("an exec plugin that fails is named, with what it said", async () => {
     clusters: [cluster("hub", "https://exec.example")],
     users: [{ name: "hub", user: { exec } }],
   });
-  const { credentials } = await loadHubConfig({}, path);
+  const { credentials } = await loadHubConfig({}, { kubeconfig: path });
   await assert.rejects(async () => credentials.authorization?.(), {
     code: "HubConfigInvalid",
     message: /^exec plugin \/bin\/sh: .*log in first$/s,

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { CapitanError, messageOf } from "../errors/index.ts";
 import { asList, asMap, asString, parseJson, type JsonMap } from "../json/index.ts";
 import type { ConnectionConfig, Credentials } from "../kubeconfig/index.ts";
-import { selectContext, type Kubeconfig } from "../kubeconfig/index.ts";
+import { contextNames, selectContext, type Kubeconfig } from "../kubeconfig/index.ts";
 
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 const tokenReloadMs = 60_000;
@@ -13,20 +13,46 @@ const execTimeoutMs = 60_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What a person said about which hub: a kubeconfig file, and a context in it or in the usual ones. */
+export type HubChoice = {
+  readonly kubeconfig?: string | undefined;
+  readonly context?: string | undefined;
+};
+
 /**
- * The hub's own connection: the file that `path`, or KUBECONFIG, or ~/.kube/config names, else the
- * pod's ServiceAccount. KUBECONFIG may name several, as for kubectl. The hub's kubeconfig is trusted: it
- * may read files and run exec plugins. Throws HubConfigInvalid.
+ * The hub's own connection: the kubeconfig that was chosen, or KUBECONFIG's, or the pod's ServiceAccount
+ * when no context was chosen, or ~/.kube/config. KUBECONFIG may name several files, as for kubectl. The
+ * hub's kubeconfig is trusted: it may read files and run exec plugins. Throws HubConfigInvalid.
  */
 export async function loadHubConfig(
   environment: Environment,
-  path?: string,
+  choice: HubChoice = {},
 ): Promise<ConnectionConfig> {
-  if (path !== undefined && path !== "") return fromFiles([path], environment);
+  const files = kubeconfigFiles(environment, choice);
+  if (files === undefined) return inCluster(environment);
+  return fromFiles(files, environment, choice.context);
+}
+
+/** The names of the contexts that loadHubConfig can be asked for. Throws HubConfigInvalid. */
+export async function hubContexts(
+  environment: Environment,
+  { kubeconfig }: HubChoice,
+): Promise<readonly string[]> {
+  const files = kubeconfigFiles(environment, { kubeconfig });
+  return files === undefined ? [] : contextNames(await readAll(files), "HubConfigInvalid");
+}
+
+/** Undefined: the pod's ServiceAccount, which no kubeconfig describes. */
+function kubeconfigFiles(
+  environment: Environment,
+  { kubeconfig = "", context }: HubChoice,
+): readonly string[] | undefined {
+  if (kubeconfig !== "") return [kubeconfig];
   const named = (environment["KUBECONFIG"] ?? "").split(delimiter).filter((file) => file !== "");
-  if (named.length > 0) return fromFiles(named, environment);
-  if (environment["KUBERNETES_SERVICE_HOST"] !== undefined) return inCluster(environment);
-  return fromFiles([join(environment["HOME"] ?? "/root", ".kube", "config")], environment);
+  if (named.length > 0) return named;
+  if (context === undefined && environment["KUBERNETES_SERVICE_HOST"] !== undefined)
+    return undefined;
+  return [join(environment["HOME"] ?? "/root", ".kube", "config")];
 }
 
 async function inCluster(environment: Environment): Promise<ConnectionConfig> {
@@ -43,8 +69,9 @@ async function inCluster(environment: Environment): Promise<ConnectionConfig> {
 async function fromFiles(
   files: readonly string[],
   environment: Environment,
+  context: string | undefined,
 ): Promise<ConnectionConfig> {
-  const selected = selectContext(await readAll(files), "HubConfigInvalid");
+  const selected = selectContext(await readAll(files), "HubConfigInvalid", context);
   const [cluster, user] = [selected.cluster.map, selected.user.map];
   // What a file names is beside that file.
   const ofCluster = (field: string) => inlineOrFile(cluster, field, dirname(selected.cluster.what));

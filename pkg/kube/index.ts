@@ -1,5 +1,5 @@
 /** The Kubernetes client: connections, requests, discovery, list-watch, leases. Nobody outside this room sees HTTP. */
-export { loadHubConfig } from "./hub-config.ts";
+export { hubContexts, loadHubConfig, type HubChoice } from "./hub-config.ts";
 export {
   KubeClient,
   connect,
@@ -9,5 +9,5 @@ export {
 } from "./client.ts";
 export { ApiError, isNotFound, isConflict } from "./api-error.ts";
 export { Discovery } from "./discovery.ts";
-export { Informer, type InformerOptions } from "./informer.ts";
+export { Informer, type InformerOptions, withoutManagedFields } from "./informer.ts";
 export { LeaderLease, type LeaseOptions } from "./lease.ts";

@@ -191,3 +191,9 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", end, { once: true });
   });
 }
+
+/** An object without what only the API server needs: who wrote which field of it. */
+export function withoutManagedFields<T extends Pick<KubeObject, "metadata">>(object: T): T {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}

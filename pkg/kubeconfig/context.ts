@@ -11,10 +11,14 @@ export type SelectedContext = Readonly<
 >;
 
 /**
- * Finds the current context. Of several kubeconfigs the first counts that has a name, as for kubectl.
- * Throws `code`.
+ * Finds the current context, or the one that is `wanted`. Of several kubeconfigs the first counts that has
+ * a name, as for kubectl. Throws `code`.
  */
-export function selectContext(files: readonly Kubeconfig[], code: Code): SelectedContext {
+export function selectContext(
+  files: readonly Kubeconfig[],
+  code: Code,
+  wanted?: string,
+): SelectedContext {
   const configs = files.map(({ what, text }) => ({ what, config: asMap(parse(text, what, code)) }));
   const all = files.map(({ what }) => what).join(", ");
   const named = (list: string, field: string, name = "") => {
@@ -23,19 +27,35 @@ export function selectContext(files: readonly Kubeconfig[], code: Code): Selecte
       return map === undefined ? [] : [{ map, what }];
     });
     if (found[0] !== undefined) return found[0];
-    const where = field === "context" ? "current-context" : "the current context";
-    throw new CapitanError(code, `${all}: ${where} names no ${field}`);
+    throw new CapitanError(code, `${all}: ${missing(field, name)}`);
+  };
+  const missing = (field: string, name: string) => {
+    if (wanted === undefined)
+      return `${field === "context" ? "current-context" : "the current context"} names no ${field}`;
+    if (field !== "context") return `the context ${wanted} names no ${field}`;
+    return `no context is named ${name}; there are: ${namesOf(configs).join(", ")}`;
   };
   const current = configs.map(({ config }) => asString(config["current-context"]) ?? "");
   const { map: context } = named(
     "contexts",
     "context",
-    current.find((name) => name !== ""),
+    wanted ?? current.find((name) => name !== ""),
   );
   return {
     cluster: named("clusters", "cluster", asString(context["cluster"])),
     user: named("users", "user", asString(context["user"])),
   };
+}
+
+/** The names of all contexts of some kubeconfigs. Throws `code`. */
+export const contextNames = (files: readonly Kubeconfig[], code: Code): readonly string[] =>
+  namesOf(files.map(({ what, text }) => ({ config: asMap(parse(text, what, code)) })));
+
+function namesOf(configs: readonly { readonly config: JsonMap }[]): readonly string[] {
+  const names = configs.flatMap(({ config }) =>
+    asList(config["contexts"]).map((item) => asString(asMap(item)["name"]) ?? ""),
+  );
+  return [...new Set(names)].filter((name) => name !== "");
 }
 
 function parse(text: string, what: string, code: Code): unknown {

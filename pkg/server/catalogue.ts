@@ -40,14 +40,14 @@ const catalogue = {
   },
   capitan_rotation_clusters: {
     type: "gauge",
-    labels: ["namespace", "rotation", "state"],
-    help: "Clusters of a rotation that is not complete, by state: Working, Waiting, Stalled, Done, Gone. From the leader.",
+    labels: ["namespace", "kind", "rotation", "state"],
+    help: "Clusters of a KeyRotation or SecretRotation that is not complete, by state: Working, Waiting, Stalled, Done, Gone. From the leader.",
     advice: "Stalled, or Waiting for hours: capitan rotate status says for what.",
   },
   capitan_rotation_files_left: {
     type: "gauge",
-    labels: ["namespace", "rotation"],
-    help: "Files at the tip of the branch that an ending key still opens. From the leader.",
+    labels: ["namespace", "kind", "rotation"],
+    help: "Files at the tip of the branch that an ending key of a KeyRotation still opens. From the leader.",
     advice: "When it does not fall: capitan rotate status says what is waited for.",
   },
   capitan_reconcile_total: {

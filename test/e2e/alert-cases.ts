@@ -222,7 +222,7 @@ const cases: readonly Case[] = [
     what: "two clusters of a rotation stand",
     broken: (like) => [like("capitan_rotation_clusters", always(2), { state: "Stalled" })],
     firesAt: 15,
-    by: ["namespace", "rotation"],
+    by: ["namespace", "kind", "rotation"],
     value: "2",
   },
   {

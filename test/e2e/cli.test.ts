@@ -9,7 +9,7 @@ import { clusterKubeconfig } from "../../hack/lab/clusters.ts";
 import { root } from "../../hack/lab/paths.ts";
 import { kubeconfigOf } from "../../hack/lab/pki.ts";
 import { asMap } from "../../pkg/json/index.ts";
-import type { KubeClient } from "../../pkg/kube/index.ts";
+import { hubContexts, type KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject, Resource } from "../../pkg/object/index.ts";
 import { cliOf, inTerminal, run } from "../harness/cli.ts";
 import { namespace, newCluster, resources, sharedHub, sharedLab, until } from "../harness/index.ts";
@@ -671,7 +671,7 @@ test("a hub that does not answer and a kubeconfig that is not there: one line, a
   assert.equal(
     missing.stderr,
     `✗ HubConfigInvalid: cannot read the kubeconfig /nonexistent: ENOENT: no such file or directory, open '/nonexistent'
-  → Set KUBECONFIG to the kubeconfig of the management cluster.
+  → Set KUBECONFIG to the kubeconfig of the management cluster; for the CLI also --kubeconfig and --context.
 `,
   );
   const { readFile } = await import("node:fs/promises");
@@ -765,6 +765,34 @@ test("reconcile: says what it waits for when the time is over; --no-wait only as
   assert.deepEqual([asks.code, asks.stdout], [0, `${name} is to be looked at again\n`]);
 });
 
+/** KUBECONFIG of two files, where the current context is of a hub that is not there; and the other context. */
+async function withAnotherHub(): Promise<readonly [{ readonly KUBECONFIG: string }, string]> {
+  const away = `${kubeconfig}.away`;
+  const context = { name: "away", context: { cluster: "away", user: "away" } };
+  const clusters = [{ name: "away", cluster: { server: "https://127.0.0.1:1" } }];
+  const config = { "current-context": "away", contexts: [context], clusters };
+  await writeFile(away, JSON.stringify({ ...config, users: [{ name: "away", user: {} }] }));
+  const [there = ""] = await hubContexts({}, { kubeconfig });
+  return [{ KUBECONFIG: `${away}:${kubeconfig}` }, there];
+}
+
+test("--context asks another hub than the current one; of a name that is not there it says which are", async () => {
+  const [env, there] = await withAnotherHub();
+  assert.match(
+    (await cli(["get", "fleets"], { env })).stderr,
+    /the hub https:\/\/127\.0\.0\.1:1 does/,
+  );
+  const asked = await cli(["get", "fleets", "--context", there], { env });
+  assert.deepEqual(
+    [asked.code, stable(asked.stdout)],
+    [0, stable((await cli(["get", "fleets"])).stdout)],
+  );
+  const wrong = await cli(["get", "fleets", "--context", "prod"], { env });
+  const files = env.KUBECONFIG.replace(":", ", ");
+  const says = `${files}: no context is named prod; there are: away, ${there}`;
+  assert.deepEqual([wrong.code, wrong.stderr.split("\n")[0]], [1, `✗ HubConfigInvalid: ${says}`]);
+});
+
 test("completion: bash gives nouns and options after a Tab; every script parses where its shell is", async () => {
   const bin = `capitan() { ${process.execPath} ${join(root, "cmd", "capitan", "main.ts")} "$@"; }`;
   const tab = async (line: string, env: Readonly<Record<string, string>> = {}) => {
@@ -791,6 +819,10 @@ test("completion: bash gives nouns and options after a Tab; every script parses 
   assert.deepEqual(await tab("capitan describe member cli-a --fleet cli-plat", env), [
     "cli-platform",
   ]);
+  const [two, there] = await withAnotherHub();
+  assert.deepEqual(await tab("capitan get fleets --context ", two), ["away", there].toSorted());
+  const inOther = `capitan describe fleet --context ${there} cli-plat`;
+  assert.deepEqual(await tab(inOther, two), ["cli-platform"]);
   assert.ok((await tab("capitan create cluster ", env)).every((word) => word !== "cli-a"));
   // Where they are: the first Tab in zsh runs the file itself, and files complete where no word does.
   const inZsh = `${bin}; _describe() { print -l $found }; _files() { print FILES }
