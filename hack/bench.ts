@@ -142,10 +142,7 @@ function optionsOrExit(): Options {
   }
 }
 
-main().then(
-  () => process.exit(0),
-  (error: unknown) => {
-    process.stderr.write(`✗ ${messageOf(error)}\n`);
-    process.exit(1);
-  },
-);
+main().catch((error: unknown) => {
+  process.stderr.write(`✗ ${messageOf(error)}\n`);
+  process.exitCode = 1;
+});

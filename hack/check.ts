@@ -112,4 +112,4 @@ const results = [
   ),
   report("no test is switched off", await forbiddenText(), "run it, or delete it"),
 ];
-process.exit(results.every(Boolean) ? 0 : 1);
+process.exitCode = results.every(Boolean) ? 0 : 1;

@@ -187,12 +187,9 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     void stopLab(defaultLabDir).finally(() => process.exit(130));
   });
 }
-demo(chosen, values).then(
-  () => process.exit(0),
-  (error: unknown) => {
-    process.stderr.write(
-      `✗ ${messageOf(error)}\n  logs are in ${dirname(join(defaultLabDir, "log", "x"))} when the lab is kept: npm run demo -- --keep\n`,
-    );
-    process.exit(1);
-  },
-);
+demo(chosen, values).catch((error: unknown) => {
+  process.stderr.write(
+    `✗ ${messageOf(error)}\n  logs are in ${dirname(join(defaultLabDir, "log", "x"))} when the lab is kept: npm run demo -- --keep\n`,
+  );
+  process.exitCode = 1;
+});

@@ -16,7 +16,7 @@ installPackages();
 const options = ["--disable-warning=ExperimentalWarning", "--max-http-header-size=65536"];
 const child = spawn(node, [...options, join(root, entry), ...args], { stdio: "inherit" });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
-child.on("exit", (code, signal) => process.exit(signal === null ? code : 128));
+child.on("exit", (code, signal) => (process.exitCode = signal === null ? code : 128));
 
 function installPackages() {
   const lock = createHash("sha256")

@@ -1,18 +1,47 @@
-// Loaded into every process of a test file before it. When all of its tests have ended and something that
-// they left open keeps the process alive, it says what, and ends it. Node's own --test-force-exit does not
-// wait until the results have been told: of 1,646 unit tests up to 131 were missing from a report.
+// Loaded into the process of every test file before it, so that none is waited for without end.
+// When its tests have ended and something that they left open keeps it alive, it says what, and ends.
+// (Node's own --test-force-exit does not wait until the results have been told: of 1,646 unit tests up
+// to 131 were missing from a report.) When it cannot do that itself, because JavaScript does not run any
+// more or the process hangs in its own end, a second process kills it: the file has failed then.
+import { spawn } from "node:child_process";
+import { Socket } from "node:net";
 import { after } from "node:test";
 import { isMainThread } from "node:worker_threads";
 
+/** A file may take this long in all; every test in it has a shorter deadline of its own. */
+const fileSeconds = 1_500;
 /** Hooks that run after the tests may take as long. */
 const graceMs = 60_000;
+/** From the end of the tests to the end of the process. */
+const endSeconds = 120;
+
+/** Waits for a line (the tests have ended), then for the end of its input (the process has ended). */
+const watching = `
+read -r -t "$1" && read -r -t "$2"
+[ $? -gt 128 ] || exit 0
+threads=$(cut -d " " -f 2,3,14 /proc/"$3"/task/*/stat | tr "\\n" ";")
+echo "✖ $4 does not end: killed. Its threads, their states and ticks: $threads" >&2
+kill -KILL "$3"`;
+
+function watched(name: string): { testsEnded(): void } {
+  const args = [fileSeconds, endSeconds, process.pid].map(String);
+  const watcher = spawn("bash", ["-c", watching, "test-end", ...args, name], {
+    stdio: ["pipe", "ignore", "inherit"],
+  });
+  watcher.unref();
+  if (watcher.stdin instanceof Socket) watcher.stdin.unref();
+  return { testsEnded: () => void watcher.stdin.write("\n") };
+}
 
 if (isMainThread && process.env["NODE_TEST_CONTEXT"] === "child-v8") {
+  const name = process.argv[1] ?? "";
+  const watcher = watched(name);
   after(() => {
+    watcher.testsEnded();
     // Nobody waits for it: it only runs when something else keeps the process.
     setTimeout(() => {
       const open = process.getActiveResourcesInfo().join(", ");
-      console.error(`⚠ ${process.argv[1] ?? ""}: its tests have ended, but left open: ${open}`);
+      console.error(`⚠ ${name}: its tests have ended, but left open: ${open}`);
       process.exit();
     }, graceMs).unref();
   });

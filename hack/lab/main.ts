@@ -104,10 +104,7 @@ async function main([verb, ...args]: string[]): Promise<void> {
   progress.done("the lab is down");
 }
 
-main(process.argv.slice(2)).then(
-  () => process.exit(0),
-  (error: unknown) => {
-    console.error(`✗ ${messageOf(error)}`);
-    process.exit(1);
-  },
-);
+main(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(`✗ ${messageOf(error)}`);
+  process.exitCode = 1;
+});
