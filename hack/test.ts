@@ -2,9 +2,9 @@
 // usage: npm test [-- FILE...]   With files, only those.
 // usage: npm run test:all        Also test/heavy: what takes too long, or builds too much, for every day.
 import { spawn } from "node:child_process";
-import { glob, mkdtemp, readFile, rm } from "node:fs/promises";
+import { glob, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { messageOf } from "../pkg/errors/index.ts";
 import { startController } from "./lab/controller.ts";
@@ -15,6 +15,8 @@ import { ensureTool, ensureTools } from "./lab/tools.ts";
 
 /** A single test may take this long; every wait inside has a shorter deadline of its own. */
 const testTimeoutMs = 240_000;
+/** How somebody ends a run by hand. */
+const endings = ["SIGINT", "SIGTERM"] as const;
 
 function run(
   command: string,
@@ -27,8 +29,13 @@ function run(
       stdio: "inherit",
       env: { ...process.env, ...env },
     });
+    const pass = (signal: NodeJS.Signals) => child.kill(signal);
+    for (const signal of endings) process.on(signal, pass);
     child.once("error", reject);
-    child.once("close", (code) => resolve(code ?? 1));
+    child.once("close", (code) => {
+      for (const signal of endings) process.off(signal, pass);
+      resolve(code ?? 1);
+    });
   });
 }
 
@@ -53,10 +60,10 @@ function nodeTest(files: readonly string[], concurrency: number, env = {}): Prom
 
 /** Runs `files` with one management cluster that they share. */
 function inLaboratory(files: readonly string[]): Promise<number> {
-  return withLabDir(async (dir) => {
+  return withLabDir(async (dir, env) => {
     const lab = await startLab({ dir, progress, audit: true });
     await startController(lab);
-    const code = await nodeTest(files, 2, { CAPITAN_TEST_LAB: dir });
+    const code = await nodeTest(files, 2, { ...env, CAPITAN_TEST_LAB: dir });
     if (code !== 0) await showLog(dir, "controller");
     return code;
   });
@@ -64,20 +71,31 @@ function inLaboratory(files: readonly string[]): Promise<number> {
 
 /** Runs heavy `files` one after the other; each starts its own laboratory in the directory that it is given. */
 function oneByOne(files: readonly string[]): Promise<number> {
-  return withLabDir((dir) => nodeTest(files, 1, { CAPITAN_HEAVY_LAB: dir }));
+  return withLabDir((dir, env) => nodeTest(files, 1, { ...env, CAPITAN_HEAVY_LAB: dir }));
 }
 
-/** Gives work a directory for a laboratory, and ends what runs there whatever happens. */
-async function withLabDir(work: (dir: string) => Promise<number>): Promise<number> {
-  const dir = await mkdtemp(join(tmpdir(), "capitan-test-"));
+/**
+ * Gives work a directory for a laboratory, and for the temporary files of its tests one beside it.
+ * Whatever happens it ends what runs there: tests start laboratories of their own, too.
+ */
+async function withLabDir(
+  work: (dir: string, env: Readonly<Record<string, string>>) => Promise<number>,
+): Promise<number> {
+  const base = await mkdtemp(join(tmpdir(), "capitan-test-"));
+  const tmp = join(base, "tmp");
+  await mkdir(tmp);
+  const end = async () => {
+    for await (const pids of glob("{lab,tmp/*,tmp/*/lab}/pid", { cwd: base }))
+      await stopLab(join(base, dirname(pids)));
+    await rm(base, { recursive: true, force: true });
+  };
   // Whoever ends a run by hand must not be left with fifty processes.
-  for (const name of ["SIGINT", "SIGTERM"] as const)
-    process.once(name, () => void stopLab(dir).finally(() => process.exit(130)));
+  for (const signal of endings)
+    process.once(signal, () => void end().finally(() => process.exit(130)));
   try {
-    return await work(dir);
+    return await work(join(base, "lab"), { TMPDIR: tmp });
   } finally {
-    await stopLab(dir);
-    await rm(dir, { recursive: true, force: true });
+    await end();
   }
 }
 

@@ -1,4 +1,4 @@
-import { parallel } from "../../pkg/workload/index.ts";
+import { parallel } from "../../pkg/pace/index.ts";
 import { showProgress } from "./progress.ts";
 
 /** So many are asked at once: of more, those that answer would be late because of each other's TLS. */

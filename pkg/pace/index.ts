@@ -1,4 +1,4 @@
-/** When to look again: after an event that says something new, a pass, a failure. No clock. */
+/** When to look again: after an event that says something new, a pass, a failure. How much goes on at once. No clock. */
 export {
   againAfterFailure,
   againAfterPass,
@@ -9,4 +9,5 @@ export {
   type Again,
 } from "./pace.ts";
 export { Changes } from "./changes.ts";
+export { parallel } from "./parallel.ts";
 export { DriftTimes } from "./drift-times.ts";

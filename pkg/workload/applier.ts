@@ -19,7 +19,7 @@ import { fieldManager, labels, nameOf, type KubeObject, type Resource } from "..
 import { cure } from "./cure.ts";
 import { planDefinitions, migrate } from "./definitions.ts";
 import type { Kinds } from "./kinds.ts";
-import { parallel } from "./parallel.ts";
+import { parallel } from "../pace/index.ts";
 import { problemBehind } from "./problems.ts";
 
 /** Requests to one cluster at a time. More does not help: its API server is the limit. */

@@ -8,7 +8,7 @@ import {
 import { isConflict, isNotFound, type KubeClient } from "../kube/index.ts";
 import { atVersion } from "../drift/index.ts";
 import type { KubeObject, Resource } from "../object/index.ts";
-import { parallel } from "./parallel.ts";
+import { parallel } from "../pace/index.ts";
 import { coreResources } from "./resources.ts";
 
 /** Stored objects that are rewritten at once. */

@@ -21,7 +21,7 @@ import {
 } from "../object/index.ts";
 import { Applier } from "./applier.ts";
 import type { Kinds } from "./kinds.ts";
-import { parallel } from "./parallel.ts";
+import { parallel } from "../pace/index.ts";
 import { problemBehind } from "./problems.ts";
 import { Remover } from "./remover.ts";
 import { restartWorkload, workloadsIn } from "./restarts.ts";

@@ -1,4 +1,3 @@
 /** One workload cluster as the reconcilers see it: its inventory, its objects, its health. */
-export { parallel } from "./parallel.ts";
 export { Connections, type ConnectRequest } from "./connections.ts";
 export { dialError } from "./workload.ts";

@@ -17,7 +17,7 @@ import {
 } from "../inventory/index.ts";
 import { ApiError, type KubeClient } from "../kube/index.ts";
 import { type KubeObject } from "../object/index.ts";
-import { parallel } from "./parallel.ts";
+import { parallel } from "../pace/index.ts";
 import { coreResources } from "./resources.ts";
 
 const { configMap, namespace, secret } = coreResources;

@@ -12,7 +12,7 @@ import {
 } from "../object/index.ts";
 import type { Clients } from "./applier.ts";
 import type { Kinds } from "./kinds.ts";
-import { parallel } from "./parallel.ts";
+import { parallel } from "../pace/index.ts";
 import { problemBehind, problemOf } from "./problems.ts";
 import { coreResources } from "./resources.ts";
 

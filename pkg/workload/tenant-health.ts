@@ -4,7 +4,7 @@ import { healthOf, parseKey, type Health, type KubeObject } from "../object/inde
 import { kindOfKey, servedKinds, type Look } from "./hands.ts";
 import type { HealthWatch } from "./health-watch.ts";
 import type { Kinds } from "./kinds.ts";
-import { parallel } from "./parallel.ts";
+import { parallel } from "../pace/index.ts";
 import { saidBehind } from "./problems.ts";
 
 const width = 16;
