@@ -9,7 +9,7 @@ import { after } from "node:test";
 import { isMainThread } from "node:worker_threads";
 
 /** A file may take this long in all; every test in it has a shorter deadline of its own. */
-const fileSeconds = 1_500;
+const secondsOf = (name: string) => (name.includes("/test/heavy/") ? 7_200 : 1_500);
 /** Hooks that run after the tests may take as long. */
 const graceMs = 60_000;
 /** From the end of the tests to the end of the process. */
@@ -24,7 +24,7 @@ echo "✖ $4 does not end: killed. Its threads, their states and ticks: $threads
 kill -KILL "$3"`;
 
 function watched(name: string): { testsEnded(): void } {
-  const args = [fileSeconds, endSeconds, process.pid].map(String);
+  const args = [secondsOf(name), endSeconds, process.pid].map(String);
   const watcher = spawn("bash", ["-c", watching, "test-end", ...args, name], {
     stdio: ["pipe", "ignore", "inherit"],
   });

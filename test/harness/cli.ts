@@ -26,7 +26,9 @@ const ownColours = {
 export function run(command: string, args: readonly string[], how: How = {}): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...how.env };
-    const child = spawn(command, args, { env, cwd: how.cwd, timeout: deadlineMs });
+    // Not `timeout`: for a program that is not there its timer goes on, and keeps the process.
+    const signal = AbortSignal.timeout(deadlineMs);
+    const child = spawn(command, args, { env, cwd: how.cwd, signal });
     const out = { stdout: "", stderr: "" };
     child.stdout.setEncoding("utf8").on("data", (text: string) => (out.stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (out.stderr += text));
