@@ -85,8 +85,11 @@ async function withLabDir(
   const tmp = join(base, "tmp");
   await mkdir(tmp);
   const end = async () => {
-    for await (const pids of glob("{lab,tmp/*,tmp/*/lab}/pid", { cwd: base }))
-      await stopLab(join(base, dirname(pids)));
+    // One that has claimed its ports, or started a process.
+    const signs = await Array.fromAsync(
+      glob("{lab,tmp/*,tmp/*/lab}/{lab.json,pid}", { cwd: base }),
+    );
+    for (const lab of new Set(signs.map(dirname))) await stopLab(join(base, lab));
     await rm(base, { recursive: true, force: true });
   };
   // Whoever ends a run by hand must not be left with fifty processes.
