@@ -18,14 +18,15 @@ import {
 } from "../cluster/index.ts";
 import { heldUpBy } from "../fleet/index.ts";
 import { SharedObjects } from "../engine/index.ts";
-import { digestOfInventory, ownedBy } from "../inventory/index.ts";
+import { digestOfInventory } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import { runPass, storeLate, type MemberPlan, type PassResult } from "./engine.ts";
 import { kindsToObserve, placeMember } from "./placing.ts";
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
 import { PruneBudget } from "./prune-budget.ts";
-import { revisionText } from "./report.ts";
+import { readAhead } from "./read-ahead.ts";
+import { outcomeOf } from "./report.ts";
 import { Session } from "./session.ts";
 import { arePlanned, claimsOf, unknownWishes } from "./wishes.ts";
 
@@ -120,13 +121,28 @@ export class ClusterReconciler {
       const pass = { cluster, members, session: known.session, light, signal };
       return this.#passMembers(members, known.plans, pass);
     }
-    const connected = await this.#connect(cluster, signal);
-    const session =
-      known?.session.workload === connected
-        ? known.session
-        : new Session(connected, this.#options.clock, this.#shared);
-    connected.isCurrent(true);
+    const session = await this.#connectAnew(cluster, known?.session, signal);
+    session.workload.isCurrent(true);
     return this.#passAnew(members, { cluster, members, session, light: false, signal });
+  }
+
+  /** Asks the hub for the kubeconfig and, at the same time, a cluster that is connected for its inventory. */
+  async #connectAnew(
+    cluster: ClusterFacts,
+    known: Session | undefined,
+    signal: AbortSignal,
+  ): Promise<Session> {
+    const { connections, clock } = this.#options;
+    const held = connections.held(clusterKey(cluster));
+    const isHeld = known !== undefined && known.workload === held;
+    const [connected, ledger] = await Promise.all([
+      this.#connect(cluster, signal),
+      isHeld ? readAhead(held, signal) : undefined,
+    ]);
+    const session =
+      known?.workload === connected ? known : new Session(connected, clock, this.#shared);
+    session.ledger = connected === held ? ledger?.() : undefined;
+    return session;
   }
 
   /** Reads what the members want and what is in the cluster, and then does what is to be done. */
@@ -135,7 +151,6 @@ export class ClusterReconciler {
     const { clock } = this.#options;
     const key = clusterKey(cluster);
     this.#known.delete(key);
-    session.ledger = undefined;
     const plans = new Map<string, MemberPlan>();
     const agains: Again[] = [];
     for (const member of members) {
@@ -285,7 +300,8 @@ export class ClusterReconciler {
     const again = againAfterPass(result.layers, result.removal);
     const mayWait = again.kind === "after";
     const storeMs = await storeLate(session, { clock, signal }, mayWait);
-    const reportMs = await this.#report(member, plan, { result, session, mayWait }, signal);
+    const outcome = outcomeOf(plan, result, clusterId);
+    const reportMs = await this.#members.reportPass(member, outcome, { session, mayWait }, signal);
     return [result.handedOver ? 1 : undefined, result.wakeMs, storeMs, reportMs]
       .filter((ms) => ms !== undefined)
       .map((ms): Again => ({ kind: "after", ms, light: true }))
@@ -336,25 +352,6 @@ export class ClusterReconciler {
       applied: first.applied + second.applied,
       appliedTime: second.appliedTime ?? first.appliedTime,
     };
-  }
-
-  async #report(
-    member: FleetMember,
-    { owner, revision }: MemberPlan,
-    pass: { readonly result: PassResult; readonly session: Session; readonly mayWait: boolean },
-    signal: AbortSignal,
-  ): Promise<number | undefined> {
-    const { result, session } = pass;
-    const { removal, appliedTime } = result;
-    const { clusterId: clusterID } = session.workload;
-    const sources = new Map(
-      revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]),
-    );
-    const layers = result.layers.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
-    const mine = ownedBy(result.inventory, owner);
-    const inventory = { objects: mine.length, digest: digestOfInventory(mine) };
-    const outcome = { layers, removal, appliedTime, inventory, clusterID };
-    return this.#members.reportPass(member, outcome, pass, signal);
   }
 
   async #failed(

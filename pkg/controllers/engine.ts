@@ -209,6 +209,9 @@ async function perform(
       if (next.sequence > facts.sequence) await options.remember(next.sequence);
       await store(session, plan, next, options);
       return learnStored(facts, next.inventory, next.sequence);
+    case "confirm":
+      await confirm(session, options);
+      return { ...facts, fence: "confirmed" };
     case "apply": {
       const asked = questionsAbout(next.objects, facts, session.attempts);
       return learnApplied(facts, next.objects, await hands.apply(next.objects, asked, signal));
@@ -254,6 +257,14 @@ async function removeOrAsk(
   const isApproved = entries.every((entry) => entry.approved === true);
   if (!isApproved && !options.mayPrune()) return { ...facts, prunesMany: true };
   return learnRemoved(facts, await session.workload.as(plan.as).delete(entries, options.signal));
+}
+
+/** Throws ApiError 409 when the header is not the one in memory, which then is no longer known to be true. */
+async function confirm(session: Session, { signal }: PassOptions): Promise<void> {
+  const { workload, ledger } = session;
+  session.ledger = undefined;
+  await workload.inventory.confirm(signal);
+  session.ledger = ledger;
 }
 
 /** Writes the inventory with this member's pin, or, once it owns nothing any more, without. */

@@ -61,6 +61,8 @@ type Resolved = {
 export class FleetReconciler {
   readonly #options: FleetReconcilerOptions;
   readonly #resolved = new Map<string, Resolved>();
+  /** When each Fleet was resolved, and which revisions it used, when its others were last looked for. */
+  readonly #collected = new Map<string, string>();
 
   constructor(options: FleetReconcilerOptions) {
     this.#options = options;
@@ -72,6 +74,7 @@ export class FleetReconciler {
     const fleet = this.#options.hub.fleet({ namespace, name });
     if (fleet === undefined || isMovedAway(fleet)) {
       this.#resolved.delete(key);
+      this.#collected.delete(key);
       if (fleet !== undefined) await this.#options.hub.setFinalizer(fleet, false, signal);
       return untilEvent;
     }
@@ -82,7 +85,7 @@ export class FleetReconciler {
     const problem = unresolved ?? acted.held;
     await this.#report(fleet, { problem, resolved, leaving: acted.leaving }, signal);
     if (unresolved !== undefined) return retry;
-    if (resolved !== undefined) await this.#collectRevisions(fleet, resolved.revision, signal);
+    if (resolved !== undefined) await this.#collectRevisions(key, fleet, resolved, signal);
     const dueMs = await this.#options.schedule.look(fleet, signal);
     return {
       kind: "after",
@@ -281,14 +284,21 @@ export class FleetReconciler {
     await report(hub, fleet, fleetStatus(fleet, outcome, timestamp(clock)), { clock, log, signal });
   }
 
-  /** Deletes old revisions that no member is pinned to. */
-  async #collectRevisions(fleet: Fleet, current: string, signal: AbortSignal): Promise<void> {
+  /** Deletes old revisions that no member is pinned to; looks for them when that, or the resolved one, has changed. */
+  async #collectRevisions(
+    key: string,
+    fleet: Fleet,
+    { revision, atMs }: Resolved,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { hub } = this.#options;
     const members: readonly FleetMember[] = hub.membersOf(nameOf(fleet));
     const inUse = new Set([
-      current,
+      revision,
       ...members.flatMap((m) => [m.spec.revision, m.status?.currentRevision ?? ""]),
     ]);
+    const asOf = [atMs, ...[...inUse].sort()].join();
+    if (this.#collected.get(key) === asOf) return;
     const revisions = await hub.revisionsOf(nameOf(fleet), signal);
     const unused = revisions
       .filter(
@@ -299,7 +309,8 @@ export class FleetReconciler {
       .sort((a, b) =>
         (a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? 1 : -1,
       );
-    for (const revision of unused.slice(revisionsKept)) await hub.deleteRevision(revision, signal);
+    for (const old of unused.slice(revisionsKept)) await hub.deleteRevision(old, signal);
+    this.#collected.set(key, asOf);
   }
 
   #untilNextMs(fleet: Fleet, resolved: Resolved | undefined): number {

@@ -186,6 +186,8 @@ export type WorkloadPort = {
   };
   readonly inventory: {
     read(signal: AbortSignal): Promise<Ledger>;
+    /** Throws ApiError 409 when the header is not the one last read or written. */
+    confirm(signal: AbortSignal): Promise<void>;
     /** Writes the header, and all else unless only what repairs have learned is new. True when nothing is left. */
     storeSoon(
       ledger: { readonly header: Header; readonly inventory: Inventory },

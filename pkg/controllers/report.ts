@@ -1,5 +1,8 @@
 import { conditionOf, type Reporting, type RevisionLayer } from "../api/index.ts";
 import { codes, messageOf } from "../errors/index.ts";
+import { digestOfInventory, ownedBy } from "../inventory/index.ts";
+import type { MemberOutcome } from "../status/index.ts";
+import type { MemberPlan, PassResult } from "./engine.ts";
 import type { Clock, EventNote, Log } from "./ports.ts";
 
 /** Where a status and Events about it are written. */
@@ -47,6 +50,19 @@ export async function emit(
   await hub.emit(event, { id, time }, signal).catch((error: unknown) => {
     log.warn({ object: event.regarding.metadata.name }, `event: ${messageOf(error)}`);
   });
+}
+
+/** What a pass came to, as the member's status tells it. */
+export function outcomeOf(
+  { owner, revision }: MemberPlan,
+  { layers: judged, removal, appliedTime, inventory: all }: PassResult,
+  clusterID: string,
+): MemberOutcome {
+  const sources = new Map(revision?.spec.layers.map((layer) => [layer.name, revisionText(layer)]));
+  const layers = judged.map((layer) => ({ ...layer, revision: sources.get(layer.name) }));
+  const mine = ownedBy(all, owner);
+  const inventory = { objects: mine.length, digest: digestOfInventory(mine) };
+  return { layers, removal, appliedTime, inventory, clusterID };
 }
 
 /** The wall time as statuses hold it: RFC 3339, whole seconds. */

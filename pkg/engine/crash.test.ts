@@ -253,8 +253,10 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
         world.sequences.set(owner, next.sequence);
       });
       return learnStored(facts, next.inventory, next.sequence);
+    case "confirm":
+      return { ...facts, fence: "confirmed" };
     case "apply":
-      assertFenced(facts, world);
+      assertFenced(facts, world, next.objects);
       return learnApplied(
         facts,
         next.objects,
@@ -286,10 +288,17 @@ function perform(next: Exclude<Step, { kind: "rest" }>, facts: Facts, world: Wor
   }
 }
 
-/** Every batch comes right after the sequence number was raised. */
-function assertFenced(facts: Facts, world: World): void {
-  assert.ok(facts.fenced);
-  assert.equal(world.sequences.get(facts.owner), facts.sequence);
+/** Every batch comes right after the sequence number was raised, or, if nothing new is wanted, after a look at it. */
+function assertFenced(facts: Facts, world: World, batch: readonly DesiredObject[] = []): void {
+  assert.notEqual(facts.fence, "none");
+  const news = batch.filter(
+    ({ key, digest }) =>
+      facts.stored.get(key)?.want !== digest ||
+      (world.objects.get(key)?.owner ?? facts.owner) !== facts.owner,
+  );
+  if (batch.length === 0 || news.length > 0) assert.equal(facts.fence, "raised");
+  // Who died between the hub and the header has left a number that is not in the header yet.
+  if (facts.fence === "raised") assert.equal(world.sequences.get(facts.owner), facts.sequence);
 }
 
 /** While a Cluster is on its way out, nothing else of its member goes. */

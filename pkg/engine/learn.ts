@@ -32,8 +32,8 @@ export function learnInspected(facts: Facts, found: ReadonlyMap<string, Inspecti
 
 /** The inventory was written: what we wanted to be there is there. */
 export function learnStored(facts: Facts, inventory: Inventory, sequence: number): Facts {
-  const fenced = facts.fenced || sequence > facts.sequence;
-  return { ...facts, stored: inventory, inventory, sequence, fenced };
+  const fence = sequence > facts.sequence ? "raised" : facts.fence;
+  return { ...facts, stored: inventory, inventory, sequence, fence };
 }
 
 /** Objects were applied: their entries now carry what the replies said. */
@@ -65,7 +65,7 @@ export function learnApplied(
     }
   }
   const inventory = withEntries(facts.inventory, entries);
-  return { ...facts, live, problems, thieves, unverified, inventory, fenced: false };
+  return { ...facts, live, problems, thieves, unverified, inventory, fence: "none" };
 }
 
 /** What was applied before and is refused now is drift that cannot be repaired. */
@@ -174,14 +174,14 @@ export function learnRemoved(facts: Facts, replies: ReadonlyMap<string, RemovalR
   }
   const live = new Map([...facts.live].filter(([key]) => !gone.has(key)));
   const inventory = withoutKeys(facts.inventory, gone);
-  return { ...facts, held, problems, live, inventory, fenced: false };
+  return { ...facts, held, problems, live, inventory, fence: "none" };
 }
 
 /** Flux's controllers are gone and its objects let go, or something is in the way. */
 export function learnDisarmed(facts: Facts, problem: Problem | undefined): Facts {
   const problems = new Map(facts.problems);
   if (problem !== undefined) problems.set(disarmKey, problem);
-  return { ...facts, problems, disarmed: problem === undefined, fenced: false };
+  return { ...facts, problems, disarmed: problem === undefined, fence: "none" };
 }
 
 /** Where a problem with disarming Flux is kept among those of objects. */

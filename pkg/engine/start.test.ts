@@ -78,7 +78,7 @@ function start(more: Partial<Start>, entries: readonly Entry[] = [entry]) {
 
 /** What is done to the objects that are left over, once the sequence number is raised. */
 function removalOf(more: Partial<Start>, entries?: readonly Entry[]) {
-  return step({ ...start(more, entries), fenced: true });
+  return step({ ...start(more, entries), fence: "raised" });
 }
 
 test("a layer that leaves is deleted, or left behind when its Fleet says so by then, on whatever way", () => {

@@ -84,7 +84,7 @@ export function startFacts(start: Start): Facts {
     inventory,
     live,
     disarmed: false,
-    fenced: false,
+    fence: "none",
     sequence: Math.max(sequence ?? 0, start.remembered ?? 0),
     inspected: new Map(),
     held: stillHeld(start, found),

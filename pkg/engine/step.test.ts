@@ -77,7 +77,7 @@ function facts(
     problems: new Map(),
     held: new Map(),
     sequence: 7,
-    fenced: true,
+    fence: "raised",
     disarmed: false,
     removalWaits: undefined,
     triesFirst: false,
@@ -307,10 +307,37 @@ test("an object that is being deleted by somebody is not applied onto", () => {
 });
 
 test("before each batch the sequence number is raised, with all that is known written down", () => {
-  const f = facts([layer([map])], { fenced: false }, [entryOf(map, { want: "" })]);
+  const f = facts([layer([map])], { fence: "none" }, [entryOf(map, { want: "" })]);
   const next = step(f);
   assert.deepEqual(next.kind === "store" && [next.sequence, next.inventory], [8, f.inventory]);
-  assert.equal(step({ ...f, fenced: true }).kind, "apply");
+  assert.equal(step({ ...f, fence: "raised" }).kind, "apply");
+});
+
+test("before a repair the header is looked at, and no number is taken", () => {
+  const taken = { live: new Map([[map.key, live({ own: "less" })]]) };
+  const f = facts([layer([map])], { ...taken, fence: "none" }, [entryOf(map)]);
+  assert.deepEqual(step(f), { kind: "confirm" });
+  assert.equal(step({ ...f, fence: "confirmed" }).kind, "apply");
+  const deleted = { ...f, live: new Map() };
+  assert.deepEqual(step(deleted), { kind: "confirm" });
+});
+
+test("what is new takes a number, also after a look at the header", () => {
+  const changed = entryOf(map, { want: "before" });
+  const handedOver = { live: new Map([[map.key, live({ owner: "another" })]]) };
+  for (const f of [
+    facts([layer([map])], {}, [changed]),
+    facts([layer([map, deployment])], { live: new Map() }, [
+      entryOf(map),
+      entryOf(deployment, { want: "" }),
+    ]),
+    facts([layer([map])], handedOver, [entryOf(map)]),
+    facts([layer([])], {}, [entryOf(map)]),
+    facts([layer([map])], { live: new Map(), sequence: 0 }, [entryOf(map)]),
+  ]) {
+    const next = step({ ...f, fence: "confirmed" });
+    assert.deepEqual(next.kind === "store" && next.sequence, f.sequence + 1);
+  }
 });
 
 test("what is there already is looked at before anything is written down", () => {

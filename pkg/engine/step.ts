@@ -51,6 +51,12 @@ export type Inspection = {
   readonly refused?: Problem | undefined;
 };
 
+/**
+ * What was done since the last batch of writes so that no second writer is at work: nothing; the header was seen
+ * to be the one that we know; its sequence number was raised, which only one writer can do.
+ */
+export type Fence = "none" | "confirmed" | "raised";
+
 /** Everything that decides the next step of one member. */
 export type Facts = {
   /** Names of the Fleets that the inventory knows, by owner. */
@@ -70,8 +76,7 @@ export type Facts = {
   readonly inventory: Inventory;
   /** The sequence number in the header, for this owner. */
   readonly sequence: number;
-  /** Whether it was raised since the last batch of writes. */
-  readonly fenced: boolean;
+  readonly fence: Fence;
   readonly live: ReadonlyMap<string, Live>;
   /** Whether what changes is tried out before: the Fleet acts as a user who may not do everything. */
   readonly triesFirst: boolean;
@@ -115,6 +120,8 @@ export type Step =
       /** The sequence number to write: the same, or one more. */
       readonly sequence: number;
     }
+  /** Whether the inventory's header is still the one that was last read or written. */
+  | { readonly kind: "confirm" }
   /** Stage by stage: when something of a stage fails, those after it are left out. */
   | { readonly kind: "apply"; readonly objects: readonly DesiredObject[] }
   | { readonly kind: "establish"; readonly keys: readonly string[] }
@@ -128,19 +135,31 @@ export type Step =
       readonly removal: Problem | undefined;
     };
 
-/** Steps that write to objects of the cluster, and so come only after the sequence number was raised. */
+/** Steps that write to objects of the cluster, and so come only behind a fence. */
 const batches = new Set<Step["kind"]>(["apply", "release", "delete", "disarm"]);
 
 /**
  * The next thing to do for a member, from facts alone: look at what is there already, write down
  * everything that is to be applied, apply layer by layer and stage by stage, then remove what is
  * left over, then write down what came of it. One request, or one batch of independent ones, per
- * step; before each batch the header's sequence number is raised, which only one writer can do.
+ * step. Before each batch the header's sequence number is raised, which only one writer can do; before
+ * a repair it is enough that nobody else has raised it since we did: who wants something else does.
  */
 export function step(facts: Facts): Step {
   const next = decide(facts);
-  if (!batches.has(next.kind) || facts.fenced) return next;
+  if (!batches.has(next.kind) || facts.fence === "raised") return next;
+  if (isRepair(next, facts)) return facts.fence === "confirmed" ? next : { kind: "confirm" };
   return { kind: "store", inventory: facts.inventory, sequence: facts.sequence + 1 };
+}
+
+/** Whether everything in the batch was applied before just like this, so that nothing new is wanted of the cluster. */
+function isRepair(next: Step, { stored, owner, live, sequence }: Facts): boolean {
+  if (next.kind !== "apply" || sequence === 0) return false;
+  return next.objects.every(({ key, digest }) => {
+    const entry = stored.get(key);
+    const isHandedOver = (live.get(key)?.owner ?? owner) !== owner;
+    return entry?.owner === owner && entry.want === digest && !isHandedOver;
+  });
 }
 
 function decide(facts: Facts): Step {

@@ -79,6 +79,29 @@ export class Hands {
   ): Promise<ReadonlyMap<string, Inspection>> {
     if (this.#isTenant)
       return new Map(await parallel(objects, width, (one) => this.#inspectOne(one, signal)));
+    const spaces = new Set(objects.filter(isNamespace).map(({ id }) => id.name));
+    const isInside = ({ id }: DesiredObject) => spaces.has(id.namespace);
+    const outside = await this.#inspectKinds(
+      objects.filter((desired) => !isInside(desired)),
+      signal,
+    );
+    const inside = objects.filter(isInside);
+    // Nothing is in a Namespace that is not there yet.
+    const isAbsent = ({ id }: DesiredObject) => {
+      const space = outside.get(keyOf({ ...namespaceId, name: id.namespace }));
+      return space?.exists === false && space.refused === undefined;
+    };
+    const absent = inside
+      .filter(isAbsent)
+      .map(({ key }) => [key, inspectionOf(undefined)] as const);
+    const others = inside.filter((desired) => !isAbsent(desired));
+    return new Map([...outside, ...absent, ...(await this.#inspectKinds(others, signal))]);
+  }
+
+  async #inspectKinds(
+    objects: readonly DesiredObject[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Inspection>> {
     const kinds = Map.groupBy(objects, ({ id }) => `${id.group}/${id.kind}/${id.namespace}`);
     const found = await parallel([...kinds.values()], width, (group) =>
       isWorthListing(group)
@@ -223,6 +246,9 @@ type Inspected = readonly [key: string, inspection: Inspection];
 const isDenied = (error: unknown) =>
   error instanceof ApiError &&
   (error.code === "AccessDenied" || error.code === "ImpersonationRefused");
+
+const namespaceId = { group: "", kind: "Namespace", namespace: "" };
+const isNamespace = ({ id }: DesiredObject) => id.kind === "Namespace" && id.group === "";
 
 /** Kinds without namespaces have many objects in every cluster. */
 const isWorthListing = (group: readonly DesiredObject[]) =>

@@ -51,10 +51,11 @@ export class InventoryStore {
     this.#name = inventory;
   }
 
-  /** Reads it, always from the cluster. Throws InventoryInvalid, ApiError. */
+  /** Reads it, always as it is in the cluster. Throws InventoryInvalid, ApiError. */
   async read(signal: AbortSignal): Promise<Ledger> {
-    this.#held = new Map();
-    const header = await this.#get(this.#name, signal);
+    const known = await this.#stillThere(signal);
+    this.#held = new Map(known === undefined ? [] : [[this.#name, known]]);
+    const header = known ?? (await this.#get(this.#name, signal));
     this.#shards = 1;
     this.#written = emptyInventory;
     if (header === undefined) return { header: undefined, inventory: emptyInventory };
@@ -71,6 +72,14 @@ export class InventoryStore {
     this.#shards = decoded.shards;
     this.#written = decoded.inventory;
     return decoded;
+  }
+
+  /** Throws ApiError 409 when the header is not the one last read or written here, with nothing read but its metadata. */
+  async confirm(signal: AbortSignal): Promise<void> {
+    if (await this.#isCurrent(signal)) return;
+    const what = `ConfigMap ${inventoryNamespace}/${this.#name}`;
+    const detail = "somebody else has written it meanwhile: it is read again";
+    throw new ApiError(what, detail, { status: 409, reason: "Conflict" });
   }
 
   /**
@@ -147,6 +156,28 @@ export class InventoryStore {
     const message =
       "somebody else made the key of the inventory's digests: once more, with that one";
     throw new CapitanError("ApplyFailed", message);
+  }
+
+  /**
+   * The header, if it is the one last read or written: what has the version that is known has the content that
+   * is known. Only of a short inventory, all of which is in its header.
+   */
+  async #stillThere(signal: AbortSignal): Promise<KubeObject | undefined> {
+    const held = this.#held.get(this.#name);
+    if (held === undefined || this.#shards > 1) return undefined;
+    return (await this.#isCurrent(signal)) ? held : undefined;
+  }
+
+  /** Whether the header is the one last read or written, by its metadata. */
+  async #isCurrent(signal: AbortSignal): Promise<boolean> {
+    const name = { namespace: inventoryNamespace, name: this.#name };
+    const found = await this.#client.get(configMap, name, { metadataOnly: true, signal });
+    const held = this.#held.get(this.#name)?.metadata;
+    return (
+      found !== undefined &&
+      found.metadata.uid === held?.uid &&
+      found.metadata.resourceVersion === held?.resourceVersion
+    );
   }
 
   async #get(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {

@@ -13,6 +13,7 @@ import {
   applyFleet,
   capitan,
   configMap,
+  deleteNow,
   deployment,
   fleetReady,
   inline,
@@ -75,6 +76,20 @@ test("ManagedElsewhere: what Helm manages is left alone until the layer says ado
   const released = await workload.get(resources.configMap, inDefault("helms"));
   assert.equal(released?.metadata.labels?.["capitan.dev/owner"], undefined);
   assert.notEqual(released, undefined);
+});
+
+test("ManagedElsewhere: also in a Namespace that the layer brings and that is there already", async () => {
+  const space = { apiVersion: "v1", kind: "Namespace", metadata: { name: "own-space" } };
+  const metadata = { name: "helms", namespace: "own-space" };
+  const annotations = { "meta.helm.sh/release-name": "shop" };
+  const ours = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { k: "ours" } };
+  const theirs = { ...ours, metadata: { ...metadata, annotations }, data: { k: "theirs" } };
+  await workload.apply(resources.namespace, space, { manager: "kubectl" });
+  await workload.apply(resources.configMap, theirs, { manager: "helm" });
+  await applyFleet(hub, "own-space", "own-1", [inline("l", [space, ours])]);
+  const member = await memberHas(hub, "own-space", "own-1", "ManagedElsewhere");
+  const message = conditionOf(member.status?.conditions, "Ready")?.message ?? "";
+  assert.match(message, /ConfigMap\/own-space\/helms is managed by Helm release shop/);
 });
 
 test("FluxManagedElsewhere: a Flux that somebody else installed is left alone", async () => {
@@ -267,11 +282,7 @@ test("AnotherHub: a cluster that somebody newer writes to is left alone until ca
   const { client } = await newCluster(hub, "own-3");
   await applyFleet(hub, "own-other", "own-3", [inline("l", [configMap("a", { k: "v1" })])]);
   await fleetReady(hub, "own-other");
-  const inventory = { namespace: "capitan-system", name: "inventory" };
-  const found = await client.get(resources.configMap, inventory);
-  const text = asString(asMap(found?.["data"])["header"]) ?? "";
-  const raised = text.replace(/"sequence":(\d+)/, (_, n: string) => `"sequence":${Number(n) + 7}`);
-  await client.mergePatch(resources.configMap, inventory, { data: { header: raised } });
+  await raiseSequence(client);
   await applyFleet(hub, "own-other", "own-3", [inline("l", [configMap("a", { k: "v2" })])]);
   await memberHas(hub, "own-other", "own-3", "AnotherHub");
   await describes(["member", "own-3"], "AnotherHub");
@@ -281,6 +292,42 @@ test("AnotherHub: a cluster that somebody newer writes to is left alone until ca
   await fleetReady(hub, "own-other");
   await client.close();
 });
+
+test("AnotherHub: a repair raises nothing, and is left alone once somebody newer has written", async () => {
+  const { client } = await newCluster(hub, "own-repaired");
+  await applyFleet(hub, "own-repair", "own-repaired", [inline("l", [configMap("a", { k: "v" })])]);
+  await fleetReady(hub, "own-repair");
+  const before = await headerOf(client);
+  await setValue("a", "foreign", client);
+  await becomes("a", "v", client);
+  await deleteNow(client, resources.configMap, { name: "a", namespace: "default" });
+  await becomes("a", "v", client);
+  assert.equal(await headerOf(client), before);
+  await raiseSequence(client);
+  await setValue("a", "foreign", client);
+  await memberHas(hub, "own-repair", "own-repaired", "AnotherHub");
+  assert.equal(await valueOf("a", client), "foreign");
+  assert.match(
+    (await capitan(["adopt", "member", "own-repaired"])).stdout,
+    /is taken over by this hub/,
+  );
+  await becomes("a", "v", client);
+  await client.close();
+});
+
+const inventory = { namespace: "capitan-system", name: "inventory" };
+
+async function headerOf(client: KubeClient): Promise<string> {
+  const found = await client.get(resources.configMap, inventory);
+  return asString(asMap(found?.["data"])["header"]) ?? "";
+}
+
+/** As another hub would that has written since. */
+async function raiseSequence(client: KubeClient): Promise<void> {
+  const raise = (_: string, n: string) => `"sequence":${Number(n) + 7}`;
+  const header = (await headerOf(client)).replace(/"sequence":(\d+)/, raise);
+  await client.mergePatch(resources.configMap, inventory, { data: { header } });
+}
 
 const definition = (versions: readonly string[], storage: string): object => ({
   apiVersion: "apiextensions.k8s.io/v1",
