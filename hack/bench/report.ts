@@ -37,7 +37,7 @@ export function jsonOf(results: Results): object {
   });
   return {
     install: Object.fromEntries(counts.map((count) => [count, installRatio(results, count)])),
-    noop: { ms: rounded(ms, 1), requests, writes },
+    noop: { ms: rounded(ms, 1), requests, writes, ...bareAnswersOf(results) },
     drift,
     memory: { mbPerCluster: rounded(memory.mbPerCluster, 2) },
     ...(peers.length > 0 && { peers: Object.fromEntries(peerFigures) }),
@@ -63,6 +63,7 @@ function budgetRows(results: Results): readonly (readonly string[])[] {
     return [`Flux into ${count} fresh`, `${capitanMs} ms`, anchor, `${ratio}`, budget, met(isMet)];
   });
   const { ms, requests, writes, listsPerKind } = passOf(results, ours);
+  const bareAnswers = bareAnswersOf(results);
   const pass = `${rounded(ms, 1)} ms, ${requests} requests, ${listsPerKind} LISTs per kind, ${writes} writes`;
   const { p50Ms, p99Ms, n, bare } = drift;
   const { mbPerCluster, heapMbPerCluster, few, many } = memory;
@@ -75,8 +76,8 @@ function budgetRows(results: Results): readonly (readonly string[])[] {
     [
       `nothing changed, ${clusters}`,
       pass,
-      "",
-      "",
+      `${bareAnswers.bareMs} ms (bare: watch, one status patch)`,
+      `${bareAnswers.ratio}`,
       "≤ 100 ms, ≤ 1 LIST, 0 writes",
       met(ms <= 100 && listsPerKind <= 1 && !writes),
     ],
@@ -194,6 +195,13 @@ function passOf(results: Results, name: string): Pass {
     ownCpuMs: of("ownCpuMs"),
     serversCpuMs: of("serversCpuMs"),
   };
+}
+
+/** What answering alone takes, and how many times as long a pass of ours does. */
+function bareAnswersOf(results: Results): { readonly bareMs: number; readonly ratio: number } {
+  const all = samplesOf(results, ours, results.clusters);
+  const bareMs = median(all.flatMap(({ bareAnswersMs }) => bareAnswersMs ?? []));
+  return { bareMs: rounded(bareMs, 1), ratio: ratio(passOf(results, ours).ms, bareMs) };
 }
 
 /** Median, and the least and the most. */

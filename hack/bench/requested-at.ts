@@ -4,6 +4,8 @@ import type { Resource } from "../../pkg/object/index.ts";
 
 const passMs = 300_000;
 
+export const requestedAtAnnotation = "reconcile.fluxcd.io/requestedAt";
+
 /** Objects of one kind in one namespace. */
 export type Asked = { readonly namespace: string; readonly names: readonly string[] };
 
@@ -36,7 +38,7 @@ export async function askAll(
   const timer = setTimeout(late, passMs);
   const startedMs = performance.now();
   try {
-    const annotations = { "reconcile.fluxcd.io/requestedAt": requestedAt };
+    const annotations = { [requestedAtAnnotation]: requestedAt };
     const ask = (name: string) =>
       hub.mergePatch(resource, { namespace, name }, { metadata: { annotations } });
     await Promise.all(names.map(ask));

@@ -1,4 +1,5 @@
 import { progress } from "../lab/progress.ts";
+import { bareAnswers } from "./bare-answer.ts";
 import { bareApply, concurrencies } from "./bare.ts";
 import { capitan } from "./capitan.ts";
 import type { Contender, Keeper } from "./contender.ts";
@@ -13,6 +14,8 @@ export type Sample = {
   readonly clusters: number;
   readonly installMs: number;
   readonly pass?: Pass;
+  /** Of ours: what answering alone would have taken. */
+  readonly bareAnswersMs?: number;
   readonly drift?: PeerDrift;
 };
 
@@ -79,9 +82,15 @@ async function trial(ground: Ground, contender: Contender, options: Trial): Prom
     progress.done(`${contender.name} into ${clusters}: ${Math.round(ms)} ms`);
     const pass = keeper && (await noopPass(ground, keeper, run));
     if (pass !== undefined) progress.done(`${contender.name}, ${describe(pass)}`);
+    const isOurs = keeper !== undefined && keeper === keep;
+    const bareAnswersMs = isOurs ? await bareAnswers(ground, run) : undefined;
+    if (bareAnswersMs !== undefined)
+      progress.done(`bare answers, nothing looked at: ${Math.round(bareAnswersMs)} ms`);
     const drift = peer && (await peerDrift(ground, peer, run));
     const sample = { contender: contender.name, clusters, installMs: ms };
-    return { run, sample: { ...sample, ...(pass && { pass }), ...(drift && { drift }) } };
+    const bare = bareAnswersMs === undefined ? {} : { bareAnswersMs };
+    const more = { ...(pass && { pass }), ...bare, ...(drift && { drift }) };
+    return { run, sample: { ...sample, ...more } };
   });
   await contender.remove(result.run);
   return result.sample;
