@@ -135,13 +135,12 @@ export class ClusterReconciler {
     const { connections, clock } = this.#options;
     const held = connections.held(clusterKey(cluster));
     const isHeld = known !== undefined && known.workload === held;
-    const [connected, ledger] = await Promise.all([
-      this.#connect(cluster, signal),
-      isHeld ? readAhead(held, signal) : undefined,
-    ]);
+    const ahead = isHeld ? readAhead(held, signal) : undefined;
+    const connected = await this.#connect(cluster, signal);
     const session =
       known?.workload === connected ? known : new Session(connected, clock, this.#shared);
-    session.ledger = connected === held ? ledger?.() : undefined;
+    // A connection that was replaced may hang: nobody waits for what it would have told.
+    session.ledger = connected === held ? (await ahead)?.() : undefined;
     return session;
   }
 
