@@ -1,18 +1,18 @@
 import { asMap } from "../../pkg/json/index.ts";
 import { Informer, type KubeClient } from "../../pkg/kube/index.ts";
-import type { KubeObject, Resource } from "../../pkg/object/index.ts";
+import { annotations, type KubeObject, type Resource } from "../../pkg/object/index.ts";
 import { clientOf } from "../lab/apiserver.ts";
 import { labNamespace } from "../lab/lab.ts";
 import { serveDefinitions } from "../lab/managers.ts";
 import { resources } from "../lab/resources.ts";
 import { membersOf } from "./fleets.ts";
 import type { Ground, Run } from "./ground.ts";
-import { askAll, requestedAtAnnotation } from "./requested-at.ts";
+import { askAll } from "./requested-at.ts";
 
 /** A group of the benchmark's own: what is in it is nobody's but the anchor's. */
 const group = "bench.capitan.dev";
-const apiVersion = `${group}/v1alpha1`;
 const copies: Resource = { ...resources.fleetMember, group };
+const apiVersion = `${group}/${copies.version}`;
 const manager = "bare";
 
 /**
@@ -68,8 +68,8 @@ async function answer(client: KubeClient): Promise<{ readonly stop: () => Promis
     namespace: labNamespace,
     random: Math.random,
     onChange: ({ metadata, ...object }) => {
-      const { namespace = "", name, annotations } = metadata;
-      const asked = annotations?.[requestedAtAnnotation];
+      const { namespace = "", name } = metadata;
+      const asked = metadata.annotations?.[annotations.requestedAt];
       if (asked === undefined || answered.get(name) === asked) return;
       answered.set(name, asked);
       const status = { ...asMap(object["status"]), lastHandledReconcileAt: asked };

@@ -1,10 +1,8 @@
 import { asMap } from "../../pkg/json/index.ts";
 import { Informer, type KubeClient } from "../../pkg/kube/index.ts";
-import type { Resource } from "../../pkg/object/index.ts";
+import { annotations, type Resource } from "../../pkg/object/index.ts";
 
 const passMs = 300_000;
-
-export const requestedAtAnnotation = "reconcile.fluxcd.io/requestedAt";
 
 /** Objects of one kind in one namespace. */
 export type Asked = { readonly namespace: string; readonly names: readonly string[] };
@@ -38,9 +36,9 @@ export async function askAll(
   const timer = setTimeout(late, passMs);
   const startedMs = performance.now();
   try {
-    const annotations = { [requestedAtAnnotation]: requestedAt };
+    const asked = { [annotations.requestedAt]: requestedAt };
     const ask = (name: string) =>
-      hub.mergePatch(resource, { namespace, name }, { metadata: { annotations } });
+      hub.mergePatch(resource, { namespace, name }, { metadata: { annotations: asked } });
     await Promise.all(names.map(ask));
     await promise;
     return performance.now() - startedMs;

@@ -88,9 +88,8 @@ async function trial(ground: Ground, contender: Contender, options: Trial): Prom
       progress.done(`bare answers, nothing looked at: ${Math.round(bareAnswersMs)} ms`);
     const drift = peer && (await peerDrift(ground, peer, run));
     const sample = { contender: contender.name, clusters, installMs: ms };
-    const bare = bareAnswersMs === undefined ? {} : { bareAnswersMs };
-    const more = { ...(pass && { pass }), ...bare, ...(drift && { drift }) };
-    return { run, sample: { ...sample, ...more } };
+    const bare = bareAnswersMs !== undefined && { bareAnswersMs };
+    return { run, sample: { ...sample, ...(pass && { pass }), ...bare, ...(drift && { drift }) } };
   });
   await contender.remove(result.run);
   return result.sample;

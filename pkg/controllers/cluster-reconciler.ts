@@ -25,7 +25,7 @@ import { kindsToObserve, placeMember } from "./placing.ts";
 import { Members, problemOf, type MembersOptions } from "./members.ts";
 import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
 import { PruneBudget } from "./prune-budget.ts";
-import { readAhead } from "./read-ahead.ts";
+import { endsConnection, readAhead } from "./read-ahead.ts";
 import { outcomeOf } from "./report.ts";
 import { Session } from "./session.ts";
 import { arePlanned, claimsOf, unknownWishes } from "./wishes.ts";
@@ -137,11 +137,10 @@ export class ClusterReconciler {
     const isHeld = known !== undefined && known.workload === held;
     const ahead = isHeld ? readAhead(held, signal) : undefined;
     const connected = await this.#connect(cluster, signal);
-    const session =
-      known?.workload === connected ? known : new Session(connected, clock, this.#shared);
     // A connection that was replaced may hang: nobody waits for what it would have told.
-    session.ledger = connected === held ? (await ahead)?.() : undefined;
-    return session;
+    if (known?.workload !== connected) return new Session(connected, clock, this.#shared);
+    known.ledger = (await ahead)?.();
+    return known;
   }
 
   /** Reads what the members want and what is in the cluster, and then does what is to be done. */
@@ -256,8 +255,7 @@ export class ClusterReconciler {
     } catch (error) {
       const { code } = problemOf(error);
       pass.session.ledger = undefined;
-      if (pass.signal.aborted || code === "Unreachable" || code === "CredentialsRejected")
-        throw error;
+      if (pass.signal.aborted || endsConnection(code)) throw error;
       if (code === "AnotherHub" && member.spec.state === "Removed" && plan.leavesBehind("")) {
         // Another hub has the cluster now, and this one was told to leave everything there.
         await this.#leaveUntouched([member], pass.signal);

@@ -61,8 +61,8 @@ type Resolved = {
 export class FleetReconciler {
   readonly #options: FleetReconcilerOptions;
   readonly #resolved = new Map<string, Resolved>();
-  /** When each Fleet was resolved, and which revisions it used, when its others were last looked for. */
-  readonly #collected = new Map<string, string>();
+  /** Which revisions a Fleet used when its others were last looked for. */
+  readonly #collected = new WeakMap<Resolved, string>();
 
   constructor(options: FleetReconcilerOptions) {
     this.#options = options;
@@ -74,7 +74,6 @@ export class FleetReconciler {
     const fleet = this.#options.hub.fleet({ namespace, name });
     if (fleet === undefined || isMovedAway(fleet)) {
       this.#resolved.delete(key);
-      this.#collected.delete(key);
       if (fleet !== undefined) await this.#options.hub.setFinalizer(fleet, false, signal);
       return untilEvent;
     }
@@ -85,7 +84,7 @@ export class FleetReconciler {
     const problem = unresolved ?? acted.held;
     await this.#report(fleet, { problem, resolved, leaving: acted.leaving }, signal);
     if (unresolved !== undefined) return retry;
-    if (resolved !== undefined) await this.#collectRevisions(key, fleet, resolved, signal);
+    if (resolved !== undefined) await this.#collectRevisions(fleet, resolved, signal);
     const dueMs = await this.#options.schedule.look(fleet, signal);
     return {
       kind: "after",
@@ -285,20 +284,15 @@ export class FleetReconciler {
   }
 
   /** Deletes old revisions that no member is pinned to; looks for them when that, or the resolved one, has changed. */
-  async #collectRevisions(
-    key: string,
-    fleet: Fleet,
-    { revision, atMs }: Resolved,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #collectRevisions(fleet: Fleet, resolved: Resolved, signal: AbortSignal): Promise<void> {
     const { hub } = this.#options;
     const members: readonly FleetMember[] = hub.membersOf(nameOf(fleet));
     const inUse = new Set([
-      revision,
+      resolved.revision,
       ...members.flatMap((m) => [m.spec.revision, m.status?.currentRevision ?? ""]),
     ]);
-    const asOf = [atMs, ...[...inUse].sort()].join();
-    if (this.#collected.get(key) === asOf) return;
+    const asOf = [...inUse].sort().join();
+    if (this.#collected.get(resolved) === asOf) return;
     const revisions = await hub.revisionsOf(nameOf(fleet), signal);
     const unused = revisions
       .filter(
@@ -309,8 +303,8 @@ export class FleetReconciler {
       .sort((a, b) =>
         (a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? 1 : -1,
       );
-    for (const old of unused.slice(revisionsKept)) await hub.deleteRevision(old, signal);
-    this.#collected.set(key, asOf);
+    for (const revision of unused.slice(revisionsKept)) await hub.deleteRevision(revision, signal);
+    this.#collected.set(resolved, asOf);
   }
 
   #untilNextMs(fleet: Fleet, resolved: Resolved | undefined): number {

@@ -1,4 +1,4 @@
-import { isCapitanError } from "../errors/index.ts";
+import { isCapitanError, type Code } from "../errors/index.ts";
 import type { Ledger } from "../inventory/index.ts";
 import type { WorkloadPort } from "./ports.ts";
 
@@ -15,10 +15,12 @@ export async function readAhead(workload: WorkloadPort, signal: AbortSignal): Pr
     return () => ledger;
   } catch (error) {
     return () => {
-      if (isCapitanError(error) && !lost.has(error.code)) return undefined;
+      if (isCapitanError(error) && !endsConnection(error.code)) return undefined;
       throw error;
     };
   }
 }
 
-const lost = new Set(["Unreachable", "CredentialsRejected"]);
+/** Whether a problem is one of the connection, so that nothing on it can go on. */
+export const endsConnection = (code: Code) =>
+  code === "Unreachable" || code === "CredentialsRejected";

@@ -79,23 +79,22 @@ export class Hands {
   ): Promise<ReadonlyMap<string, Inspection>> {
     if (this.#isTenant)
       return new Map(await parallel(objects, width, (one) => this.#inspectOne(one, signal)));
-    const spaces = new Set(objects.filter(isNamespace).map(({ id }) => id.name));
-    const isInside = ({ id }: DesiredObject) => spaces.has(id.namespace);
-    const outside = await this.#inspectKinds(
-      objects.filter((desired) => !isInside(desired)),
-      signal,
-    );
-    const inside = objects.filter(isInside);
+    const spaces = new Map(objects.filter(isNamespace).map(({ id, key }) => [id.name, key]));
+    const inside = objects.filter(({ id }) => spaces.has(id.namespace));
+    const outside = objects.filter(({ id }) => !spaces.has(id.namespace));
+    const found = await this.#inspectKinds(outside, signal);
     // Nothing is in a Namespace that is not there yet.
     const isAbsent = ({ id }: DesiredObject) => {
-      const space = outside.get(keyOf({ ...namespaceId, name: id.namespace }));
+      const space = found.get(spaces.get(id.namespace) ?? "");
       return space?.exists === false && space.refused === undefined;
     };
-    const absent = inside
-      .filter(isAbsent)
-      .map(({ key }) => [key, inspectionOf(undefined)] as const);
+    const absent = inside.filter(isAbsent);
     const others = inside.filter((desired) => !isAbsent(desired));
-    return new Map([...outside, ...absent, ...(await this.#inspectKinds(others, signal))]);
+    return new Map([
+      ...found,
+      ...absent.map(({ key }): Inspected => [key, inspectionOf(undefined)]),
+      ...(await this.#inspectKinds(others, signal)),
+    ]);
   }
 
   async #inspectKinds(
@@ -247,7 +246,6 @@ const isDenied = (error: unknown) =>
   error instanceof ApiError &&
   (error.code === "AccessDenied" || error.code === "ImpersonationRefused");
 
-const namespaceId = { group: "", kind: "Namespace", namespace: "" };
 const isNamespace = ({ id }: DesiredObject) => id.kind === "Namespace" && id.group === "";
 
 /** Kinds without namespaces have many objects in every cluster. */

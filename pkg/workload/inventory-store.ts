@@ -76,7 +76,7 @@ export class InventoryStore {
 
   /** Throws ApiError 409 when the header is not the one last read or written here, with nothing read but its metadata. */
   async confirm(signal: AbortSignal): Promise<void> {
-    if (await this.#isCurrent(signal)) return;
+    if ((await this.#stillThere(signal)) !== undefined) return;
     const what = `ConfigMap ${inventoryNamespace}/${this.#name}`;
     const detail = "somebody else has written it meanwhile: it is read again";
     throw new ApiError(what, detail, { status: 409, reason: "Conflict" });
@@ -158,26 +158,17 @@ export class InventoryStore {
     throw new CapitanError("ApplyFailed", message);
   }
 
-  /**
-   * The header, if it is the one last read or written: what has the version that is known has the content that
-   * is known. Only of a short inventory, all of which is in its header.
-   */
+  /** The header, if it is the one last read or written: what has the version that is known has the content that is known. */
   async #stillThere(signal: AbortSignal): Promise<KubeObject | undefined> {
     const held = this.#held.get(this.#name);
-    if (held === undefined || this.#shards > 1) return undefined;
-    return (await this.#isCurrent(signal)) ? held : undefined;
-  }
-
-  /** Whether the header is the one last read or written, by its metadata. */
-  async #isCurrent(signal: AbortSignal): Promise<boolean> {
+    if (held === undefined) return undefined;
     const name = { namespace: inventoryNamespace, name: this.#name };
     const found = await this.#client.get(configMap, name, { metadataOnly: true, signal });
-    const held = this.#held.get(this.#name)?.metadata;
-    return (
+    const isSame =
       found !== undefined &&
-      found.metadata.uid === held?.uid &&
-      found.metadata.resourceVersion === held?.resourceVersion
-    );
+      found.metadata.uid === held.metadata.uid &&
+      found.metadata.resourceVersion === held.metadata.resourceVersion;
+    return isSame ? held : undefined;
   }
 
   async #get(name: string, signal: AbortSignal): Promise<KubeObject | undefined> {
