@@ -38,7 +38,12 @@ export async function askAll(
   try {
     const asked = { [annotations.requestedAt]: requestedAt };
     const ask = (name: string) =>
-      hub.mergePatch(resource, { namespace, name }, { metadata: { annotations: asked } });
+      hub.mergePatch(
+        resource,
+        { namespace, name },
+        { metadata: { annotations: asked } },
+        { metadataOnly: true },
+      );
     await Promise.all(names.map(ask));
     await promise;
     return performance.now() - startedMs;

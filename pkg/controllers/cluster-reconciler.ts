@@ -1,6 +1,5 @@
 import type { FleetMember } from "../api/index.ts";
-import { kubeconfigOf, kubeconfigSecretName } from "../capi/index.ts";
-import { CapitanError } from "../errors/index.ts";
+import { CapitanError, type Code } from "../errors/index.ts";
 import {
   againAfterFailure,
   againAfterPass,
@@ -17,17 +16,16 @@ import {
   type ClusterFacts,
 } from "../cluster/index.ts";
 import { heldUpBy } from "../fleet/index.ts";
-import { SharedObjects } from "../engine/index.ts";
 import { digestOfInventory } from "../inventory/index.ts";
 import { annotations } from "../object/index.ts";
 import { runPass, storeLate, type MemberPlan, type PassResult } from "./engine.ts";
 import { kindsToObserve, placeMember } from "./placing.ts";
 import { Members, problemOf, type MembersOptions } from "./members.ts";
-import type { ConnectionsPort, Metrics, WorkloadPort } from "./ports.ts";
+import type { ConnectionsPort, Metrics } from "./ports.ts";
 import { PruneBudget } from "./prune-budget.ts";
-import { endsConnection, readAhead } from "./read-ahead.ts";
 import { outcomeOf } from "./report.ts";
-import { Session } from "./session.ts";
+import type { Session } from "./session.ts";
+import { Sessions } from "./sessions.ts";
 import { arePlanned, claimsOf, unknownWishes } from "./wishes.ts";
 
 /** One look at a cluster, with all its members, takes no longer: a hostile server must not keep a worker. */
@@ -52,7 +50,7 @@ type Pass = {
 export class ClusterReconciler {
   readonly #options: ClusterReconcilerOptions;
   readonly #members: Members;
-  readonly #shared = new SharedObjects();
+  readonly #sessions: Sessions;
   readonly #pruned = new PruneBudget();
   /** Connected clusters whose last pass was complete, by key. */
   readonly #known = new Map<string, Known>();
@@ -60,6 +58,7 @@ export class ClusterReconciler {
   constructor(options: ClusterReconcilerOptions) {
     this.#options = options;
     this.#members = new Members(options);
+    this.#sessions = new Sessions(options);
   }
 
   /**
@@ -121,26 +120,10 @@ export class ClusterReconciler {
       const pass = { cluster, members, session: known.session, light, signal };
       return this.#passMembers(members, known.plans, pass);
     }
-    const session = await this.#connectAnew(cluster, known?.session, signal);
+    const session = await this.#sessions.open(cluster, known?.session, signal);
+    if (!isManagement(cluster)) this.#members.refuseMixUp(cluster, session.workload.clusterId);
     session.workload.isCurrent(true);
     return this.#passAnew(members, { cluster, members, session, light: false, signal });
-  }
-
-  /** Asks the hub for the kubeconfig and, at the same time, a cluster that is connected for its inventory. */
-  async #connectAnew(
-    cluster: ClusterFacts,
-    known: Session | undefined,
-    signal: AbortSignal,
-  ): Promise<Session> {
-    const { connections, clock } = this.#options;
-    const held = connections.held(clusterKey(cluster));
-    const isHeld = known !== undefined && known.workload === held;
-    const ahead = isHeld ? readAhead(held, signal) : undefined;
-    const connected = await this.#connect(cluster, signal);
-    // A connection that was replaced may hang: nobody waits for what it would have told.
-    if (known?.workload !== connected) return new Session(connected, clock, this.#shared);
-    known.ledger = (await ahead)?.();
-    return known;
   }
 
   /** Reads what the members want and what is in the cluster, and then does what is to be done. */
@@ -201,23 +184,6 @@ export class ClusterReconciler {
   #suspendedMs({ suspendedUntil }: ClusterFacts): number {
     const until = momentOf(suspendedUntil);
     return Number.isNaN(until) ? 0 : until - this.#options.clock.now().getTime();
-  }
-
-  async #connect(cluster: ClusterFacts, signal: AbortSignal): Promise<WorkloadPort> {
-    const { hub, connections } = this.#options;
-    if (isManagement(cluster)) return connections.management(clusterKey(cluster), signal);
-    const secretName = kubeconfigSecretName(cluster.name);
-    const what = `Secret ${cluster.namespace}/${secretName}`;
-    const kubeconfig = kubeconfigOf(
-      await hub.secret({ namespace: cluster.namespace, name: secretName }, signal),
-      what,
-    );
-    const workload = await connections.get(
-      { key: clusterKey(cluster), clusterUid: cluster.uid, kubeconfig, what },
-      signal,
-    );
-    this.#members.refuseMixUp(cluster, workload.clusterId, what);
-    return workload;
   }
 
   async #passMembers(
@@ -385,6 +351,9 @@ export class ClusterReconciler {
     for (const member of blocked) await this.#members.unblockMove(member, signal);
   }
 }
+
+/** Whether a problem is one of the connection, so that nothing on it can go on. */
+const endsConnection = (code: Code) => code === "Unreachable" || code === "CredentialsRejected";
 
 /** Whether the member is to leave and has never written anything: a move or a restore loses what a Cluster says of itself. */
 function wasNeverThere({ metadata, spec, status }: FleetMember): boolean {

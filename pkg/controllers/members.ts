@@ -25,6 +25,7 @@ import { plantedName, type Identities } from "./identities.ts";
 import type { Actor, Clock, ClusterHub, Log, Named } from "./ports.ts";
 import { emit, report, timestamp } from "./report.ts";
 import type { Session } from "./session.ts";
+import { nameOfKubeconfig } from "./sessions.ts";
 import type { Sources } from "./sources.ts";
 
 const fleetId = { group: "capitan.dev", kind: "Fleet" } as const;
@@ -226,12 +227,12 @@ export class Members {
   }
 
   /** Throws KubeconfigMismatch when the cluster that answers is known as another Cluster. */
-  refuseMixUp(cluster: Named, clusterId: string, what: string): void {
+  refuseMixUp(cluster: Named, clusterId: string): void {
     const { hub } = this.#options;
     const exists = (name: Named) => hub.cluster(name) !== undefined;
     const other = knownAsAnother(clusterId, cluster, hub.membersAt(clusterId), exists);
     if (other === undefined) return;
-    const message = `the kubeconfig in ${what} leads to the cluster that is known as Cluster ${clusterKey(other)} (namespace kube-system ${clusterId}), not to one of its own`;
+    const message = `the kubeconfig in ${nameOfKubeconfig(cluster)} leads to the cluster that is known as Cluster ${clusterKey(other)} (namespace kube-system ${clusterId}), not to one of its own`;
     throw new CapitanError("KubeconfigMismatch", message);
   }
 

@@ -110,6 +110,8 @@ export type ClusterHub = {
     signal: AbortSignal,
   ): Promise<void>;
   secret(name: Named, signal: AbortSignal): Promise<KubeObject | undefined>;
+  /** Which state of a Secret was last seen; empty for none, and while changes are not told. */
+  secretVersion(name: Named): string;
   revision(name: Named, signal: AbortSignal): Promise<FleetRevision | undefined>;
   writeStatus(
     object: FleetMember,

@@ -250,23 +250,20 @@ export class Hub {
     return this.inputs.secretAs(undefined, name, signal);
   }
 
+  secretVersion(name: Named): string {
+    return this.inputs.secretVersion(name);
+  }
+
   configMapVersion(name: Named): string {
     return this.inputs.configMapVersion(name);
   }
 
   /** A revision never changes, so one read is enough. */
-  async revision(
-    { namespace, name }: Named,
-    signal: AbortSignal,
-  ): Promise<FleetRevision | undefined> {
-    const key = `${namespace}/${name}`;
+  async revision(name: Named, signal: AbortSignal): Promise<FleetRevision | undefined> {
+    const key = `${name.namespace}/${name.name}`;
     const held = this.#revisions.get(key);
     if (held !== undefined) return held;
-    const found = await this.#client.get(
-      hubResources.fleetRevision,
-      { namespace, name },
-      { signal },
-    );
+    const found = await this.#client.get(hubResources.fleetRevision, name, { signal });
     if (found !== undefined) this.#revisions.set(key, found as unknown as FleetRevision);
     return found as FleetRevision | undefined;
   }

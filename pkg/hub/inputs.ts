@@ -120,10 +120,18 @@ export class Inputs {
   }
 
   /** Which state of a ConfigMap the watch has seen last; empty for none. */
-  configMapVersion({ namespace, name }: Named): string {
-    const { configMaps } = this.#platform.get(namespace) ?? this.#tenants.get(namespace) ?? {};
-    const { uid = "", resourceVersion = "" } = configMaps?.get(namespace, name)?.metadata ?? {};
-    return `${uid}${resourceVersion}`;
+  configMapVersion(name: Named): string {
+    return versionIn(this.#watched(name)?.configMaps, name);
+  }
+
+  /** Which state of a Secret the watch has seen last; empty for none, and while nothing is told. */
+  secretVersion(name: Named): string {
+    const { secrets } = this.#watched(name) ?? {};
+    return secrets?.isFollowing === true ? versionIn(secrets, name) : "";
+  }
+
+  #watched({ namespace }: Named): Watched | undefined {
+    return this.#platform.get(namespace) ?? this.#tenants.get(namespace);
   }
 
   /**
@@ -196,6 +204,11 @@ const clusterSecretType = "cluster.x-k8s.io/secret";
 async function run({ secrets, configMaps, stop }: Watched, signal: AbortSignal): Promise<void> {
   const until = AbortSignal.any([signal, stop.signal]);
   await Promise.all([secrets.run(until), configMaps.run(until)]);
+}
+
+function versionIn(informer: Informer | undefined, { namespace, name }: Named): string {
+  const { uid = "", resourceVersion = "" } = informer?.get(namespace, name)?.metadata ?? {};
+  return `${uid}${resourceVersion}`;
 }
 
 const named = ({ metadata }: KubeObject) => ({

@@ -49,6 +49,11 @@ export class Informer {
     this.#options = options;
   }
 
+  /** Whether it has listed and its watch has not broken off since: what changes now is told. */
+  get isFollowing(): boolean {
+    return this.#version !== "" && !this.#brokeOff;
+  }
+
   /** Resolves when the first list is in the cache. */
   get synced(): Promise<void> {
     return this.#synced.promise;

@@ -30,6 +30,8 @@ export type InventoryStoreOptions = {
   readonly inventory: string;
 };
 
+type Decoded = ReturnType<typeof decodeInventory>;
+
 /**
  * The inventory in the workload cluster. Each document is replaced under the resourceVersion that
  * was read, so that a second writer is noticed (409) and nothing is overwritten unseen.
@@ -42,6 +44,8 @@ export class InventoryStore {
   /** The inventory as it was last read or written completely. */
   #written = emptyInventory;
   #held = new Map<string, KubeObject>();
+  /** The last one that is all in its header, which is not decoded again. */
+  #short: { readonly header: KubeObject; readonly whole: Decoded } | undefined;
   readonly #name: string;
   #key: { readonly bytes: Uint8Array; stored: boolean } | undefined;
 
@@ -59,19 +63,27 @@ export class InventoryStore {
     this.#shards = 1;
     this.#written = emptyInventory;
     if (header === undefined) return { header: undefined, inventory: emptyInventory };
+    const { header: from, whole } = this.#short ?? {};
+    const decoded =
+      whole !== undefined && from === header ? whole : await this.#decode(header, signal);
+    this.#shards = decoded.shards;
+    this.#written = decoded.inventory;
+    return decoded;
+  }
+
+  async #decode(header: KubeObject, signal: AbortSignal): Promise<Decoded> {
     const shards = Number(/"shards":(\d+)/.exec(documentOf(header).data["header"] ?? "")?.[1] ?? 1);
     const names =
       shards <= 1 || shards > 256
         ? []
         : Array.from({ length: shards }, (_, i) => `${this.#name}-${shards}-${i}`);
     const found = await parallel(names, shardsWidth, (name) => this.#get(name, signal));
-    const decoded = decodeInventory(
+    const whole = decodeInventory(
       [header, ...found.filter((object) => object !== undefined)].map(documentOf),
       this.#name,
     );
-    this.#shards = decoded.shards;
-    this.#written = decoded.inventory;
-    return decoded;
+    this.#short = names.length === 0 ? { header, whole } : undefined;
+    return whole;
   }
 
   /** Throws ApiError 409 when the header is not the one last read or written here, with nothing read but its metadata. */

@@ -156,6 +156,18 @@ test("U2 of two rotations of a kubeconfig the first is hidden: the last one coun
   const now = await watched.secret(secret, AbortSignal.timeout(5_000));
   assert.equal(now?.metadata.annotations?.["rotated"], "2");
   assert.equal(hidden, 1);
+  const { uid, resourceVersion } = now?.metadata ?? {};
+  assert.equal(watched.secretVersion(secret), `${uid}${resourceVersion}`);
+  // Nobody is told that it is still the same while changes are not told.
+  const broken = hubProxy.on({ path: /secrets/ }).status(503);
+  hubProxy.cutWatches();
+  await until(() => broken.hits > 0, { deadlineMs: 20_000, what: "the watch to be asked for" });
+  assert.equal(watched.secretVersion(secret), "");
+  broken.remove();
+  await until(() => watched.secretVersion(secret) !== "", {
+    deadlineMs: 60_000,
+    what: "the watch to go on",
+  });
   stopping.abort();
   await running;
   await client.close();

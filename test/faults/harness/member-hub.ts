@@ -204,6 +204,7 @@ export class MemberHub {
           },
           data: { value: Buffer.from(this.#kubeconfig).toString("base64") },
         }),
+      secretVersion: () => "1",
       revision: ({ name }) => Promise.resolve(this.#revisions.get(name)),
       writeStatus: (member, status: FleetMemberStatus) => {
         update(member.metadata.name, (held) => approving({ ...held, status }));
