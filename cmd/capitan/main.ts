@@ -42,6 +42,8 @@ async function run(args: readonly string[]): Promise<void> {
     .parseAsync();
 }
 
+// Node waits for requests while it takes itself apart, and one that a frozen peer left may never end.
+process.on("exit", (code) => process.exit(code));
 process.stdout.on("error", endUnread);
 process.stderr.on("error", () => process.exit(process.exitCode ?? 1));
 try {
