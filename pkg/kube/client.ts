@@ -68,9 +68,14 @@ export class KubeClient {
 
   /** A read of anything, as JSON: /version, /apis. */
   async raw(path: string, options: Signal & { accept?: string } = {}): Promise<unknown> {
+    const body = await this.text(path, options);
+    return body.startsWith("{") ? read({ method: "GET", path }, body) : body;
+  }
+
+  /** A read of anything, as it was sent. */
+  async text(path: string, options: Signal & { accept?: string } = {}): Promise<string> {
     const call = { method: "GET", path, ...options, as: this.#user } as const;
-    const { body } = await this.#transport.call(call);
-    return body.startsWith("{") ? read(call, body) : body;
+    return (await this.#transport.call(call)).body;
   }
 
   /** The object from a quorum read, or undefined when the server says that it does not exist. */
@@ -317,7 +322,7 @@ export class KubeClient {
 }
 
 /** What a reply says. What makes it unreadable stays unsaid: it may be part of a Secret. */
-function read({ method, path }: Call, body: string): Json {
+export function read({ method, path }: Pick<Call, "method" | "path">, body: string): Json {
   try {
     return parseJson(body);
   } catch {

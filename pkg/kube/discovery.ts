@@ -1,6 +1,9 @@
-import { asList, asMap, asString, type JsonMap } from "../json/index.ts";
-import type { KubeClient } from "./client.ts";
+import { asList, asMap, asString, sha256Hex, type JsonMap } from "../json/index.ts";
+import { read, type KubeClient } from "./client.ts";
 import type { Resource } from "../object/index.ts";
+
+/** By `apiVersion/kind`. */
+type Served = ReadonlyMap<string, Resource>;
 
 const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -10,7 +13,7 @@ const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDisco
  */
 export class Discovery {
   readonly #client: KubeClient;
-  #held: Promise<Map<string, Resource>> | undefined;
+  #held: Promise<Served> | undefined;
   #isOutgrown = false;
 
   constructor(client: KubeClient) {
@@ -60,7 +63,7 @@ export class Discovery {
     return [...kinds.values()];
   }
 
-  async #resources(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
+  async #resources(signal: AbortSignal | undefined): Promise<Served> {
     if (this.#isOutgrown) this.forget();
     this.#held ??= this.#load(signal);
     try {
@@ -71,20 +74,42 @@ export class Discovery {
     }
   }
 
-  async #load(signal: AbortSignal | undefined): Promise<Map<string, Resource>> {
+  async #load(signal: AbortSignal | undefined): Promise<Served> {
     const options = { accept: aggregated, ...(signal === undefined ? {} : { signal }) };
     const [core, groups] = await Promise.all([
-      this.#client.raw("/api", options),
-      this.#client.raw("/apis", options),
+      this.#client.text("/api", options),
+      this.#client.text("/apis", options),
     ]);
-    const resources = [core, groups].flatMap((doc) =>
-      asList(asMap(doc)["items"]).map(asMap).flatMap(resourcesOf),
-    );
-    const entries = resources.map(
-      (r) => [`${r.group === "" ? r.version : `${r.group}/${r.version}`}/${r.kind}`, r] as const,
-    );
-    return new Map(entries);
+    return shared.of(core, groups);
   }
+}
+
+/** Clusters of the same version serve the same kinds: what is read from the same documents is there once. */
+class SharedKinds {
+  readonly #known = new Map<string, WeakRef<Served>>();
+  readonly #gone = new FinalizationRegistry<string>((key) => {
+    if (this.#known.get(key)?.deref() === undefined) this.#known.delete(key);
+  });
+
+  of(core: string, groups: string): Served {
+    const key = sha256Hex(`${sha256Hex(core)}${sha256Hex(groups)}`);
+    const known = this.#known.get(key)?.deref();
+    if (known !== undefined) return known;
+    const served = new Map([...kindsIn("/api", core), ...kindsIn("/apis", groups)]);
+    this.#known.set(key, new WeakRef(served));
+    this.#gone.register(served, key);
+    return served;
+  }
+}
+
+const shared = new SharedKinds();
+
+/** What a discovery document lists. Throws ApiError. */
+function kindsIn(path: string, document: string): readonly (readonly [string, Resource])[] {
+  return asList(asMap(read({ method: "GET", path }, document))["items"])
+    .map(asMap)
+    .flatMap(resourcesOf)
+    .map((r) => [`${r.group === "" ? r.version : `${r.group}/${r.version}`}/${r.kind}`, r]);
 }
 
 /** One APIGroupDiscovery; versions come in the server's order of preference. */
