@@ -19,16 +19,26 @@ const stalled = (ready: Condition): readonly Condition[] => [
   { ...ready, type: "Stalled", status: "True" },
 ];
 
-type Of = { readonly uid?: string; readonly generation?: number; readonly seen?: number };
+type Of = {
+  readonly uid?: string;
+  readonly generation?: number;
+  readonly seen?: number;
+  readonly state?: FleetMember["spec"]["state"];
+};
 
 function member(
   name: string,
   conditions: readonly Condition[],
-  { uid = "u", generation = 1, seen = generation }: Of = {},
+  { uid = "u", generation = 1, seen = generation, state = "Present" }: Of = {},
 ): FleetMember {
   return {
     metadata: { namespace: "fleet", name, uid, generation },
-    spec: { fleetRef: { namespace: "fleet", name: "f" }, clusterRef: { name }, revision: "r" },
+    spec: {
+      fleetRef: { namespace: "fleet", name: "f" },
+      clusterRef: { name },
+      revision: "r",
+      state,
+    },
     status: { observedGeneration: seen, currentRevision: "r", conditions },
   } as unknown as FleetMember;
 }
@@ -80,6 +90,11 @@ test("a Fleet is done when the members that it has changed since are ready or go
   );
   const done = member("moved", [succeeded], { generation: 2 });
   assert.deepEqual(standing(done, same), { done: "is done with 2 clusters" });
+  const left = condition("True", "ReconciliationSucceeded", "nothing is left");
+  const stillThere = member("leaving", [left], { generation: 2, state: "Removed" });
+  assert.deepEqual(standing(done, stillThere, same), {
+    waitsFor: "1 of 2 clusters, leaving: ReconciliationSucceeded: nothing is left",
+  });
   assert.deepEqual(standing(done, member("leaving", [], { uid: "another" }), same), {
     waitsFor: "1 of 2 clusters, leaving: the controller has not looked at it yet",
   });

@@ -45,14 +45,16 @@ export function fleetStanding(
   const concerned = before.filter((member) => !untouched.has(versionOf(member)));
   if (concerned.length === 0) return judged(approved, fleet);
   const names = new Set(concerned.map(({ metadata }) => metadata.name));
-  const open = now.filter(
-    (member) => names.has(member.metadata.name) && !isMemberReady(member, member.spec.revision),
-  );
+  const open = now.filter((member) => names.has(member.metadata.name) && !isDone(member));
   const [first] = open;
   const clusters = concerned.length === 1 ? "1 cluster" : `${concerned.length} clusters`;
   if (first === undefined) return { done: `is done with ${clusters}` };
   return { waitsFor: `${open.length} of ${clusters}, ${troubleOf(first)}` };
 }
+
+/** A member that leaves is done when it is gone, which is a moment after nothing of it is left in its cluster. */
+const isDone = (member: FleetMember) =>
+  member.spec.state !== "Removed" && isMemberReady(member, member.spec.revision);
 
 /** As long as the object asks, for this or for something else. */
 function heldBack({ name, digest }: Approved, object: Approvable): Standing<string> | undefined {
