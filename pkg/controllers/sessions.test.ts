@@ -125,3 +125,11 @@ test("a state that the watch did not tell yet is read again when it does, not ta
   assert.deepEqual(await ground.open(), { read: true, same: true });
   assert.deepEqual(await ground.open(), { read: false, same: true });
 });
+
+test("as long as nothing is said of the Secret, it is read each time", async () => {
+  const ground = new Ground();
+  ground.version = "";
+  assert.deepEqual(await ground.open(), { read: true, same: false });
+  assert.deepEqual(await ground.open(), { read: true, same: true });
+  assert.deepEqual(await ground.open(), { read: true, same: true });
+});
