@@ -63,9 +63,8 @@ export class InventoryStore {
     this.#shards = 1;
     this.#written = emptyInventory;
     if (header === undefined) return { header: undefined, inventory: emptyInventory };
-    const { header: from, whole } = this.#short ?? {};
-    const decoded =
-      whole !== undefined && from === header ? whole : await this.#decode(header, signal);
+    const short = this.#short;
+    const decoded = short?.header === header ? short.whole : await this.#decode(header, signal);
     this.#shards = decoded.shards;
     this.#written = decoded.inventory;
     return decoded;
