@@ -122,9 +122,9 @@ test("discovery knows built-in kinds, custom kinds and their scope, and nothing 
 test("discovery that was outgrown asks again for a kind that it does not know, and for all, and for no other", async () => {
   const asked: string[] = [];
   const counting = Object.assign(Object.create(hub) as typeof hub, {
-    raw: (path: string, options: Parameters<typeof hub.raw>[1]) => {
+    text: (path: string, options: Parameters<typeof hub.text>[1]) => {
       asked.push(path);
-      return hub.raw(path, options);
+      return hub.text(path, options);
     },
   });
   const discovery = new Discovery(counting);
