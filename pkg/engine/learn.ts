@@ -32,8 +32,8 @@ export function learnInspected(facts: Facts, found: ReadonlyMap<string, Inspecti
 
 /** The inventory was written: what we wanted to be there is there. */
 export function learnStored(facts: Facts, inventory: Inventory, sequence: number): Facts {
-  const fence = sequence > facts.sequence ? "raised" : facts.fence;
-  return { ...facts, stored: inventory, inventory, sequence, fence };
+  const known = { ...facts, stored: inventory, inventory, sequence };
+  return sequence > facts.sequence ? { ...known, fence: "raised", isAnnounced: true } : known;
 }
 
 /** Objects were applied: their entries now carry what the replies said. */

@@ -85,6 +85,7 @@ export function startFacts(start: Start): Facts {
     live,
     disarmed: false,
     fence: "none",
+    isAnnounced: false,
     sequence: Math.max(sequence ?? 0, start.remembered ?? 0),
     inspected: new Map(),
     held: stillHeld(start, found),

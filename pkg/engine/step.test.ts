@@ -78,6 +78,7 @@ function facts(
     held: new Map(),
     sequence: 7,
     fence: "raised",
+    isAnnounced: false,
     disarmed: false,
     removalWaits: undefined,
     triesFirst: false,
@@ -320,6 +321,32 @@ test("before a repair the header is looked at, and no number is taken", () => {
   assert.equal(step({ ...f, fence: "confirmed" }).kind, "apply");
   const deleted = { ...f, live: new Map() };
   assert.deepEqual(step(deleted), { kind: "confirm" });
+});
+
+test("what this pass applies after its first batch was announced with it: the header is looked at", () => {
+  const announced = {
+    fence: "none",
+    isAnnounced: true,
+    live: new Map([[map.key, live()]]),
+  } as const;
+  const f = facts([layer([map, deployment])], announced, [
+    entryOf(map),
+    entryOf(deployment, { want: "" }),
+  ]);
+  assert.deepEqual(step(f), { kind: "confirm" });
+  const next = step({ ...f, fence: "confirmed" });
+  assert.deepEqual(next.kind === "apply" && next.objects, [deployment]);
+});
+
+test("what was announced does not let a batch remove, or take what another Fleet has", () => {
+  const handedOver = { live: new Map([[map.key, live({ owner: "another" })]]) };
+  for (const f of [
+    facts([layer([map])], handedOver, [entryOf(map, { want: "" })]),
+    facts([layer([])], {}, [entryOf(map)]),
+  ]) {
+    const next = step({ ...f, fence: "confirmed", isAnnounced: true });
+    assert.deepEqual(next.kind === "store" && next.sequence, f.sequence + 1);
+  }
 });
 
 test("what is new takes a number, also after a look at the header", () => {

@@ -77,6 +77,8 @@ export type Facts = {
   /** The sequence number in the header, for this owner. */
   readonly sequence: number;
   readonly fence: Fence;
+  /** Whether this pass has raised the sequence number: what it wants was announced, and is in the inventory. */
+  readonly isAnnounced: boolean;
   readonly live: ReadonlyMap<string, Live>;
   /** Whether what changes is tried out before: the Fleet acts as a user who may not do everything. */
   readonly triesFirst: boolean;
@@ -142,23 +144,24 @@ const batches = new Set<Step["kind"]>(["apply", "release", "delete", "disarm"]);
  * The next thing to do for a member, from facts alone: look at what is there already, write down
  * everything that is to be applied, apply layer by layer and stage by stage, then remove what is
  * left over, then write down what came of it. One request, or one batch of independent ones, per
- * step. Before each batch the header's sequence number is raised, which only one writer can do; before
- * a repair it is enough that nobody else has raised it since we did: who wants something else does.
+ * step. Before a batch the header's sequence number is raised, which only one writer can do. Before
+ * a repair, and before what this pass applies after its first batch, it is enough that nobody else has
+ * raised it since we did: who wants something else does.
  */
 export function step(facts: Facts): Step {
   const next = decide(facts);
   if (!batches.has(next.kind) || facts.fence === "raised") return next;
-  if (isRepair(next, facts)) return facts.fence === "confirmed" ? next : { kind: "confirm" };
+  if (isKnown(next, facts)) return facts.fence === "confirmed" ? next : { kind: "confirm" };
   return { kind: "store", inventory: facts.inventory, sequence: facts.sequence + 1 };
 }
 
-/** Whether everything in the batch was applied before just like this, so that nothing new is wanted of the cluster. */
-function isRepair(next: Step, { stored, owner, live, sequence }: Facts): boolean {
+/** Whether nothing new is wanted of the cluster: this pass has announced it, or it was applied before just like this. */
+function isKnown(next: Step, { stored, owner, live, sequence, isAnnounced }: Facts): boolean {
   if (next.kind !== "apply" || sequence === 0) return false;
   return next.objects.every(({ key, digest }) => {
     const entry = stored.get(key);
     const isHandedOver = (live.get(key)?.owner ?? owner) !== owner;
-    return entry?.owner === owner && entry.want === digest && !isHandedOver;
+    return entry?.owner === owner && (isAnnounced || entry.want === digest) && !isHandedOver;
   });
 }
 

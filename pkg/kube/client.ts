@@ -9,6 +9,8 @@ import { decodeWatch, type WatchEvent } from "./watch.ts";
 
 const metadataOnlyObject = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const metadataOnlyList = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/** A watch that sends first what is there, as of now (KEP-3157). */
+const fromTheBeginning = { sendInitialEvents: "true", resourceVersionMatch: "NotOlderThan" };
 const pageSize = 500;
 /** A list of more pages is no honest server's. */
 const pagesMax = 1_000;
@@ -164,11 +166,15 @@ export class KubeClient {
     return asString(asMap(asMap(json)["metadata"])["resourceVersion"]) ?? "";
   }
 
-  /** Events after `resourceVersion`, bookmarks included. Ends when the server ends it; throws after `idleMs` of silence. */
+  /**
+   * Events after `resourceVersion`, bookmarks included; without one, first all that is there, as ADDED, and a bookmark
+   * with `isInitialEnd`. Ends when the server ends it; throws after `idleMs` of silence.
+   */
   async *watch(
     resource: Resource,
-    options: ListOptions & { resourceVersion: string; idleMs: number; timeoutSeconds: number },
+    options: ListOptions & { resourceVersion?: string; idleMs: number; timeoutSeconds: number },
   ): AsyncGenerator<WatchEvent> {
+    const { resourceVersion } = options;
     const stream = await this.#transport.stream(
       {
         as: this.#user,
@@ -178,7 +184,7 @@ export class KubeClient {
         query: {
           watch: "true",
           allowWatchBookmarks: "true",
-          resourceVersion: options.resourceVersion,
+          ...(resourceVersion === undefined ? fromTheBeginning : { resourceVersion }),
           timeoutSeconds: String(options.timeoutSeconds),
           labelSelector: options.labelSelector,
           fieldSelector: options.fieldSelector,
@@ -200,6 +206,8 @@ export class KubeClient {
       subresource?: string;
       /** Nothing is stored; the reply is what would have been. */
       dryRun?: boolean;
+      /** `Ignore`: the API server does not parse the object a second time, for warnings that nobody here reads. */
+      fieldValidation?: "Ignore";
     },
   ): Promise<ApplyResult> {
     const { namespace, name } = object.metadata;
@@ -210,6 +218,7 @@ export class KubeClient {
         fieldManager: options.manager,
         force: "true",
         dryRun: options.dryRun === true ? "All" : undefined,
+        fieldValidation: options.fieldValidation,
       },
       accept: options.metadataOnly === true ? metadataOnlyObject : "application/json",
       contentType: "application/apply-patch+yaml",

@@ -1,8 +1,10 @@
 import { isCapitanError } from "../errors/index.ts";
 import type { KubeObject } from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
-import type { KubeClient, ListOptions } from "./client.ts";
+import type { KubeClient, ListOptions, ListResult } from "./client.ts";
 import type { Resource } from "../object/index.ts";
+import { streamList, type StreamedList } from "./streamed-list.ts";
+import type { WatchEvent } from "./watch.ts";
 
 export type InformerOptions = Omit<ListOptions, "signal"> & {
   /**
@@ -14,6 +16,8 @@ export type InformerOptions = Omit<ListOptions, "signal"> & {
   readonly onListed?: () => void;
   /** What is kept of each object; it needs its name, namespace, uid and resourceVersion. Default: everything. */
   readonly keep?: (object: KubeObject) => KubeObject;
+  /** Lists and watches in one request instead of two, where the API server can do that. */
+  readonly streamed?: boolean;
   /** Told of every failure that made the informer start over. */
   readonly onError?: (error: unknown) => void;
   /** Silence on the watch longer than this is taken for a dead peer. API servers send a bookmark a minute. Milliseconds. */
@@ -27,6 +31,9 @@ const idleDefaultMs = 90_000;
 const steadyMs = 5_000;
 const backoffMinMs = 100;
 const backoffMaxMs = 30_000;
+
+/** Clients of API servers that answered a list, but not one and the watch in one request. */
+const listsOnly = new WeakSet<KubeClient>();
 
 /**
  * A cache of all objects of a kind, kept by list and watch. It survives 410 in the middle of a list
@@ -86,9 +93,10 @@ export class Informer {
   async #once(signal: AbortSignal): Promise<unknown> {
     try {
       if (this.#brokeOff && (await this.#wentBack(signal))) this.#version = "";
-      if (this.#version === "") await this.#relist(signal);
+      const events =
+        this.#version === "" ? await this.#begin(signal) : this.#watch(this.#version, signal);
       this.#brokeOff = false;
-      await this.#follow(signal);
+      for await (const event of events) this.#note(event);
       return undefined;
     } catch (error) {
       this.#brokeOff = true;
@@ -105,9 +113,38 @@ export class Informer {
     return !isNumeric(now) || !isNumeric(this.#version) || BigInt(now) < BigInt(this.#version);
   }
 
-  async #relist(signal: AbortSignal): Promise<void> {
+  /** Takes in what is there, and gives the events that follow. */
+  async #begin(signal: AbortSignal): Promise<AsyncIterable<WatchEvent>> {
+    const mayStream = this.#options.streamed === true && !listsOnly.has(this.#client);
+    const list = mayStream ? await this.#streamed(signal) : await this.#listed(signal);
+    try {
+      this.#take(list);
+      return list.events;
+    } catch (error) {
+      await list.events.return(undefined);
+      throw error;
+    }
+  }
+
+  /** Whatever an API server has against one request for both, it may answer two. */
+  async #streamed(signal: AbortSignal): Promise<StreamedList> {
+    try {
+      return await streamList(this.#client, this.#resource, this.#following(signal));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const list = await this.#listed(signal);
+      if (error instanceof ApiError && error.status >= 400) listsOnly.add(this.#client);
+      return list;
+    }
+  }
+
+  async #listed(signal: AbortSignal): Promise<StreamedList> {
     const list = await this.#client.list(this.#resource, { ...this.#options, signal });
-    const found = new Map(list.items.map((object) => [keyOf(object), object]));
+    return { ...list, events: this.#watch(list.resourceVersion, signal) };
+  }
+
+  #take({ items, resourceVersion }: ListResult): void {
+    const found = new Map(items.map((object) => [keyOf(object), object]));
     for (const [key, object] of this.#items) {
       if (!found.has(key)) this.#set(key, object, { gone: true, listed: true });
     }
@@ -116,28 +153,28 @@ export class Informer {
       if (held === undefined || !sameVersion(held, object))
         this.#set(key, object, { gone: false, listed: true });
     }
-    this.#version = list.resourceVersion;
+    this.#version = resourceVersion;
     this.#synced.resolve();
     this.#options.onListed?.();
   }
 
-  async #follow(signal: AbortSignal): Promise<void> {
-    const events = this.#client.watch(this.#resource, {
-      ...this.#options,
-      resourceVersion: this.#version,
-      idleMs: this.#options.idleMs ?? idleDefaultMs,
-      timeoutSeconds: Math.round(240 + 240 * this.#options.random()),
-      signal,
-    });
-    for await (const event of events) {
-      if (event.type === "BOOKMARK") {
-        this.#version = event.resourceVersion;
-        continue;
-      }
-      const gone = event.type === "DELETED";
-      this.#set(keyOf(event.object), event.object, { gone, listed: false });
-      this.#version = event.object.metadata.resourceVersion ?? this.#version;
+  #watch(resourceVersion: string, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+    return this.#client.watch(this.#resource, { ...this.#following(signal), resourceVersion });
+  }
+
+  #following(signal: AbortSignal) {
+    const { idleMs = idleDefaultMs, random } = this.#options;
+    return { ...this.#options, idleMs, timeoutSeconds: Math.round(240 + 240 * random()), signal };
+  }
+
+  #note(event: WatchEvent): void {
+    if (event.type === "BOOKMARK") {
+      this.#version = event.resourceVersion;
+      return;
     }
+    const gone = event.type === "DELETED";
+    this.#set(keyOf(event.object), event.object, { gone, listed: false });
+    this.#version = event.object.metadata.resourceVersion ?? this.#version;
   }
 
   /** Takes note and tells. When telling fails, the note is undone, so that the next list tells again. */

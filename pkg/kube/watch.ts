@@ -6,7 +6,12 @@ import type { Resource } from "../object/index.ts";
 
 export type WatchEvent =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: KubeObject }
-  | { readonly type: "BOOKMARK"; readonly resourceVersion: string };
+  | {
+      readonly type: "BOOKMARK";
+      readonly resourceVersion: string;
+      /** Everything that was there when the watch began has been sent. */
+      readonly isInitialEnd: boolean;
+    };
 
 /** A single event longer than this ends the watch: etcd does not store objects of this size. */
 const lineBytesMax = 16 * 1024 * 1024;
@@ -54,15 +59,20 @@ function decodeEvent(line: string, resource: Resource): WatchEvent {
     case "DELETED":
       return { type, object: objectOf(object, resource) };
     case "BOOKMARK":
-      return {
-        type,
-        resourceVersion: asString(asMap(object["metadata"])["resourceVersion"]) ?? "",
-      };
+      return bookmarkOf(asMap(object["metadata"]));
     case "ERROR":
       throw errorEvent(object, resource);
     default:
       throw poison();
   }
+}
+
+function bookmarkOf({ resourceVersion, annotations }: JsonMap): WatchEvent {
+  return {
+    type: "BOOKMARK",
+    resourceVersion: asString(resourceVersion) ?? "",
+    isInitialEnd: asMap(annotations)["k8s.io/initial-events-end"] === "true",
+  };
 }
 
 function objectOf(object: JsonMap, { group, version, kind }: Resource): KubeObject {

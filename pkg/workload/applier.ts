@@ -204,7 +204,13 @@ export class Applier {
     // A reply may say that it can be used already, but not that of a CRD which is new.
     const isNew = this.#mirror.get(key) === undefined && object.kind !== "Namespace";
     const metadataOnly = !isBarrier(object) || isNew;
-    return this.#client.apply(resource, object, { manager: fieldManager, metadataOnly, signal });
+    const options = {
+      manager: fieldManager,
+      metadataOnly,
+      fieldValidation: "Ignore",
+      signal,
+    } as const;
+    return this.#client.apply(resource, object, options);
   }
 }
 

@@ -95,6 +95,7 @@ export class DriftWatch {
     };
     const informer = new Informer(this.#client, resource, {
       labelSelector: labels.owner,
+      streamed: true,
       metadataOnly: true,
       random: this.#handlers.random,
       keep: identityOf,

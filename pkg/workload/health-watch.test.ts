@@ -13,7 +13,7 @@ type Feed = {
   readonly fail: (error: Error) => void;
 };
 
-/** A client whose lists are empty and whose watches say what a test gives them. */
+/** A client of a cluster in which nothing is, and whose watches say what a test gives them. */
 function fakeClient() {
   const feeds = new Map<string, Feed>();
   const watch = async function* ({ kind }: Resource) {
@@ -24,6 +24,7 @@ function fakeClient() {
       wake();
     };
     feeds.set(kind, { tell: add, fail: add });
+    yield { type: "BOOKMARK" as const, resourceVersion: "1", isInitialEnd: true };
     for (;;) {
       for (let next = events.shift(); next !== undefined; next = events.shift()) {
         if (next instanceof Error) throw next;
@@ -34,8 +35,7 @@ function fakeClient() {
       });
     }
   };
-  const list = () => Promise.resolve({ items: [], resourceVersion: "1" });
-  const client = { list, watch, version: () => Promise.resolve("1") } as unknown as KubeClient;
+  const client = { watch, version: () => Promise.resolve("1") } as unknown as KubeClient;
   return { client, feeds };
 }
 

@@ -125,6 +125,7 @@ export class HealthWatch {
     let isListed = false;
     const informer = new Informer(this.#client, resource, {
       labelSelector: labels.owner,
+      streamed: true,
       ...this.#options,
       onChange: (object, gone) => {
         const key = keyOf(idOf(object));

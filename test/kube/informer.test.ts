@@ -49,17 +49,26 @@ const write = (which: string, k: string) =>
     metadataOnly: true,
   });
 
+type Watching = {
+  readonly client?: KubeClient;
+  readonly idleMs?: number;
+  readonly streamed?: boolean;
+  readonly onChange?: (object: KubeObject) => void;
+};
+
 /** An informer that runs during `work`; gives what it saw. */
 async function watching(
-  options: { idleMs?: number; onChange?: (object: KubeObject) => void },
+  options: Watching,
   work: (informer: Informer, seen: string[]) => Promise<void>,
 ): Promise<void> {
   const end = new AbortController();
   const seen: string[] = [];
-  const informer = new Informer(client, resources.configMap, {
+  const { client: asked = client, idleMs, streamed = false } = options;
+  const informer = new Informer(asked, resources.configMap, {
     namespace: "default",
     random: Math.random,
-    ...(options.idleMs === undefined ? {} : { idleMs: options.idleMs }),
+    streamed,
+    ...(idleMs === undefined ? {} : { idleMs }),
     onChange: (object, gone) => {
       options.onChange?.(object);
       seen.push(`${gone ? "-" : "+"}${object.metadata.name}`);
@@ -79,36 +88,82 @@ const value = (informer: Informer, which: string) =>
   (informer.get("default", which)?.["data"] as { k?: string } | undefined)?.k;
 const soon = (what: string, deadlineMs = 10_000) => ({ deadlineMs, what });
 
-test("sees what comes, changes and goes", async () => {
-  await write("first", "1");
-  await watching({}, async (informer, seen) => {
-    await write("second", "1");
-    await write("first", "2");
-    await until(
-      () => value(informer, "first") === "2" && value(informer, "second") === "1",
-      soon("both changes"),
-    );
-    const live = await client.get(resources.configMap, { namespace: "default", name: "second" });
-    await client.delete(resources.configMap, live as KubeObject);
-    await until(() => seen.at(-1) === "-second", soon("the deletion"));
-    assert.equal(informer.get("default", "second"), undefined);
+/** The same API server, and how often it was asked to list, to watch from a version, or to stream what is there. */
+function counted(): { client: KubeClient; asked: Record<"list" | "watch" | "stream", number> } {
+  const asked = { list: 0, watch: 0, stream: 0 };
+  const counting: Pick<KubeClient, "list" | "watch" | "version"> = {
+    list: (...args) => {
+      asked.list++;
+      return client.list(...args);
+    },
+    watch: (...args) => {
+      asked[args[1].resourceVersion === undefined ? "stream" : "watch"]++;
+      return client.watch(...args);
+    },
+    version: (...args) => client.version(...args),
+  };
+  return { client: counting as KubeClient, asked };
+}
+
+for (const streamed of [false, true]) {
+  test(`sees what is there, comes, changes and goes, ${streamed ? "by one request" : "by list and watch"}`, async () => {
+    const { client: counting, asked } = counted();
+    await write("first", "1");
+    await watching({ client: counting, streamed }, async (informer, seen) => {
+      assert.equal(value(informer, "first"), "1");
+      await write("second", "1");
+      await write("first", "2");
+      await until(
+        () => value(informer, "first") === "2" && value(informer, "second") === "1",
+        soon("both changes"),
+      );
+      const live = await client.get(resources.configMap, { namespace: "default", name: "second" });
+      await client.delete(resources.configMap, live as KubeObject);
+      await until(() => seen.at(-1) === "-second", soon("the deletion"));
+      assert.equal(informer.get("default", "second"), undefined);
+    });
+    const both = { list: 0, watch: 0, stream: 1 };
+    assert.deepEqual(asked, streamed ? both : { list: 1, watch: 1, stream: 0 });
   });
+}
+
+test("an API server that cannot stream what is there is asked for list and watch, and not for that again", async () => {
+  await stop(dir, name);
+  const flags = ["--feature-gates=WatchList=false"];
+  await relaunchApiServer(dir, tools["kube-apiserver"], { ...serverOptions(), flags });
+  try {
+    const { client: counting, asked } = counted();
+    for (const which of ["old-1", "old-2"])
+      await watching({ client: counting, streamed: true }, async (informer) => {
+        await write(which, "1");
+        await until(() => value(informer, which) === "1", soon("what came later"));
+      });
+    assert.deepEqual(asked, { list: 2, watch: 2, stream: 1 });
+  } finally {
+    await stop(dir, name);
+    await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
+  }
 });
 
-test("U6 410 in the middle of a watch: compacted and restarted, nothing is missed", async () => {
-  await watching({}, async (informer) => {
-    await write("u6", "1");
-    await until(() => value(informer, "u6") === "1", soon("the first value"));
-    await stop(dir, name);
-    const { revision } = await etcd("maintenance/status", {}).then((s) => ({
-      revision: (s as { header: { revision: string } }).header.revision,
-    }));
-    await etcd("kv/compaction", { revision, physical: true });
-    await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
-    await write("u6", "2");
-    await until(() => value(informer, "u6") === "2", soon("the value after the restart", 40_000));
+for (const streamed of [false, true]) {
+  test(`U6 410 in the middle of a watch: compacted and restarted, nothing is missed${streamed ? ", by one request" : ""}`, async () => {
+    await watching({ streamed }, async (informer) => {
+      await write("u6", "1");
+      await until(() => value(informer, "u6") === "1", soon("the first value"));
+      await stop(dir, name);
+      await compact();
+      await relaunchApiServer(dir, tools["kube-apiserver"], serverOptions());
+      await write("u6", "2");
+      await until(() => value(informer, "u6") === "2", soon("the value after the restart", 40_000));
+    });
   });
-});
+}
+
+/** Has etcd forget what was before. */
+async function compact(): Promise<void> {
+  const { header } = (await etcd("maintenance/status", {})) as { header: { revision: string } };
+  await etcd("kv/compaction", { revision: header.revision, physical: true });
+}
 
 test("U7 an API server that is restored to an earlier state: the watch that would wait for its future is not resumed", async () => {
   const copy = join(dir, "etcd-copy");

@@ -1,0 +1,57 @@
+import type { KubeObject, Resource } from "../object/index.ts";
+import { ApiError } from "./api-error.ts";
+import type { KubeClient, ListOptions, ListResult } from "./client.ts";
+import type { WatchEvent } from "./watch.ts";
+
+/** A server that sends nothing for so long, although the end is missing, does not know this way to list. */
+const silenceMs = 10_000;
+
+/** What is there, and what happens afterwards. */
+export type StreamedList = ListResult & { readonly events: AsyncGenerator<WatchEvent> };
+
+/**
+ * List and watch in one request (KEP-3157): a watch that first sends what is there, read by quorum, and then a
+ * bookmark that says so. Throws ApiError when the API server does not do that: 400 or 422 if it says so,
+ * 504 when it falls silent or ends before the bookmark.
+ */
+export async function streamList(
+  client: KubeClient,
+  resource: Resource,
+  options: ListOptions & { readonly idleMs: number; readonly timeoutSeconds: number },
+): Promise<StreamedList> {
+  const silent = new AbortController();
+  const wait = () => setTimeout(() => silent.abort(), silenceMs);
+  let timer = wait();
+  const signals = [silent.signal, options.signal].filter((signal) => signal !== undefined);
+  const events = client.watch(resource, { ...options, signal: AbortSignal.any(signals) });
+  const found = new Map<string, KubeObject>();
+  try {
+    for (;;) {
+      const next = await events.next();
+      if (next.done === true) throw incomplete(resource);
+      clearTimeout(timer);
+      timer = wait();
+      const event = next.value;
+      if (event.type !== "BOOKMARK") note(found, event);
+      else if (event.isInitialEnd)
+        return { items: [...found.values()], resourceVersion: event.resourceVersion, events };
+    }
+  } catch (error) {
+    throw silent.signal.aborted ? incomplete(resource) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What has changed since the server began may come before the bookmark. */
+function note(
+  found: Map<string, KubeObject>,
+  { type, object }: WatchEvent & { readonly object: KubeObject },
+): void {
+  const key = `${object.metadata.namespace ?? ""}/${object.metadata.name}`;
+  if (type === "DELETED") found.delete(key);
+  else found.set(key, object);
+}
+
+const incomplete = ({ plural }: Resource) =>
+  new ApiError(`watch ${plural}`, "what is there has not come whole", { status: 504 });
