@@ -14,6 +14,8 @@ const fromTheBeginning = { sendInitialEvents: "true", resourceVersionMatch: "Not
 const pageSize = 500;
 /** A list of more pages is no honest server's. */
 const pagesMax = 1_000;
+/** Nor is one of more objects. */
+export const objectsMax = pagesMax * pageSize;
 
 export type ListOptions = {
   readonly namespace?: string | undefined;
@@ -95,7 +97,7 @@ export class KubeClient {
 
   /** All objects, page by page. A page whose continue token has expired (410) fails the list; nothing partial is returned. */
   async list(resource: Resource, options: ListOptions = {}): Promise<ListResult> {
-    const list = await this.#pages(resource, pagesMax * pageSize, options);
+    const list = await this.#pages(resource, objectsMax, options);
     if (list !== undefined) return list;
     throw new ApiError(`LIST ${resource.plural}`, `more than ${pagesMax} pages`, { status: 0 });
   }

@@ -79,6 +79,19 @@ test("a watch that ends before it has said that this is all is no list", async (
   await assert.rejects(list, { status: 504, code: "Unreachable" });
 });
 
+test("nor is one without end", async () => {
+  let isClosed = false;
+  const endless = function* () {
+    try {
+      for (let i = 0; ; i++) yield event("ADDED", `a-${i}`, "1");
+    } finally {
+      isClosed = true;
+    }
+  };
+  await assert.rejects(listOf(endless()).list, { status: 504 });
+  assert.ok(isClosed);
+});
+
 test("nor is one that falls silent before it; each event gives it time again", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const more = Promise.withResolvers<void>();

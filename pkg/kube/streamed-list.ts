@@ -1,6 +1,6 @@
 import type { KubeObject, Resource } from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
-import type { KubeClient, ListOptions, ListResult } from "./client.ts";
+import { objectsMax, type KubeClient, type ListOptions, type ListResult } from "./client.ts";
 import type { WatchEvent } from "./watch.ts";
 
 /** A server that sends nothing for so long, although the end is missing, does not know this way to list. */
@@ -12,7 +12,7 @@ export type StreamedList = ListResult & { readonly events: AsyncGenerator<WatchE
 /**
  * List and watch in one request (KEP-3157): a watch that first sends what is there, read by quorum, and then a
  * bookmark that says so. Throws ApiError when the API server does not do that: 400 or 422 if it says so,
- * 504 when it falls silent or ends before the bookmark.
+ * 504 when it falls silent, ends before the bookmark, or sends more than there can be.
  */
 export async function streamList(
   client: KubeClient,
@@ -28,7 +28,7 @@ export async function streamList(
   try {
     for (;;) {
       const next = await events.next();
-      if (next.done === true) throw incomplete(resource);
+      if (next.done === true || found.size > objectsMax) throw incomplete(resource);
       clearTimeout(timer);
       timer = wait();
       const event = next.value;
@@ -37,6 +37,7 @@ export async function streamList(
         return { items: [...found.values()], resourceVersion: event.resourceVersion, events };
     }
   } catch (error) {
+    await events.return(undefined);
     throw silent.signal.aborted ? incomplete(resource) : error;
   } finally {
     clearTimeout(timer);
