@@ -36,15 +36,20 @@ export function grantedBy(manifests: readonly KubeObject[]): readonly Right[] {
   });
 }
 
-/** The rights that a request needs: an apply that makes an object needs to create it too, and as whom one acts needs to be allowed. */
+/**
+ * The rights that a request needs: an apply that makes an object needs to create it too, what a watch sends first is
+ * listed where an API server cannot do that, and as whom one acts needs to be allowed.
+ */
 export function rightsOf(entry: AuditEntry): readonly Right[] {
-  const { verb, group, resource, subresource, user } = entry;
+  const { verb, group, resource, subresource, user, requestURI } = entry;
   const [, account] = /^system:serviceaccount:([^:]+):/.exec(entry.impersonated) ?? [];
   if (account !== undefined)
     return [{ user, verb: "impersonate", resource: "/serviceaccounts", namespace: account }];
   const name = `${group}/${resource}${subresource === "" ? "" : `/${subresource}`}`;
   const right = { user, verb, resource: name, namespace: entry.namespace };
-  return verb === "patch" && entry.code === 201 ? [right, { ...right, verb: "create" }] : [right];
+  if (verb === "patch" && entry.code === 201) return [right, { ...right, verb: "create" }];
+  const isList = verb === "watch" && requestURI.includes("sendInitialEvents=true");
+  return isList ? [right, { ...right, verb: "list" }] : [right];
 }
 
 export const covers = (grant: Right, need: Right): boolean =>
