@@ -4,6 +4,7 @@ import { controllerAccount, installManifests, receiverAccount } from "./index.ts
 
 type Pod = {
   terminationGracePeriodSeconds: number;
+  topologySpreadConstraints: { topologyKey: string; matchLabelKeys: string[] }[];
   containers: { lifecycle?: { preStop: { sleep: { seconds: number } } } }[];
 };
 
@@ -26,6 +27,14 @@ test("a receiver answers until nobody is sent to it any more, and its drain fits
   assert.ok(seconds >= 5, `${seconds} s`);
   const drainSeconds = 10;
   assert.ok(seconds + drainSeconds < terminationGracePeriodSeconds);
+});
+
+test("replicas are on different nodes after an upgrade too: those that go do not count", () => {
+  for (const name of [controllerAccount, receiverAccount]) {
+    const [spread] = podOf(name).topologySpreadConstraints;
+    assert.equal(spread?.topologyKey, "kubernetes.io/hostname");
+    assert.deepEqual(spread.matchLabelKeys, ["pod-template-hash"]);
+  }
 });
 
 test("a controller that is to end does so at once: the other one waits for its Lease", () => {

@@ -76,6 +76,8 @@ function podSpec(process: Process) {
     topologyKey: "kubernetes.io/hostname",
     whenUnsatisfiable: "ScheduleAnyway",
     labelSelector: { matchLabels: podLabelsOf(process.name) },
+    // Pods of an older version, which are about to go, do not count.
+    matchLabelKeys: ["pod-template-hash"],
   };
   return {
     serviceAccountName: process.name,
