@@ -3,6 +3,7 @@ import type { KubeObject } from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
 import type { KubeClient, ListOptions, ListResult } from "./client.ts";
 import type { Resource } from "../object/index.ts";
+import { nameKey } from "./path.ts";
 import { streamList, type StreamedList } from "./streamed-list.ts";
 import type { WatchEvent } from "./watch.ts";
 
@@ -144,7 +145,7 @@ export class Informer {
   }
 
   #take({ items, resourceVersion }: ListResult): void {
-    const found = new Map(items.map((object) => [keyOf(object), object]));
+    const found = new Map(items.map((object) => [nameKey(object), object]));
     for (const [key, object] of this.#items) {
       if (!found.has(key)) this.#set(key, object, { gone: true, listed: true });
     }
@@ -173,7 +174,7 @@ export class Informer {
       return;
     }
     const gone = event.type === "DELETED";
-    this.#set(keyOf(event.object), event.object, { gone, listed: false });
+    this.#set(nameKey(event.object), event.object, { gone, listed: false });
     this.#version = event.object.metadata.resourceVersion ?? this.#version;
   }
 
@@ -204,8 +205,6 @@ export class Informer {
 
 /** Resource versions are decimal numbers that can be compared (KEP-5504); what is none is not trusted. */
 const isNumeric = (version: string) => /^[0-9]{1,40}$/.test(version);
-
-const keyOf = ({ metadata }: KubeObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
 
 const sameVersion = (a: KubeObject, b: KubeObject) =>
   a.metadata.uid === b.metadata.uid && a.metadata.resourceVersion === b.metadata.resourceVersion;

@@ -1,4 +1,4 @@
-import type { Resource } from "../object/index.ts";
+import type { KubeObject, Resource } from "../object/index.ts";
 
 /** The URL path of a collection, or of one object, with every segment encoded. */
 export function resourcePath(
@@ -14,3 +14,7 @@ export function resourcePath(
   const segments = [...root, ...scope, plural, name, subresource].filter((s) => s !== undefined);
   return `/${segments.map(encodeURIComponent).join("/")}`;
 }
+
+/** What tells an object from all others of its kind. */
+export const nameKey = ({ metadata }: Pick<KubeObject, "metadata">): string =>
+  `${metadata.namespace ?? ""}/${metadata.name}`;

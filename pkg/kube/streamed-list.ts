@@ -1,6 +1,7 @@
 import type { KubeObject, Resource } from "../object/index.ts";
 import { ApiError } from "./api-error.ts";
 import { objectsMax, type KubeClient, type ListOptions, type ListResult } from "./client.ts";
+import { nameKey } from "./path.ts";
 import type { WatchEvent } from "./watch.ts";
 
 /** A server that sends nothing for so long, although the end is missing, does not know this way to list. */
@@ -49,9 +50,8 @@ function note(
   found: Map<string, KubeObject>,
   { type, object }: WatchEvent & { readonly object: KubeObject },
 ): void {
-  const key = `${object.metadata.namespace ?? ""}/${object.metadata.name}`;
-  if (type === "DELETED") found.delete(key);
-  else found.set(key, object);
+  if (type === "DELETED") found.delete(nameKey(object));
+  else found.set(nameKey(object), object);
 }
 
 const incomplete = ({ plural }: Resource) =>
