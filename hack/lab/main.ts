@@ -62,7 +62,7 @@ type LabCluster = {
 
 async function addClusters(lab: LabFile, count: number): Promise<readonly LabCluster[]> {
   if (count === 0) return [];
-  progress.action(`creating ${count} clusters`);
+  progress.action(`creating ${count} ${count === 1 ? "cluster" : "clusters"}`);
   const hub = await clientOf(lab.hubKubeconfig);
   const names = Array.from({ length: count }, (_, i) => ({
     namespace: labNamespace,

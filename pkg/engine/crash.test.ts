@@ -446,6 +446,19 @@ test("moving a layer to another Fleet, or renaming one, deletes and creates noth
   }
 });
 
+test("a pass that is cut off again and again goes on where it was", () => {
+  const many = (name: string) =>
+    Array.from({ length: 50 }, (_, i) => object("v1", "ConfigMap", `${name}-${i}`));
+  const names = ["l1", "l2", "l3", "l4", "l5", "l6"];
+  const members = [me(names.map((name) => layer(name, desired(name, "1", ...many(name)))))];
+  let world = new World();
+  for (const _ of names) world = crashed(world, { batch: 3, subset: 0 }, members);
+  assertExact(world, members);
+  world.batches = [];
+  live(world, members);
+  assert.deepEqual(world.batches, [], "everything was written down");
+});
+
 test("nothing is written when nothing changed", () => {
   const world = new World();
   live(world, [me(v1)]);

@@ -140,6 +140,9 @@ export type Step =
 /** Steps that write to objects of the cluster, and so come only behind a fence. */
 const batches = new Set<Step["kind"]>(["apply", "release", "delete", "disarm"]);
 
+/** What came of so many objects is written down before more are applied: a pass that is cut off goes on there. */
+const unsavedMax = 50;
+
 /**
  * The next thing to do for a member, from facts alone: look at what is there already, write down
  * everything that is to be applied, apply layer by layer and stage by stage, then remove what is
@@ -151,8 +154,16 @@ const batches = new Set<Step["kind"]>(["apply", "release", "delete", "disarm"]);
 export function step(facts: Facts): Step {
   const next = decide(facts);
   if (!batches.has(next.kind) || facts.fence === "raised") return next;
-  if (isKnown(next, facts)) return facts.fence === "confirmed" ? next : { kind: "confirm" };
+  if (isKnown(next, facts) && unsaved(facts) < unsavedMax)
+    return facts.fence === "confirmed" ? next : { kind: "confirm" };
   return { kind: "store", inventory: facts.inventory, sequence: facts.sequence + 1 };
+}
+
+/** How many objects came out otherwise than is written down. */
+function unsaved({ inventory, stored }: Facts): number {
+  let count = 0;
+  for (const [key, entry] of inventory) if (stored.get(key) !== entry) count++;
+  return count;
 }
 
 /** Whether nothing new is wanted of the cluster: this pass has announced it, or it was applied before just like this. */

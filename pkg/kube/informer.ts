@@ -33,6 +33,12 @@ const steadyMs = 5_000;
 const backoffMinMs = 100;
 const backoffMaxMs = 30_000;
 
+/**
+ * What an API server answers that cannot list and watch in one request, and what stands for one that sent
+ * no whole list (504). Anything else may pass: 429 while the storage of a new CRD begins, 410, 503.
+ */
+const cannotStream = new Set([400, 405, 406, 415, 422, 504]);
+
 /** Clients of API servers that answered a list, but not one and the watch in one request. */
 const listsOnly = new WeakSet<KubeClient>();
 
@@ -134,7 +140,7 @@ export class Informer {
     } catch (error) {
       if (signal.aborted) throw error;
       const list = await this.#listed(signal);
-      if (error instanceof ApiError && error.status >= 400) listsOnly.add(this.#client);
+      if (error instanceof ApiError && cannotStream.has(error.status)) listsOnly.add(this.#client);
       return list;
     }
   }

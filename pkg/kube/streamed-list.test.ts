@@ -42,6 +42,7 @@ function listOf(
       asked.push(resourceVersion);
       yield* sent;
       if (end === "ends") return;
+      signal.throwIfAborted();
       const { promise, reject } = Promise.withResolvers<never>();
       signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
       await promise;
@@ -92,7 +93,7 @@ test("nor is one without end", async () => {
   assert.ok(isClosed);
 });
 
-test("nor is one that falls silent before it; each event gives it time again", async (t) => {
+test("nor is one that falls silent before it; each new object gives it time again", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const more = Promise.withResolvers<void>();
   const sent = async function* () {
@@ -115,4 +116,27 @@ test("nor is one that falls silent before it; each event gives it time again", a
   assert.equal(isOver, false);
   await pass(1);
   await failed;
+});
+
+test("nor is one that only tells again and again what changes, as a plain watch does", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const beats = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
+  const sent = async function* () {
+    yield event("ADDED", "a", "1");
+    for (const [i, beat] of beats.entries()) {
+      await beat.promise;
+      yield event("MODIFIED", "a", `${i + 2}`);
+      yield bookmark(`${i + 2}`, false);
+    }
+  };
+  let failure: unknown;
+  void listOf(sent(), "is silent").list.catch((error: unknown) => (failure = error));
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  for (const beat of beats) {
+    await turn();
+    t.mock.timers.tick(4_000);
+    beat.resolve();
+  }
+  await turn();
+  assert.equal((failure as { status?: number } | undefined)?.status, 504);
 });

@@ -4,7 +4,7 @@ import { objectsMax, type KubeClient, type ListOptions, type ListResult } from "
 import { nameKey } from "./path.ts";
 import type { WatchEvent } from "./watch.ts";
 
-/** A server that sends nothing for so long, although the end is missing, does not know this way to list. */
+/** A server that sends nothing new for so long, although the end is missing, does not know this way to list. */
 const silenceMs = 10_000;
 
 /** What is there, and what happens afterwards. */
@@ -13,7 +13,7 @@ export type StreamedList = ListResult & { readonly events: AsyncGenerator<WatchE
 /**
  * List and watch in one request (KEP-3157): a watch that first sends what is there, read by quorum, and then a
  * bookmark that says so. Throws ApiError when the API server does not do that: 400 or 422 if it says so,
- * 504 when it falls silent, ends before the bookmark, or sends more than there can be.
+ * 504 when nothing new comes for 10 seconds, when it ends before the bookmark, or sends more than there can be.
  */
 export async function streamList(
   client: KubeClient,
@@ -30,12 +30,13 @@ export async function streamList(
     for (;;) {
       const next = await events.next();
       if (next.done === true || found.size > objectsMax) throw incomplete(resource);
-      clearTimeout(timer);
-      timer = wait();
       const event = next.value;
-      if (event.type !== "BOOKMARK") note(found, event);
-      else if (event.isInitialEnd)
+      if (event.type === "BOOKMARK" && event.isInitialEnd)
         return { items: [...found.values()], resourceVersion: event.resourceVersion, events };
+      if (event.type !== "BOOKMARK" && note(found, event)) {
+        clearTimeout(timer);
+        timer = wait();
+      }
     }
   } catch (error) {
     await events.return(undefined);
@@ -45,13 +46,15 @@ export async function streamList(
   }
 }
 
-/** What has changed since the server began may come before the bookmark. */
+/** Takes note, and says whether it is one more object. What has changed since the server began may come too. */
 function note(
   found: Map<string, KubeObject>,
   { type, object }: WatchEvent & { readonly object: KubeObject },
-): void {
+): boolean {
+  const before = found.size;
   if (type === "DELETED") found.delete(nameKey(object));
   else found.set(nameKey(object), object);
+  return found.size > before;
 }
 
 const incomplete = ({ plural }: Resource) =>

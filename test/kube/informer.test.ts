@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Informer, type KubeClient } from "../../pkg/kube/index.ts";
+import { ApiError, Informer, type KubeClient } from "../../pkg/kube/index.ts";
 import type { KubeObject } from "../../pkg/object/index.ts";
 import {
   clientOf,
@@ -88,17 +88,25 @@ const value = (informer: Informer, which: string) =>
   (informer.get("default", which)?.["data"] as { k?: string } | undefined)?.k;
 const soon = (what: string, deadlineMs = 10_000) => ({ deadlineMs, what });
 
-/** The same API server, and how often it was asked to list, to watch from a version, or to stream what is there. */
-function counted(): { client: KubeClient; asked: Record<"list" | "watch" | "stream", number> } {
+/**
+ * The same API server, and how often it was asked to list, to watch from a version, or to stream what is there;
+ * the first stream is refused with this.
+ */
+function counted(refusal?: ApiError): {
+  client: KubeClient;
+  asked: Record<"list" | "watch" | "stream", number>;
+} {
   const asked = { list: 0, watch: 0, stream: 0 };
   const counting: Pick<KubeClient, "list" | "watch" | "version"> = {
     list: (...args) => {
       asked.list++;
       return client.list(...args);
     },
-    watch: (...args) => {
-      asked[args[1].resourceVersion === undefined ? "stream" : "watch"]++;
-      return client.watch(...args);
+    watch: async function* (...args) {
+      const which = args[1].resourceVersion === undefined ? "stream" : "watch";
+      asked[which]++;
+      if (refusal !== undefined && which === "stream" && asked.stream === 1) throw refusal;
+      yield* client.watch(...args);
     },
     version: (...args) => client.version(...args),
   };
@@ -126,6 +134,17 @@ for (const streamed of [false, true]) {
     assert.deepEqual(asked, streamed ? both : { list: 1, watch: 1, stream: 0 });
   });
 }
+
+test("an API server that cannot stream what is there for now is asked for that again the next time", async () => {
+  const busy = new ApiError("watch", "storage is (re)initializing", { status: 429 });
+  const { client: counting, asked } = counted(busy);
+  await write("later", "1");
+  for (const _ of ["refused", "answered"])
+    await watching({ client: counting, streamed: true }, async (informer) => {
+      assert.equal(value(informer, "later"), "1");
+    });
+  assert.deepEqual([asked.list, asked.stream], [1, 2]);
+});
 
 test("an API server that cannot stream what is there is asked for list and watch, and not for that again", async () => {
   await stop(dir, name);
